@@ -1,0 +1,371 @@
+// Everything that goes into balance::Balance and comes out of it.
+//
+// The host (node) calls step(now, event) and performs the returned actions in order, all of them,
+// before the next event. Units: loads in micro-tasks, ratios and scores in millionths, CPUs in
+// milli-CPUs, memory in bytes (as in probe). A sentence is plain text for a person.
+//
+// Durable records. Persist{id, changes} is one atomic batch: after a crash either all of its
+// changes are there or none, and batches become durable in the order in which they were given (a
+// crash keeps a prefix). Persisted{id} is told after the fsync; nothing that depends on the batch
+// leaves Balance before. Keys are printable ASCII of at most 120 bytes and begin with one of
+// "own/", "end/", "acc/", "tri/". At start the host gives all records back (Recovered) and has
+// carried out nothing on its own.
+//
+// Host operations. Each names (job, epoch); `epoch` is the handover's. They are asked again after a
+// restart and after silence, so each must be idempotent: an operation that is under way goes on,
+// one that is done is reported again. They are slow, may fail and may hang; no decision of Balance
+// waits for one longer than its patience (limits.h), except those marked (*), which it asks again
+// until they are answered. A report that no longer matters is ignored.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/time.h"
+#include "probe/trit.h"
+
+namespace balance {
+
+using base::Epoch;
+using base::JobId;
+using base::NodeId;
+using base::StoreId;
+using base::Term;
+using base::TriadId;
+
+// ---- words
+
+enum class Seat : std::int8_t { kSource = 1, kCoordinator = 0, kSink = -1 };
+// Why a triad was proposed. kWake is not produced yet (jobs cannot be parked in this version).
+enum class Cause : std::uint8_t { kShed, kProcess, kWake, kPerson };
+enum class JobState : std::uint8_t {
+  kQueued,
+  kRunning,
+  kThrottled,
+  kHandover,
+  kParked,
+  kExited,
+  kLost
+};
+enum class Decision : std::uint8_t { kCommit, kAbort };
+
+struct SeatInfo {
+  TriadId triad;
+  Seat seat = Seat::kCoordinator;  // fixed by the form record
+  Term term;                       // the election's newest known here
+  bool leads = false;              // coordinator in office, for this node
+  NodeId leader;                   // zero while unknown
+  friend bool operator==(const SeatInfo&, const SeatInfo&) = default;
+};
+
+// What is known of one node, from its digest; the node itself is one of them.
+struct NodeLoad {
+  NodeId id;
+  bool live = false;  // alive and not suspect
+  probe::Trit trit = probe::Trit::kErgodic;
+  std::int64_t effective_ratio_micros = 0;
+  std::int64_t cpus_millis = 1000;
+  std::int64_t memory_total_bytes = 0;
+  std::int64_t memory_free_bytes = 0;
+  bool accepts_jobs = false;
+  bool has_seat = false;
+};
+
+// One job on this node.
+struct JobFacts {
+  JobId id;
+  Epoch epoch;  // under which its copy here runs
+  JobState state = JobState::kRunning;
+  std::int64_t load_micros = 0;  // its own average of runnable tasks, as before any throttle
+  std::int64_t memory_bytes = 0;
+  std::int64_t scum_micros = 0;  // as before any throttle
+  base::Time arrived{};          // start or last arrival here: residence counts from it
+  base::Time throttle_changed = base::Time::min();  // last throttled or freed
+  bool throttled = false;
+  bool movable = true;  // false: `why_not` says why no move is possible at all
+  std::string why_not;
+};
+
+struct LocalPolicy {
+  bool accepts_jobs = true;  // may be a SINK
+  bool moves_jobs = true;    // sheds by rule; a person may always
+};
+
+struct SealHash {
+  std::array<std::uint8_t, 32> bytes{};
+  friend bool operator==(const SealHash&, const SealHash&) = default;
+};
+
+// Output offsets up to which SINK has stored what home has not acknowledged (design.md §4.3).
+struct OutputOffsets {
+  std::uint64_t stdout_end = 0;
+  std::uint64_t stderr_end = 0;
+  friend bool operator==(const OutputOffsets&, const OutputOffsets&) = default;
+};
+
+// Names one move.
+struct HandoverId {
+  TriadId triad;
+  JobId job;
+  Epoch epoch;
+  friend auto operator<=>(const HandoverId&, const HandoverId&) = default;
+};
+
+// ---- events: the node and its surroundings
+
+struct Received {  // from a certified member over the encrypted transport
+  NodeId from;
+  base::Bytes bytes;
+};
+struct Persisted {
+  std::uint64_t id = 0;
+};
+struct Tick {};  // next_deadline() has come; a spurious one does nothing
+struct ViewChanged {
+  std::vector<NodeLoad> nodes;  // all known ones, this node's own included, any order
+};
+// This node's own state, every sample (5 s) and whenever jobs come or go.
+struct LocalState {
+  probe::Trit trit = probe::Trit::kErgodic;
+  std::int64_t effective_ratio_micros = 0;
+  std::int64_t cpus_millis = 1000;
+  std::int64_t memory_total_bytes = 0;
+  std::int64_t memory_free_bytes = 0;
+  LocalPolicy policy;
+  std::vector<JobFacts> jobs;
+};
+// A job was started here. It runs under epoch 1; its ownership record is made durable.
+struct JobStarted {
+  JobId job;
+};
+// A job that this node owns ended, was lost, or is forgotten: no more moves of it.
+struct JobEnded {
+  JobId job;
+};
+struct PersonMigrate {  // given to the node that has the job
+  std::uint64_t request = 0;
+  JobId job;
+  std::optional<NodeId> target;  // none: the best one
+};
+struct PersonResolve {  // `tern resolve JOB --run-here`
+  std::uint64_t request = 0;
+  JobId job;
+};
+
+// ---- events: what became of host operations
+
+struct RequirementCollected {  // answers CollectRequirement
+  HandoverId id;
+  bool ok = false;
+  base::Bytes requirement;  // opaque to Balance, at most kRequirementSizeMax
+  std::string reason;       // when not ok
+};
+struct PreflightChecked {  // answers CheckPreflight
+  HandoverId id;
+  bool ok = false;
+  std::string reason;  // when not ok
+};
+struct StreamProgress {  // either end, at most a few per second: keeps the stall timer quiet
+  HandoverId id;
+  std::uint64_t bytes = 0;  // so far
+};
+struct StreamComplete {  // SOURCE: everything but the seal was sent and the original is frozen
+  HandoverId id;
+  SealHash seal;
+  std::uint64_t bytes = 0;
+};
+struct StreamFailed {  // either end: freezing, dumping or the connection failed
+  HandoverId id;
+  std::string reason;
+};
+struct StreamSealed {  // SINK: the whole stream and its seal arrived and agree
+  HandoverId id;
+  std::uint64_t bytes = 0;
+};
+struct Held {  // SINK: restored, stopped and in a frozen cgroup; its output so far is fsynced
+  HandoverId id;
+  OutputOffsets offsets;
+};
+struct RestoreFailed {  // SINK; also when what was Held died before ReleaseCopy
+  HandoverId id;
+  std::string reason;
+};
+struct CopyState {  // SINK, answers CheckCopy: whether the held copy is whole and could be let go
+  HandoverId id;
+  bool present = false;
+};
+struct OriginalState {  // SOURCE, answers CheckOriginal: whether the frozen original could be
+                        // thawed
+  HandoverId id;
+  bool present = false;
+};
+// SINK, answers ReleaseCopy. `ran` false only when it is certain that the copy was gone before its
+// first instruction; a copy that ran and ended meanwhile is `ran`.
+struct Released {
+  HandoverId id;
+  bool ran = true;
+};
+struct Discarded {  // SINK, answers DiscardCopy: nothing of this attempt is left or can still come
+  HandoverId id;
+};
+struct Thawed {  // SOURCE, answers Thaw
+  HandoverId id;
+};
+struct Killed {  // SOURCE, answers KillOriginal: nothing of the original is left
+  HandoverId id;
+};
+
+using Event =
+    std::variant<Received, Persisted, Tick, ViewChanged, LocalState, JobStarted, JobEnded,
+                 PersonMigrate, PersonResolve, RequirementCollected, PreflightChecked,
+                 StreamProgress, StreamComplete, StreamFailed, StreamSealed, Held, RestoreFailed,
+                 CopyState, OriginalState, Released, Discarded, Thawed, Killed>;
+
+// ---- actions
+
+struct Send {  // may be lost, doubled, delayed, reordered; never to this node itself
+  NodeId to;
+  base::Bytes bytes;  // at most kMessageSizeMax
+};
+struct RecordChange {
+  std::string key;
+  std::optional<base::Bytes> value;  // none: erase
+};
+struct Persist {
+  std::uint64_t id = 0;
+  std::vector<RecordChange> changes;
+};
+
+// SOURCE. What a sink must have for this job: answers RequirementCollected. Freezes nothing.
+struct CollectRequirement {
+  HandoverId id;
+  NodeId sink;
+};
+// SINK. Could that job run here? Answers PreflightChecked.
+struct CheckPreflight {
+  HandoverId id;
+  NodeId source;
+  base::Bytes requirement;
+};
+// SOURCE. Freeze the job and stream it to `sink`; answers StreamProgress, StreamComplete or
+// StreamFailed. The seal is not sent. The original stays frozen until Thaw or KillOriginal.
+struct FreezeAndStream {
+  HandoverId id;
+  NodeId sink;
+};
+struct SendSeal {  // SOURCE: the stream's last record may go now; unanswered
+  HandoverId id;
+  NodeId sink;
+  SealHash seal;
+};
+// SOURCE (*). Whatever runs of this attempt is killed first and seen empty, then the original runs
+// on. Of an original that was never frozen: nothing to do, Thawed.
+struct Thaw {
+  HandoverId id;
+};
+struct KillOriginal {  // SOURCE (*): the job is elsewhere; kill the original, see it empty
+  HandoverId id;
+};
+struct CheckOriginal {  // SOURCE (*)
+  HandoverId id;
+};
+// SINK. A stream for this attempt will come from `source`: answers StreamProgress, StreamSealed or
+// StreamFailed.
+struct ExpectStream {
+  HandoverId id;
+  NodeId source;
+};
+struct Restore {  // SINK, after StreamSealed: answers Held or RestoreFailed
+  HandoverId id;
+};
+struct CheckCopy {  // SINK (*)
+  HandoverId id;
+};
+struct ReleaseCopy {  // SINK (*): let the held copy run. Idempotent over restarts of the daemon
+  HandoverId id;
+  NodeId source;
+  OutputOffsets offsets;
+};
+// SINK (*). Kill whatever there is of this attempt, a restore under way included, see it empty and
+// refuse its stream from now on. Never asked for a copy that was let go.
+struct DiscardCopy {
+  HandoverId id;
+};
+
+struct SeatChanged {  // for the digest and `tern status`; told on change only
+  std::optional<SeatInfo> seat;
+};
+// Whose the job is, told when it changes (and once per job at start): for `tern ps` and home.
+struct OwnerChanged {
+  JobId job;
+  Epoch epoch;
+  bool here = false;
+  NodeId at;  // this node itself when here
+};
+
+enum class Phase : std::uint8_t { kPreflight, kFreezeAndStream, kRestore, kDecide, kResume };
+struct PhaseTimes {  // as seen by the node that tells; zero for a phase not reached or not seen
+  base::Duration preflight{};
+  base::Duration stream{};   // begin to sealed; the host's freeze time is part of it
+  base::Duration restore{};  // sealed to ready
+  base::Duration decide{};   // ready to outcome
+  base::Duration resume{};   // outcome to both ends done
+};
+// Told by SOURCE, SINK and coordinator when a handover enters a phase, and at its end.
+struct HandoverEvent {
+  HandoverId id;
+  Cause cause = Cause::kShed;
+  NodeId source;
+  NodeId sink;
+  NodeId coordinator;  // in office; zero while unknown
+  Term term;
+  Seat told_by = Seat::kCoordinator;
+  Phase phase = Phase::kPreflight;
+  bool over = false;                // the last one from this node for this handover
+  std::optional<Decision> outcome;  // none while undecided, and for one refused by preflight
+  std::string reason;               // why not, where it failed
+  std::uint64_t bytes = 0;
+  PhaseTimes times;
+};
+
+// Exit codes of cli.md.
+enum class ReplyCode : std::uint8_t {
+  kDone = 0,
+  kError = 1,
+  kUnreachable = 4,
+  kRefused = 5,
+  kNothingFits = 6
+};
+struct PersonReply {
+  std::uint64_t request = 0;
+  bool over = false;  // false: progress, more will come
+  ReplyCode code = ReplyCode::kDone;
+  std::string sentence;
+  std::optional<HandoverId> handover;
+  NodeId at;  // where the job is now, zero if unknown
+};
+// What the process rule and the mesh rule say about one job; told when it changes. This version
+// acts on kMigrate by itself, the rest is advice.
+enum class Intent : std::uint8_t { kNone, kAllow, kThrottle, kUnthrottle, kMigrate, kWake };
+struct Advised {
+  JobId job;
+  Intent intent = Intent::kNone;
+};
+
+using Action =
+    std::variant<Send, Persist, CollectRequirement, CheckPreflight, FreezeAndStream, SendSeal, Thaw,
+                 KillOriginal, CheckOriginal, ExpectStream, Restore, CheckCopy, ReleaseCopy,
+                 DiscardCopy, SeatChanged, OwnerChanged, HandoverEvent, PersonReply, Advised>;
+using Actions = std::vector<Action>;
+
+// All durable records, as Persist left them.
+using Recovered = std::map<std::string, base::Bytes>;
+
+}  // namespace balance

@@ -1,0 +1,57 @@
+// Bounds and terms of patience of the agreement. Times are Durations of NodeClock; sizes in bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/time.h"
+
+namespace balance {
+
+// ---- sizes
+inline constexpr std::size_t kMessageSizeMax = 60 * 1024;      // larger ones are never sent or read
+inline constexpr std::size_t kRequirementSizeMax = 48 * 1024;  // larger: the move is refused
+inline constexpr std::size_t kReasonSizeMax = 300;             // longer sentences are cut
+inline constexpr std::size_t kRecordSizeMax = 64 * 1024;       // one durable record's value
+inline constexpr std::size_t kEntrySizeMax = 2048;             // one entry of a triad's log
+inline constexpr std::size_t kGroupMessageSizeMax = 32 * 1024;
+static_assert(kRequirementSizeMax + 4096 <= kMessageSizeMax);
+static_assert(kGroupMessageSizeMax + 4096 <= kMessageSizeMax);
+
+// ---- counts
+inline constexpr std::size_t kMembersMax = 3;
+inline constexpr std::size_t kViewMax = 256;         // nodes of a ViewChanged; more are left out
+inline constexpr std::size_t kJobsMax = 1024;        // jobs of a LocalState; more are left out
+inline constexpr std::size_t kOfferJobsMax = 64;     // the hogs first; the next triad has the rest
+inline constexpr std::size_t kMovesPerTriadMax = 8;  // then the triad dissolves
+inline constexpr std::size_t kOwnRecordsMax = 4096;  // full: no new seats, no new jobs' moves
+inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once, exit code 1
+inline constexpr std::size_t kHandoversMax = kMovesPerTriadMax + 1;  // ends kept per triad
+
+// ---- patience
+inline constexpr base::Duration kProposalWait = std::chrono::seconds(3);     // answers to Propose
+inline constexpr base::Duration kAcceptanceLife = std::chrono::seconds(10);  // without Form
+inline constexpr base::Duration kFormWait = std::chrono::seconds(15);        // all store Form
+inline constexpr base::Duration kBackoffMin = std::chrono::seconds(2);       // after a refusal
+inline constexpr base::Duration kBackoffMax = std::chrono::seconds(6);
+inline constexpr base::Duration kResendAfter = std::chrono::milliseconds(300);
+inline constexpr base::Duration kResendAfterMax = std::chrono::seconds(3);  // doubling up to this
+inline constexpr base::Duration kContactLost = std::chrono::seconds(8);     // then abort
+inline constexpr base::Duration kPlanWait = std::chrono::seconds(8);        // offer, room, prepare
+inline constexpr base::Duration kPreflightWait = std::chrono::seconds(30);  // hashing takes time
+inline constexpr base::Duration kStreamStall = std::chrono::seconds(20);    // no progress: withdraw
+inline constexpr base::Duration kHandoverWait = std::chrono::seconds(600);  // over all: abort
+inline constexpr base::Duration kReadyWait = std::chrono::seconds(60);      // sealed to ready
+inline constexpr base::Duration kCheckAgain = std::chrono::seconds(1);  // unanswered host question
+inline constexpr base::Duration kMovedMarkLife = std::chrono::seconds(60);  // §2: residence
+inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);     // to get a triad formed
+static_assert(kProposalWait < kAcceptanceLife);
+static_assert(kContactLost < kHandoverWait);
+
+// ---- rules (design.md §2)
+inline constexpr std::int64_t kPlusAboveMicros = 800'000;
+inline constexpr std::int64_t kMinusBelowMicros = 300'000;
+inline constexpr base::Duration kResidence = std::chrono::seconds(60);
+inline constexpr base::Duration kThrottleSpacing = std::chrono::seconds(60);
+
+}  // namespace balance

@@ -142,10 +142,12 @@ struct LocalState {
   std::vector<JobFacts> jobs;
 };
 // A job was started here. It runs under epoch 1; its ownership record is made durable.
+// Telling it again, also after a restart, changes nothing.
 struct JobStarted {
   JobId job;
 };
-// A job that this node owns ended, was lost, or is forgotten: no more moves of it.
+// A job that this node owns ended, was lost, or is forgotten: no more moves of it. Also told of
+// jobs that moved away when nobody asks for them any more: their ownership record goes.
 struct JobEnded {
   JobId job;
 };
@@ -215,8 +217,11 @@ struct Released {
 struct Discarded {  // SINK, answers DiscardCopy: nothing of this attempt is left or can still come
   HandoverId id;
 };
-struct Thawed {  // SOURCE, answers Thaw
+// SOURCE, answers Thaw. `ran` false only when it is certain that the original was gone before it
+// ran on; one that ran on and ended meanwhile is `ran`.
+struct Thawed {
   HandoverId id;
+  bool ran = true;
 };
 struct Killed {  // SOURCE, answers KillOriginal: nothing of the original is left
   HandoverId id;
@@ -270,7 +275,9 @@ struct SendSeal {  // SOURCE: the stream's last record may go now; unanswered
 struct Thaw {
   HandoverId id;
 };
-struct KillOriginal {  // SOURCE (*): the job is elsewhere; kill the original, see it empty
+// (*) The job is elsewhere: kill whatever copy of it is here, frozen or running, and see it empty.
+// On SOURCE the original; on SINK (after a person's resolve elsewhere) the copy that was let go.
+struct KillOriginal {
   HandoverId id;
 };
 struct CheckOriginal {  // SOURCE (*)

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "balance/group_limits.h"
 #include "base/time.h"
 
 namespace balance {
@@ -14,9 +15,9 @@ inline constexpr std::size_t kRequirementSizeMax = 48 * 1024;  // larger: the mo
 inline constexpr std::size_t kReasonSizeMax = 300;             // longer sentences are cut
 inline constexpr std::size_t kRecordSizeMax = 64 * 1024;       // one durable record's value
 inline constexpr std::size_t kEntrySizeMax = 2048;             // one entry of a triad's log
-inline constexpr std::size_t kGroupMessageSizeMax = 32 * 1024;
 static_assert(kRequirementSizeMax + 4096 <= kMessageSizeMax);
-static_assert(kGroupMessageSizeMax + 4096 <= kMessageSizeMax);
+static_assert(kGroupBatchBytesMax + kGroupHeaderBytesMax + 64 <= kMessageSizeMax);
+static_assert(kEntrySizeMax <= kGroupPayloadBytesMax);
 
 // ---- counts
 inline constexpr std::size_t kMembersMax = 3;
@@ -26,6 +27,7 @@ inline constexpr std::size_t kOfferJobsMax = 64;     // the hogs first; the next
 inline constexpr std::size_t kMovesPerTriadMax = 8;  // then the triad dissolves
 inline constexpr std::size_t kOwnRecordsMax = 4096;  // full: no new seats, no new jobs' moves
 inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once, exit code 1
+inline constexpr std::size_t kKeySizeMax = 120;
 inline constexpr std::size_t kHandoversMax = kMovesPerTriadMax + 1;  // ends kept per triad
 
 // ---- patience
@@ -48,9 +50,7 @@ inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);     // t
 static_assert(kProposalWait < kAcceptanceLife);
 static_assert(kContactLost < kHandoverWait);
 
-// ---- rules (design.md §2)
-inline constexpr std::int64_t kPlusAboveMicros = 800'000;
-inline constexpr std::int64_t kMinusBelowMicros = 300'000;
+// ---- rules (design.md §2); the thresholds of trits and hogs are probe's
 inline constexpr base::Duration kResidence = std::chrono::seconds(60);
 inline constexpr base::Duration kThrottleSpacing = std::chrono::seconds(60);
 

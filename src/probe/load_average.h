@@ -1,0 +1,40 @@
+// The exponentially weighted average of runnable tasks, as the kernel computes its load average
+// (Linux, kernel/sched/loadavg.c, calc_load), for any sampling interval and any window.
+//
+// Rule: at each sample, with a = tasks running or in uninterruptible sleep, t = time since the last
+// sample and e = e^(-t/window):
+//     average' = average * e + a * (1 - e)
+// rounded towards a, so that a constant load is reached and not just approached: the kernel adds
+// FIXED_1 - 1 before its division when the load rises, for the same reason. The kernel samples
+// every 5 s with 11-bit fractions (EXP_1 = 1884/2048); here fractions have 32 bits and the average
+// 40, so it differs from the kernel's by that rounding only. A late sample stands for the whole
+// time since the last one, as in the kernel's calc_load_n.
+//
+// Like the kernel's, a fresh average starts at 0 and needs a few windows to show a constant load.
+// Who knows better (a job that arrives with its own average) gives a start value.
+#pragma once
+
+#include <cstdint>
+
+#include "base/time.h"
+#include "probe/limits.h"
+
+namespace probe {
+
+class LoadAverage {
+ public:
+  // `start_micros` is clamped to [0, kLoadMicrosMax].
+  explicit LoadAverage(base::Time start, base::Duration window = kLoadWindowDefault,
+                       std::int64_t start_micros = 0);
+  // `runnable` above kTasksMax counts as that. A sample less than kSampleSpacingMin after the last
+  // one, or before it, is left out; the next one stands for its time too.
+  void sample(base::Time now, std::uint32_t runnable);
+  [[nodiscard]] std::int64_t micros() const;  // in micro-tasks, rounded down
+
+ private:
+  base::Time last_;
+  base::Duration window_;
+  std::uint64_t value_;  // in 2^-40 tasks; kTasksMax of them fit 63 bits
+};
+
+}  // namespace probe

@@ -1,6 +1,7 @@
 #include "transfer/output_queue.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "base/check.h"
@@ -8,18 +9,38 @@
 
 namespace transfer {
 
+namespace {
+
+// Slabs begin half a page past a page's start. Sources are mostly large allocations, which begin
+// near a page's start; a copy to an address just ahead of its source, modulo 4096, stalls on every
+// load (4K aliasing: records cost 1.6 times as much, measured).
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kSlabPageOffset = kPage / 2;
+
+std::size_t first_offset(const std::uint8_t* bytes) {
+  const std::size_t at = reinterpret_cast<std::uintptr_t>(bytes) % kPage;
+  return (kPage + kSlabPageOffset - at) % kPage;
+}
+
+}  // namespace
+
+OutputQueue::Slab OutputQueue::make_slab(bool small) {
+  Slab slab;
+  slab.small = small;
+  const std::size_t size = small ? kOutputSlabSmall : kOutputSlab;
+  slab.bytes = std::make_unique_for_overwrite<std::uint8_t[]>(small ? size : size + kPage);
+  slab.first = small ? 0 : first_offset(slab.bytes.get());
+  slab.start = slab.end = slab.first;
+  slab.limit = slab.first + size;
+  return slab;
+}
+
 base::MutableByteView OutputQueue::reserve(std::size_t size) {
   CHECK(size <= kOutputSlab);
-  if (slabs_.empty() || slabs_.back().capacity - slabs_.back().end < size) {
+  if (slabs_.empty() || slabs_.back().limit - slabs_.back().end < size) {
     const bool small = slabs_.empty() && size <= kOutputSlabSmall;
-    Slab slab;
-    if (!small && spare_.bytes) {
-      slab = std::exchange(spare_, Slab{});
-    } else {
-      slab.capacity = small ? kOutputSlabSmall : kOutputSlab;
-      slab.bytes = std::make_unique_for_overwrite<std::uint8_t[]>(slab.capacity);
-    }
-    slabs_.push_back(std::move(slab));
+    const bool reuse = !small && spare_.bytes != nullptr;
+    slabs_.push_back(reuse ? std::exchange(spare_, Slab{}) : make_slab(small));
   }
   reserved_ = size;
   Slab& back = slabs_.back();
@@ -64,8 +85,8 @@ void OutputQueue::consume(std::size_t count) {
     slab.start += step;
     count -= step;
     if (slab.start != slab.end) break;
-    slab.start = slab.end = 0;
-    if (slab.capacity == kOutputSlab) spare_ = std::move(slab);
+    slab.start = slab.end = slab.first;
+    if (!slab.small) spare_ = std::move(slab);
     slabs_.pop_front();
   }
   CHECK(count == 0);

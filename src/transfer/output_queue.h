@@ -28,10 +28,14 @@ class OutputQueue {
  private:
   struct Slab {
     std::unique_ptr<std::uint8_t[]> bytes;
-    std::size_t capacity = 0;
-    std::size_t start = 0;
+    bool small = false;
+    std::size_t first = 0;  // where it begins within its allocation, and
+    std::size_t limit = 0;  // where it ends
+    std::size_t start = 0;  // what is not yet consumed
     std::size_t end = 0;
   };
+  [[nodiscard]] static Slab make_slab(bool small);
+
   std::deque<Slab> slabs_;
   Slab spare_;
   std::size_t size_ = 0;

@@ -203,7 +203,8 @@ class Group {
   // Leader, and an entry of its own term is committed: it knows all that was ever decided.
   [[nodiscard]] bool in_office() const;
   [[nodiscard]] base::Term term() const { return hard_.term; }
-  // Leader of term(), if known; forgotten when the own timeout passes without a word from it.
+  // Leader of term(), if known; a voter forgets it when its timeout passes without a word from it,
+  // a learner (which has no timeout) never.
   [[nodiscard]] std::optional<base::NodeId> leader() const;
   [[nodiscard]] base::LogIndex commit_index() const { return commit_; }  // may exceed Committed
   [[nodiscard]] base::LogIndex last_index() const { return log_.last(); }
@@ -251,6 +252,7 @@ class Group {
   [[nodiscard]] std::size_t position(const base::NodeId& node) const;
   [[nodiscard]] bool heard(std::size_t from, const group::Message& message);
   [[nodiscard]] bool votes(std::size_t position) const { return config_.members[position].voter; }
+  [[nodiscard]] std::size_t majority() const;
   [[nodiscard]] bool majority_granted() const;
   void draw_deadline(base::Time now);
   void set_hard(const group::HardState& hard);
@@ -263,14 +265,16 @@ class Group {
   void finish_step();
 
   // group_replication.cc: the log
-  void append_own(group::Entry entry);
-  void replicate(std::size_t to);
-  void replicate_all();
-  [[nodiscard]] bool acceptable(const group::Append& body, base::Term term) const;
+  [[nodiscard]] bool contradicts_commit(const group::Append& body) const;
   void store(const group::Append& body);
-  void count_copies();
   void deliver();
-  void after_restart(std::size_t from, const group::AppendReply& body);
+  void append_own(group::Entry entry);
+  void replicate(std::size_t to, bool with_entries);
+  void replicate_all();
+  void beat(base::Time now);
+  void refused(std::size_t from, const group::AppendReply& body);
+  void count_copies();
+  [[nodiscard]] bool quiet(base::Time now, const Peer& peer) const;
   [[nodiscard]] bool quorum_heard(base::Time now) const;
 
   group::Config config_;
@@ -283,8 +287,7 @@ class Group {
   base::LogIndex commit_{1};
   base::LogIndex delivered_{1};
   std::size_t leader_ = kNobody;
-  base::Time heard_leader_;  // when; meaningful once leader_ was ever known
-  bool ever_heard_ = false;
+  base::Time heard_leader_;                     // meaningful while leader_ is known
   base::Time election_at_ = base::kNever;       // kNever: learner, leader
   base::Time resend_at_ = base::kNever;         // heartbeat of a leader, repetition of a campaign
   std::array<Peer, kGroupMembersMax> peers_{};  // own position: unused
@@ -295,6 +298,7 @@ class Group {
   base::LogIndex stored_last_{1};  // last index on disk once all writes are done
   group::PersistId last_write_{0};
   group::PersistId done_write_{0};
+  group::PersistId stand_write_{0};  // holds the vote of the latest candidacy
   std::deque<Write> writes_;
   base::LogIndex durable_{1};  // of the present log
   std::deque<Held> held_;

@@ -123,6 +123,8 @@ struct SealKey::State {
   Cipher cipher;
   Secret<32> key;
   alignas(16) crypto_aead_aes256gcm_state aes;
+  // Here and not in ~SealKey, so that a key that is assigned over is wiped too.
+  ~State() { sodium_memzero(&aes, sizeof(aes)); }
 };
 
 SealKey::SealKey(Cipher cipher, const Secret<32>& key) : state_(std::make_unique<State>()) {
@@ -134,9 +136,7 @@ SealKey::SealKey(Cipher cipher, const Secret<32>& key) : state_(std::make_unique
   }
 }
 
-SealKey::~SealKey() {
-  if (state_) sodium_memzero(&state_->aes, sizeof(state_->aes));
-}
+SealKey::~SealKey() = default;
 SealKey::SealKey(SealKey&&) noexcept = default;
 SealKey& SealKey::operator=(SealKey&&) noexcept = default;
 

@@ -1,6 +1,6 @@
 // Where cores say what happened: one event, some key=value fields. Hosts stamp time and node.
-// Info = a state transition; debug = peer input dropped, with its reason; error = a person must act.
-// Never secrets.
+// Info = a state transition; debug = peer input dropped, with its reason; error = a person must
+// act. Never secrets.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ class Rng {
   explicit Rng(std::uint64_t seed);  // state filled by splitmix64
   [[nodiscard]] std::uint64_t next();
   [[nodiscard]] std::uint64_t below(std::uint64_t bound);  // uniform in [0, bound); bound > 0
-  [[nodiscard]] Duration between(Duration low, Duration high);  // uniform in [low, high]; low <= high
+  // Uniform in [low, high]; low <= high.
+  [[nodiscard]] Duration between(Duration low, Duration high);
   void fill(MutableByteView out);
 
   template <typename T>

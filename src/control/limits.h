@@ -1,0 +1,31 @@
+// Bounds of what a client and the daemon say to each other. Whoever passes one is told so and cut
+// off; nothing is shortened silently.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace control {
+
+inline constexpr std::size_t kLineBytesMax = 1 << 20;      // one JSON object with its newline
+inline constexpr std::size_t kReadBytesMax = 64 << 10;     // what one read of the socket may bring
+inline constexpr std::size_t kOutputBytesMax = 256 << 10;  // job output in one event, before base64
+inline constexpr std::size_t kJsonDepthMax = 16;           // nesting of objects and arrays
+inline constexpr std::size_t kSentenceBytesMax = 8 << 10;  // progress, error, next
+inline constexpr std::size_t kNameBytesMax = 64;           // of a node, a mesh or a job
+inline constexpr std::size_t kReferenceBytesMax = 64;      // JOB or NODE as a person names it
+inline constexpr std::size_t kTicketBytesMax = 4 << 10;
+inline constexpr std::size_t kPathBytesMax = 4096;               // PATH_MAX, its zero included
+inline constexpr std::size_t kArgumentsMax = 4096;               // argv of a job
+inline constexpr std::size_t kEnvironmentMax = 4096;             // variables of a job
+inline constexpr std::size_t kArgumentBytesMax = 128 << 10;      // MAX_ARG_STRLEN of execve(2)
+inline constexpr std::size_t kNodesMax = 256;                    // in one status (design.md §5)
+inline constexpr std::size_t kJobsMax = 4096;                    // in one list of jobs
+inline constexpr std::size_t kSettingsMax = 256;                 // in one list of settings
+inline constexpr std::uint32_t kInviteSecondsDefault = 15 * 60;  // design.md §6
+inline constexpr std::uint32_t kInviteSecondsMax = 24 * 60 * 60;
+
+// An output event fits into a line: four characters for three bytes, and the fields around them.
+static_assert(kOutputBytesMax / 3 * 4 + 256 < kLineBytesMax);
+
+}  // namespace control

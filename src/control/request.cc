@@ -1,0 +1,263 @@
+#include "control/request.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/secret.h"
+#include "control/json.h"
+
+namespace control {
+namespace {
+
+using base::Code;
+using base::fail;
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+
+// The same order as the variant's alternatives.
+constexpr std::array<std::string_view, std::variant_size_v<Request>> kCommands = {
+    "ping", "up",   "invite",  "join",    "status", "ps",   "run",    "attach",
+    "logs", "kill", "migrate", "resolve", "events", "down", "config", "metrics"};
+
+std::string offsets(const std::array<std::uint64_t, 2>& from) {
+  return "[" + std::to_string(from[0]) + "," + std::to_string(from[1]) + "]";
+}
+
+void write_signal(JsonWriter& out, int signal) {
+  const std::string name = signal_name(signal);
+  if (name == std::to_string(signal)) {
+    out.integer("signal", signal);
+  } else {
+    out.text("signal", name);
+  }
+}
+
+void write_run(JsonWriter& out, const RunRequest& run) {
+  out.byte_list("argv", run.argv).byte_list("env", run.env).bytes("cwd", run.cwd);
+  out.text_if("name", run.name).text_if("on", run.on).integer("umask", run.umask);
+}
+
+void write_arguments(JsonWriter& out, const Request& request) {
+  const auto nothing = [](const auto&) {};
+  std::visit(Overloaded{
+                 nothing,
+                 [&](const UpRequest& up) { out.text_if("name", up.name); },
+                 [&](const InviteRequest& invite) {
+                   out.natural("seconds", invite.seconds).boolean("inviter", invite.inviter);
+                 },
+                 [&](const JoinRequest& join) {
+                   out.text("ticket", join.ticket.reveal()).boolean("trust", join.trust);
+                 },
+                 [&](const RunRequest& run) { write_run(out, run); },
+                 [&](const AttachRequest& attach) {
+                   out.text("job", attach.job).raw("from", offsets(attach.from));
+                 },
+                 [&](const LogsRequest& logs) {
+                   out.text("job", logs.job).boolean("follow", logs.follow);
+                   out.raw("from", offsets(logs.from));
+                 },
+                 [&](const KillRequest& kill) {
+                   out.text("job", kill.job);
+                   write_signal(out, kill.signal);
+                 },
+                 [&](const MigrateRequest& migrate) {
+                   out.text("job", migrate.job).text_if("to", migrate.to);
+                   out.boolean("dry_run", migrate.dry_run);
+                 },
+                 [&](const ResolveRequest& resolve) { out.text("job", resolve.job); },
+                 [&](const EventsRequest& events) { out.boolean("follow", events.follow); },
+             },
+             request);
+}
+
+// ---- parsing
+
+void check(JsonReader& in, const base::Status& status) {
+  if (!status) in.reject(status.error().detail);
+}
+
+std::string read_job(JsonReader& in) {
+  std::string job = in.text("job", kReferenceBytesMax);
+  if (in.ok()) check(in, check_reference(job));
+  return job;
+}
+
+std::optional<std::string> read_node(JsonReader& in, std::string_view field) {
+  auto node = in.text_if(field, kReferenceBytesMax);
+  if (node) check(in, check_reference(*node));
+  return node;
+}
+
+std::optional<std::string> read_name(JsonReader& in) {
+  auto name = in.text_if("name", kNameBytesMax);
+  if (name) check(in, check_name(*name));
+  return name;
+}
+
+std::array<std::uint64_t, 2> read_offsets(JsonReader& in, bool required) {
+  if (!required && !in.has("from")) return {};
+  const auto list = in.integers("from", 2, 0, std::numeric_limits<std::int64_t>::max());
+  if (list.size() != 2) {
+    in.reject("\"from\" is not a list of two offsets");
+    return {};
+  }
+  return {static_cast<std::uint64_t>(list[0]), static_cast<std::uint64_t>(list[1])};
+}
+
+Request read_invite(JsonReader& in) {
+  InviteRequest invite;
+  invite.seconds = static_cast<std::uint32_t>(
+      in.integer_or("seconds", 1, kInviteSecondsMax, kInviteSecondsDefault));
+  invite.inviter = in.boolean_or("inviter", false);
+  return invite;
+}
+
+Request read_join(JsonReader& in) {
+  JoinRequest join;
+  join.ticket = SecretText(in.text("ticket", kTicketBytesMax));
+  join.trust = in.boolean_or("trust", false);
+  if (join.ticket.reveal().empty()) in.reject("the ticket is empty");
+  return join;
+}
+
+bool has_zero(const std::string& text) { return text.find('\0') != std::string::npos; }
+
+Request read_run(JsonReader& in) {
+  RunRequest run;
+  run.argv = in.byte_list("argv", kArgumentsMax, kArgumentBytesMax);
+  run.env = in.byte_list("env", kEnvironmentMax, kArgumentBytesMax);
+  run.cwd = in.bytes("cwd", kPathBytesMax - 1);
+  run.name = read_name(in);
+  run.on = read_node(in, "on");
+  run.umask = static_cast<std::uint32_t>(in.integer_or("umask", 0, 0777, 022));
+  if (run.argv.empty() || run.argv[0].empty()) in.reject("there is no command to run");
+  if (!run.cwd.starts_with('/')) in.reject("the working folder is not an absolute path");
+  const bool zeros = std::any_of(run.argv.begin(), run.argv.end(), has_zero) ||
+                     std::any_of(run.env.begin(), run.env.end(), has_zero) || has_zero(run.cwd);
+  if (zeros) in.reject("an argument, variable or path has a zero byte in it");
+  const auto no_variable = [](const std::string& text) {
+    const std::size_t equals = text.find('=');
+    return equals == std::string::npos || equals == 0;
+  };
+  if (std::any_of(run.env.begin(), run.env.end(), no_variable)) {
+    in.reject("an environment variable is not of the form NAME=VALUE");
+  }
+  return run;
+}
+
+int read_signal(JsonReader& in) {
+  if (!in.has("signal")) return 15;
+  const JsonReader before = in;
+  const auto value = json_member(before.compact(), "signal");
+  if (!value.starts_with('"')) return static_cast<int>(in.integer("signal", 1, 64));
+  auto number = parse_signal(in.text("signal", kNameBytesMax));
+  if (!number) in.reject(number.error().detail);
+  return number ? *number : 0;
+}
+
+Request read_kill(JsonReader& in) {
+  KillRequest kill;
+  kill.job = read_job(in);
+  kill.signal = read_signal(in);
+  if (in.ok())
+    check(in, [&]() -> base::Status {
+      auto number = parse_signal(std::to_string(kill.signal));
+      return number ? base::Status() : base::Status(number.error());
+    }());
+  return kill;
+}
+
+Request read_logs(JsonReader& in) {
+  LogsRequest logs;
+  logs.job = read_job(in);
+  logs.follow = in.boolean_or("follow", false);
+  logs.from = read_offsets(in, /*required=*/false);
+  return logs;
+}
+
+Request read_migrate(JsonReader& in) {
+  MigrateRequest migrate;
+  migrate.job = read_job(in);
+  migrate.to = read_node(in, "to");
+  migrate.dry_run = in.boolean_or("dry_run", false);
+  return migrate;
+}
+
+Request read_arguments(JsonReader& in, std::string_view command) {
+  if (command == "ping") return PingRequest{};
+  if (command == "up") return UpRequest{read_name(in)};
+  if (command == "invite") return read_invite(in);
+  if (command == "join") return read_join(in);
+  if (command == "status") return StatusRequest{};
+  if (command == "ps") return JobsRequest{};
+  if (command == "run") return read_run(in);
+  if (command == "attach") {
+    std::string job = read_job(in);
+    return AttachRequest{std::move(job), read_offsets(in, /*required=*/true)};
+  }
+  if (command == "logs") return read_logs(in);
+  if (command == "kill") return read_kill(in);
+  if (command == "migrate") return read_migrate(in);
+  if (command == "resolve") return ResolveRequest{read_job(in)};
+  if (command == "events") return EventsRequest{in.boolean_or("follow", false)};
+  if (command == "down") return DownRequest{};
+  if (command == "config") return ConfigRequest{};
+  if (command == "metrics") return MetricsRequest{};
+  in.reject("this daemon does not know the command it was sent");
+  return PingRequest{};
+}
+
+}  // namespace
+
+SecretText::SecretText(SecretText&& other) noexcept : text_(other.text_) { other.wipe(); }
+
+SecretText& SecretText::operator=(SecretText&& other) noexcept {
+  if (this != &other) {
+    wipe();
+    // Copied, then wiped: a move of a short string would leave its bytes in the object it left.
+    text_ = other.text_;
+    other.wipe();
+  }
+  return *this;
+}
+
+SecretText::~SecretText() { wipe(); }
+
+void SecretText::wipe() {
+  base::wipe({reinterpret_cast<std::uint8_t*>(text_.data()), text_.size()});
+  text_.clear();
+}
+
+std::string_view command_of(const Request& request) { return kCommands[request.index()]; }
+
+base::Result<std::string> encode(const Request& request) {
+  JsonWriter out;
+  out.integer("v", kProtocolVersion).text("command", command_of(request));
+  write_arguments(out, request);
+  std::string line = out.finish() + "\n";
+  if (line.size() > kLineBytesMax) {
+    return fail(Code::kTooLarge,
+                "the request is larger than 1 MiB; a smaller environment or command line would do");
+  }
+  return line;
+}
+
+base::Result<Request> parse_request(std::string_view line) {
+  JsonReader in(line);
+  const std::int64_t version = in.integer("v", 0, INT32_MAX);
+  if (in.ok() && version != kProtocolVersion) {
+    return fail(Code::kUnsupported, "tern and its daemon are of different versions (protocol " +
+                                        std::to_string(version) + " and " +
+                                        std::to_string(kProtocolVersion) + ")");
+  }
+  const std::string command = in.text("command", kNameBytesMax);
+  if (!in.ok()) return in.status().error();
+  Request request = read_arguments(in, command);
+  if (!in.ok()) return in.status().error();
+  return request;
+}
+
+}  // namespace control

@@ -1,0 +1,139 @@
+// What a client asks of the daemon: one request per connection, one JSON object on one line.
+//
+//   {"v":1,"command":"kill","job":"3fa9","signal":"TERM"}\n
+//
+// The daemon learns who asks from the socket (SO_PEERCRED), never from the request. Both sides use
+// these structs: encode() writes what parse_request() takes, and parse_request() refuses whatever a
+// daemon would have to refuse anyway, so that a daemon handles checked values only. Limits are in
+// control/limits.h. Unknown fields are ignored; an unknown command or version is refused.
+//
+// command   arguments                                             final data (control/report.h)
+// ping      -                                                     Ping
+// up        name?                                                 Ping with created
+// invite    seconds?, inviter?                                    InviteReport
+// join      ticket, trust                                         JoinReport
+// status    -                                                     Status
+// ps        -                                                     Jobs
+// run       argv, env, cwd, name?, on?, umask                     RunReport
+// attach    job, from: [stdout offset, stderr offset]             Exit, after output events
+// logs      job, follow, from?                                    {}, after output events
+// kill      job, signal: "TERM" or a number                       KillReport
+// migrate   job, to?, dry_run                                     Handover, after progress
+// resolve   job                                                   KillReport ({"node"})
+// events    follow                                                {}, after events
+// down      -                                                     DownReport
+// config    -                                                     Settings
+// metrics   -                                                     {"counters":{name: number}}
+//
+// JOB is a full id, a unique prefix of at least 4 hex digits, or a unique name; NODE an id, a
+// unique prefix, or a name. The daemon resolves both.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "control/limits.h"
+
+namespace control {
+
+inline constexpr int kProtocolVersion = 1;
+
+// Text that is wiped when it goes, moved but never copied: a ticket.
+class SecretText {
+ public:
+  SecretText() = default;
+  explicit SecretText(std::string text) : text_(std::move(text)) {}
+  SecretText(SecretText&& other) noexcept;
+  SecretText& operator=(SecretText&& other) noexcept;
+  SecretText(const SecretText&) = delete;
+  SecretText& operator=(const SecretText&) = delete;
+  ~SecretText();
+  [[nodiscard]] const std::string& reveal() const { return text_; }
+
+ private:
+  void wipe();
+  std::string text_;
+};
+
+struct PingRequest {};
+struct UpRequest {
+  std::optional<std::string> name;  // of this node; only its first use can set it
+};
+struct InviteRequest {
+  std::uint32_t seconds = kInviteSecondsDefault;  // 1 to kInviteSecondsMax
+  bool inviter = false;                           // the new member may itself invite
+};
+struct JoinRequest {
+  SecretText ticket;
+  bool trust = false;  // the caller's uid is the same person on the other nodes (design.md §6)
+};
+struct StatusRequest {};
+struct JobsRequest {};
+struct RunRequest {
+  std::vector<std::string> argv;  // at least one; bytes, without zeros
+  std::vector<std::string> env;   // K=V; bytes, without zeros
+  std::string cwd;                // absolute; bytes
+  std::optional<std::string> name;
+  std::optional<std::string> on;  // "here", "best" or NODE; absent means here
+  std::uint32_t umask = 022;
+};
+struct AttachRequest {
+  std::string job;
+  std::array<std::uint64_t, 2> from{};  // offsets of stdout, stderr: the first byte wanted
+};
+struct LogsRequest {
+  std::string job;
+  bool follow = false;
+  std::array<std::uint64_t, 2> from{};
+};
+struct KillRequest {
+  std::string job;
+  int signal = 15;
+};
+struct MigrateRequest {
+  std::string job;
+  std::optional<std::string> to;  // NODE, "best" or "home"; absent means best
+  bool dry_run = false;
+};
+struct ResolveRequest {
+  std::string job;
+};
+struct EventsRequest {
+  bool follow = false;
+};
+struct DownRequest {};
+struct ConfigRequest {};
+struct MetricsRequest {};
+
+using Request =
+    std::variant<PingRequest, UpRequest, InviteRequest, JoinRequest, StatusRequest, JobsRequest,
+                 RunRequest, AttachRequest, LogsRequest, KillRequest, MigrateRequest,
+                 ResolveRequest, EventsRequest, DownRequest, ConfigRequest, MetricsRequest>;
+
+[[nodiscard]] std::string_view command_of(const Request& request);
+
+// The line, its newline included; wipe it after sending a JoinRequest. kTooLarge over
+// kLineBytesMax (a run with a huge environment). Does not check what parse_request() checks.
+[[nodiscard]] base::Result<std::string> encode(const Request& request);
+
+// One line without its newline. kInvalid or kUnsupported with a sentence for the person who asked.
+[[nodiscard]] base::Result<Request> parse_request(std::string_view line);
+
+// ---- words in arguments
+
+// "TERM", "SIGTERM", "15", in either case; 1..64 without those that the C library keeps (32, 33).
+[[nodiscard]] base::Result<int> parse_signal(std::string_view text);
+[[nodiscard]] std::string signal_name(int number);  // "TERM"; the number where it has no name
+// 1..kNameBytesMax of letters, digits, '.', '_' and '-', the first a letter or digit. No name is
+// one of the words that stand where a name may stand (best, home, here).
+[[nodiscard]] base::Status check_name(std::string_view name);
+// What can be a name, an id or a prefix of one.
+[[nodiscard]] base::Status check_reference(std::string_view reference);
+
+}  // namespace control

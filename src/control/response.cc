@@ -1,0 +1,138 @@
+#include "control/response.h"
+
+#include "base/check.h"
+#include "control/base64.h"
+#include "control/json.h"
+#include "control/limits.h"
+
+namespace control {
+namespace {
+
+using base::Code;
+using base::fail;
+
+// At a boundary of UTF-8 sequences, so that the rest stays text.
+std::string_view shortened(std::string_view sentence) {
+  if (sentence.size() <= kSentenceBytesMax / 4) return sentence;
+  std::size_t size = kSentenceBytesMax / 4;  // each byte that is no UTF-8 becomes three
+  while (size > 0 && (static_cast<unsigned char>(sentence[size]) & 0xc0) == 0x80) --size;
+  return sentence.substr(0, size);
+}
+
+base::Result<std::string> wrapped(std::string_view before, std::string_view json) {
+  CHECK(json.starts_with('{'));
+  CHECK(json.find('\n') == std::string_view::npos);
+  std::string line = std::string(before) + std::string(json) + "}\n";
+  if (line.size() > kLineBytesMax) return fail(Code::kTooLarge, "an answer of more than 1 MiB");
+  return line;
+}
+
+base::Result<Response> parse_final(JsonReader& in, std::string_view line) {
+  Final final;
+  final.ok = in.boolean_or("ok", false);
+  if (final.ok) {
+    (void)in.object("data");
+    final.exit = Exit::kDone;
+    final.data = json_member(line, "data");
+    if (in.ok() && !final.data.starts_with('{')) in.reject("the answer's data is written oddly");
+  } else {
+    const std::int64_t exit = in.integer("exit", 1, 6);
+    if (in.ok() && (exit == 2 || exit == 3)) in.reject("an exit code that no daemon gives");
+    final.exit = static_cast<Exit>(exit);
+    final.error = in.text("error", kSentenceBytesMax);
+    final.next = in.text_or("next", kSentenceBytesMax);
+  }
+  if (!in.ok()) return in.status().error();
+  return Response(std::move(final));
+}
+
+}  // namespace
+
+Exit exit_of(base::Code code) {
+  switch (code) {
+    case Code::kUnreachable:
+    case Code::kTimeout:
+      return Exit::kUnreachable;
+    case Code::kRefused:
+    case Code::kUnsupported:
+      return Exit::kRefused;
+    case Code::kInvalid:
+    case Code::kTruncated:
+    case Code::kTooLarge:
+    case Code::kUnauthentic:
+    case Code::kStale:
+    case Code::kNotFound:
+    case Code::kExists:
+    case Code::kFull:
+    case Code::kIo:
+      return Exit::kError;
+  }
+  return Exit::kError;
+}
+
+base::Result<Response> parse_response(std::string_view line) {
+  JsonReader in(line);
+  if (!in.ok()) return in.status().error();
+  if (in.has("progress")) {
+    Progress progress{in.text("progress", kSentenceBytesMax)};
+    if (!in.ok()) return in.status().error();
+    return Response(std::move(progress));
+  }
+  if (in.has("event")) {
+    (void)in.object("event");
+    Event event{std::string(json_member(line, "event"))};
+    if (in.ok() && !event.json.starts_with('{')) in.reject("an event is written oddly");
+    if (!in.ok()) return in.status().error();
+    return Response(std::move(event));
+  }
+  if (in.has("ok")) return parse_final(in, line);
+  return fail(Code::kInvalid, "neither progress, nor an event, nor an answer");
+}
+
+std::string progress_line(std::string_view sentence) {
+  return JsonWriter().text("progress", shortened(sentence)).finish() + "\n";
+}
+
+base::Result<std::string> event_line(std::string_view json) { return wrapped("{\"event\":", json); }
+
+base::Result<std::string> done_line(std::string_view json) {
+  return wrapped("{\"ok\":true,\"data\":", json);
+}
+
+std::string error_line(Exit exit, std::string_view error, std::string_view next) {
+  CHECK(exit != Exit::kDone);
+  JsonWriter out;
+  out.boolean("ok", false).integer("exit", static_cast<int>(exit));
+  out.text("error", shortened(error));
+  if (!next.empty()) out.text("next", shortened(next));
+  return out.finish() + "\n";
+}
+
+std::string error_line(const base::Error& error, std::string_view next) {
+  return error_line(exit_of(error.code), error.detail, next);
+}
+
+std::string output_line(const Output& output) {
+  CHECK(output.data.size() <= kOutputBytesMax);
+  JsonWriter event;
+  event.integer("stream", output.stream).natural("offset", output.offset);
+  event.text("data", to_base64(output.data));
+  return "{\"event\":" + event.finish() + "}\n";
+}
+
+base::Result<Output> parse_output(std::string_view event_json) {
+  JsonReader in(event_json);
+  Output output;
+  output.stream = static_cast<int>(in.integer("stream", 1, 2));
+  // Below 2^62, so that adding a size to an offset cannot wrap.
+  output.offset = static_cast<std::uint64_t>(in.integer("offset", 0, INT64_MAX / 2));
+  const std::string data = in.text("data", (kOutputBytesMax + 2) / 3 * 4);
+  if (!in.ok()) return in.status().error();
+  auto decoded = from_base64(data);
+  if (!decoded) return decoded.error();
+  if (decoded->empty()) return fail(Code::kInvalid, "an output event without output");
+  output.data = std::move(*decoded);
+  return output;
+}
+
+}  // namespace control

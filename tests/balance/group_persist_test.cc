@@ -20,6 +20,15 @@ TEST(GroupPersist, VoteIsNotSentBeforeItIsDurable) {
   EXPECT_EQ(rig.count<group::VoteReply>(), 2u);
 }
 
+// The vote alone is a write too: in a term that is durable already.
+TEST(GroupPersist, VoteInAKnownTermIsWritten) {
+  Rig rig(trio(kA), {{base::Term{1}, std::nullopt}, {}});
+  rig.hear(kB, 1, group::Vote{log_end(0, 1)});
+  ASSERT_EQ(rig.written(), 1u);
+  EXPECT_EQ(rig.writes[0].hard, (group::HardState{base::Term{1}, kB}));
+  EXPECT_TRUE(rig.sent.empty());
+}
+
 // Even a refusal carries a term, which must be durable.
 TEST(GroupPersist, NewTermIsNotSentBeforeItIsDurable) {
   Rig rig(trio(kA), {{base::Term{1}, std::nullopt}, {entry(1)}});

@@ -274,6 +274,22 @@ TEST(GroupReplication, MembersShowMatchCommitAndContact) {
   EXPECT_EQ(rig.group.members()[1].last_contact, contact);
 }
 
+// Fig. 2: matchIndex is "reinitialized after election": between two reigns others may have
+// overwritten what a follower once acknowledged.
+TEST(GroupReplication, AcknowledgementsOfAnEarlierReignDoNotCount) {
+  Rig rig(trio(kA));
+  rig.elect();
+  rig.acknowledge(kB, 2);
+  rig.acknowledge(kC, 2);
+  rig.hear(kC, 5, group::AppendReply{});
+  ASSERT_FALSE(rig.group.is_leader());
+  rig.elect();
+  for (std::size_t i : {1u, 2u}) {
+    EXPECT_EQ(rig.group.members()[i].match, LogIndex{0});
+    EXPECT_EQ(rig.group.members()[i].commit, LogIndex{0});
+  }
+}
+
 // Pair: the learner's copy counts for nothing, and it receives everything.
 TEST(GroupReplication, LearnerReceivesButIsNotCounted) {
   Rig source(pair_of(kA));

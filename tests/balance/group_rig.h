@@ -92,7 +92,7 @@ class Rig {
   // Makes the member leader with B's voice; returns its term.
   std::uint64_t elect() {
     prompt_disk = true;
-    while (group.role() != group::Role::kPreCandidate) tick();
+    for (int i = 0; i < 10 && group.role() != group::Role::kPreCandidate; ++i) tick();
     const auto asked = group.term();
     hear(kB, asked.value, group::PreVoteReply{true, asked});
     hear(kB, group.term().value, group::VoteReply{true});

@@ -1,0 +1,265 @@
+#include "gossip/core.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "gossip/simple_detector.h"
+
+namespace gossip {
+namespace {
+
+constexpr base::Duration kExpireInterval = 1min;
+
+base::crypto::DhKey copy(const base::crypto::DhKey& key) {
+  return {key.public_key, key.secret.clone()};
+}
+
+}  // namespace
+
+Core::Core(Config config, base::Log& log)
+    : keys_(std::move(config.keys)),
+      self_(keys_.id()),
+      chain_(std::move(config.chain)),
+      roster_(std::move(config.roster)),
+      log_(log),
+      rng_(config.seed),
+      envelope_(self_, copy(keys_.dh), config.salt, std::move(config.secret)),
+      view_(self_, rng_.next()),
+      detector_(std::make_unique<SimpleDetector>(self_, rng_.next())) {}
+
+Actions Core::step(base::Time now, const Event& event) {
+  now_ = std::max(now, now_);
+  std::visit([this](const auto& one) { on(one); }, event);
+  if (started_) run_timers();
+  flush();
+  if (std::exchange(view_changed_, false)) actions_.emplace_back(ViewChanged{});
+  return std::exchange(actions_, {});
+}
+
+// ---- events
+
+void Core::on(const Started& event) {
+  CHECK(!started_);
+  started_ = true;
+  wall_ = event.wall;
+  wall_at_ = now_;
+  incarnation_ = event.incarnation;
+  local_ = event.fields;
+  const auto own = identity::verify(chain_, roster_.root(), wall());
+  if (!own) log_.error("own_certificate", {{"why", own.error().detail}});
+  Member member;
+  member.name = own ? own->body.name : std::string{};
+  member.heard = Heard::kSelf;
+  view_.add(self_, std::move(member));
+  publish(true);
+  sync_at_ = now_ + kSyncInterval;
+  expire_at_ = now_ + kExpireInterval;
+}
+
+void Core::on(const LocalDigest& event) {
+  local_ = event.fields;
+  local_.left = false;
+  if (started_ && worth_telling(told_, local_)) publish_wanted_ = true;
+}
+
+void Core::on(const PortRefused& event) {
+  for (const auto& [id, member] : view_.members()) {
+    if (id != self_ && member.endpoint == event.endpoint) return detector_->refused(now_, id);
+  }
+}
+
+void Core::on(const MemberIntroduced& event) {
+  if (!learn(event.chain)) return;
+  const auto certificate = identity::verify(event.chain, roster_.root(), wall());
+  if (!certificate || certificate->id == self_) return;
+  const base::NodeId id = certificate->id;
+  for (Seed& seed : seeds_) {
+    if (seed.endpoint == event.endpoint) seed.reached = true;
+  }
+  if (event.endpoint.port == 0) return;  // it will send to us
+  Member* member = view_.find(id);
+  if (member != nullptr) {
+    member->endpoint = event.endpoint;
+    detector_->renewed(now_, id);
+  } else {
+    introduced_.emplace_back(id, event.endpoint);
+    if (introduced_.size() > kIntroducedMax) introduced_.pop_front();
+  }
+  start_sync_with(id);
+}
+
+void Core::on(const PeerSeed& event) {
+  const auto same = [&event](const Seed& seed) { return seed.endpoint == event.endpoint; };
+  if (std::any_of(seeds_.begin(), seeds_.end(), same)) return;
+  if (seeds_.size() >= kSeedsMax) return drop(Drop::kFull);
+  seeds_.push_back({event.endpoint, now_, kSeedBackoffMin, false});
+}
+
+void Core::on(const WallClock& event) {
+  wall_ = event.wall;
+  wall_at_ = now_;
+}
+
+void Core::on(const Leave& /*event*/) {
+  if (!started_ || silent_) return;
+  local_.left = true;
+  publish(true);
+  silent_ = true;
+  const std::size_t count = static_cast<std::size_t>(std::bit_width(view_.members().size()));
+  for (const base::NodeId& peer : view_.pick(rng_, std::max(count, kFanOut))) {
+    queue_digest({peer, *endpoint_of(peer)}, *view_.find(self_), false);
+  }
+}
+
+void Core::on(const Tick& /*event*/) {}
+
+// ---- timers
+
+base::WallTime Core::wall() const {
+  const auto passed = std::chrono::duration_cast<std::chrono::seconds>(now_ - wall_at_);
+  return base::WallTime{base::wall_seconds(wall_) + passed.count()};
+}
+
+void Core::run_timers() {
+  if (publish_wanted_ && now_ >= published_at_ + kPublishMin) publish(true);
+  if (now_ >= renew_at_) publish(false);
+  run_detector();
+  if (now_ >= sync_at_) start_sync();
+  if (now_ >= expire_at_) expire();
+  make_contacts();
+  if (now_ >= spread_at_) spread_round();
+}
+
+void Core::run_detector() {
+  const Detector::Output output = detector_->poll(now_);
+  for (const auto& verdict : output.verdicts) apply(verdict);
+  for (const auto& probe : output.probes) {
+    const Member* member = view_.find(probe.to);
+    if (member != nullptr) queue(probe.to, PingMessage{probe.nonce, member->state});
+  }
+}
+
+void Core::expire() {
+  expire_at_ = now_ + kExpireInterval;
+  for (auto& [id, member] : view_.members()) {
+    if (id == self_ || !member.is_live() || now_ - member.renewed_at < kRenewedMax) continue;
+    set_state(id, member, State::kDead);
+    detector_->add(now_, id, Detector::Health::kDead);
+  }
+  for (const base::NodeId& id : roster_.expired(wall())) {
+    log_.info("certificate_expired", {{"node", id.brief()}});
+    roster_.forget(id);
+    envelope_.forget(id);
+    if (id == self_ || view_.find(id) == nullptr) continue;
+    view_.remove(id);
+    removed({id});
+    actions_.emplace_back(NodeDead{id});
+  }
+}
+
+// Seeds until one member was met by them, and again whenever nobody is left; members that do not
+// answer datagrams, since they may have lost our certificate.
+void Core::make_contacts() {
+  if (now_ < contact_at_) return;
+  const bool alone = view_.live_others() == 0;
+  for (Seed& seed : seeds_) {
+    if ((seed.reached && !alone) || now_ < seed.after) continue;
+    seed.after = now_ + seed.backoff;
+    seed.backoff = std::min(seed.backoff * 2, kSeedBackoffMax);
+    contact_at_ = now_ + kContactEvery;
+    actions_.emplace_back(Contact{seed.endpoint});
+    return;
+  }
+  for (auto& [id, member] : view_.members()) {
+    const bool silent = member.state == State::kSuspect || member.state == State::kDead;
+    if (!silent || !member.endpoint || now_ < member.contact_after) continue;
+    member.contact_after = now_ + member.contact_backoff;
+    member.contact_backoff = std::min(member.contact_backoff * 2, kContactBackoffMax);
+    contact_at_ = now_ + kContactEvery;
+    actions_.emplace_back(Contact{*member.endpoint});
+    return;
+  }
+}
+
+base::Time Core::contact_deadline() const {
+  base::Time out = base::kNever;
+  const bool alone = view_.live_others() == 0;
+  for (const Seed& seed : seeds_) {
+    if (!seed.reached || alone) out = std::min(out, seed.after);
+  }
+  for (const auto& [id, member] : view_.members()) {
+    const bool silent = member.state == State::kSuspect || member.state == State::kDead;
+    if (silent && member.endpoint) out = std::min(out, member.contact_after);
+  }
+  return std::max(out, contact_at_);
+}
+
+base::Time Core::next_deadline() const {
+  if (!started_) return base::kNever;
+  base::Time out = std::min({renew_at_, spread_at_, sync_at_, expire_at_, contact_deadline(),
+                             detector_->next_deadline()});
+  if (publish_wanted_) out = std::min(out, published_at_ + kPublishMin);
+  return out;
+}
+
+// ---- sending
+
+std::optional<base::Endpoint> Core::endpoint_of(const base::NodeId& id) const {
+  const Member* member = view_.find(id);
+  if (member != nullptr && member->endpoint) return member->endpoint;
+  for (const auto& [who, endpoint] : introduced_) {
+    if (who == id) return endpoint;
+  }
+  return std::nullopt;
+}
+
+void Core::queue(const base::NodeId& to, const Message& message) {
+  const auto endpoint = endpoint_of(to);
+  if (endpoint) queue(Source{to, *endpoint}, message);
+}
+
+void Core::queue(const Source& to, const Message& message) {
+  Outgoing& outgoing = outbox_[to.id];
+  outgoing.to = to.from;
+  outgoing.messages.push_back(encode_message(message));
+}
+
+void Core::flush() {
+  for (auto& [id, outgoing] : std::exchange(outbox_, {})) flush_peer(id, std::move(outgoing));
+}
+
+// Fills packets in order; rumors ride in the room of the last one.
+void Core::flush_peer(const base::NodeId& to, Outgoing outgoing) {
+  base::Bytes payload;
+  const auto append = [&payload](const base::Bytes& bytes) {
+    payload.insert(payload.end(), bytes.begin(), bytes.end());
+  };
+  for (const base::Bytes& message : outgoing.messages) {
+    if (payload.size() + message.size() > kPayloadSizeMax) {
+      send(to, outgoing.to, std::exchange(payload, {}), true);
+    }
+    append(message);
+  }
+  for (const RumorKey& key : rumors_.for_peer(to, false)) {
+    const auto messages = rumor_messages(key);
+    std::size_t size = payload.size();
+    for (const base::Bytes& message : messages) size += message.size();
+    if (size > kPayloadSizeMax) break;
+    for (const base::Bytes& message : messages) append(message);
+    rumors_.told(key);
+  }
+  if (!payload.empty()) send(to, outgoing.to, payload, true);
+}
+
+void Core::send(const base::NodeId& to, const base::Endpoint& endpoint, base::ByteView payload,
+                bool again) {
+  const identity::Certificate* certificate = roster_.find(to);
+  if (certificate == nullptr) return;
+  base::Bytes packet = envelope_.seal(now_, to, certificate->body.dh_public, payload, again);
+  if (packet.empty()) return;
+  ++counters_.datagrams_out;
+  counters_.bytes_out += packet.size();
+  actions_.emplace_back(SendDatagram{endpoint, std::move(packet)});
+}
+
+}  // namespace gossip

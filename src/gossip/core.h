@@ -1,0 +1,158 @@
+// The inside of gossip::Gossip; gossip/gossip.h says what it does. One step: the event, then all
+// timers that are due, then what was queued for each peer leaves in as few datagrams as hold it.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "base/rng.h"
+#include "gossip/detector.h"
+#include "gossip/envelope.h"
+#include "gossip/gossip.h"
+#include "gossip/rumors.h"
+#include "gossip/view.h"
+
+namespace gossip {
+
+inline constexpr int kRaisesMax = 3;
+
+class Core {
+ public:
+  Core(Config config, base::Log& log);
+
+  [[nodiscard]] Actions step(base::Time now, const Event& event);
+  [[nodiscard]] base::Time next_deadline() const;
+  [[nodiscard]] std::vector<NodeView> node_views() const;
+  [[nodiscard]] const identity::Roster& roster() const { return roster_; }
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+  [[nodiscard]] const base::NodeId& self() const { return self_; }
+  [[nodiscard]] const View& view() const { return view_; }
+
+ private:
+  struct Seed {
+    base::Endpoint endpoint;
+    base::Time after{};
+    base::Duration backoff = kSeedBackoffMin;
+    bool reached = false;
+  };
+  struct Source {  // whose packet is being read
+    base::NodeId id;
+    base::Endpoint from;
+  };
+  struct Outgoing {
+    base::Endpoint to;
+    std::deque<base::Bytes> messages;
+  };
+
+  // ---- core.cc: events, timers, sending
+  void on(const Started& event);
+  void on(const LocalDigest& event);
+  void on(const Datagram& event);
+  void on(const PortRefused& event);
+  void on(const MemberIntroduced& event);
+  void on(const PeerSeed& event);
+  void on(const WallClock& event);
+  void on(const Leave& event);
+  void on(const Tick& event);
+  void run_timers();
+  void run_detector();
+  void expire();
+  void make_contacts();
+  [[nodiscard]] base::Time contact_deadline() const;
+  [[nodiscard]] base::WallTime wall() const;
+  [[nodiscard]] std::optional<base::Endpoint> endpoint_of(const base::NodeId& id) const;
+  void queue(const base::NodeId& to, const Message& message);
+  void queue(const Source& to, const Message& message);
+  void flush();
+  void flush_peer(const base::NodeId& to, Outgoing outgoing);
+  void send(const base::NodeId& to, const base::Endpoint& endpoint, base::ByteView payload,
+            bool again);
+
+  // ---- core_receive.cc: datagrams, certificates, digests
+  void read_unproven(const Source& source, const Opened& opened,
+                     const std::vector<Message>& messages);
+  void read(const Source& source, const std::vector<Message>& messages);
+  void answer_challenge(const Source& source, const ChallengeMessage& challenge,
+                        const Opened& opened);
+  void take_ping(const Source& source, const PingMessage& ping);
+  void take_chain(base::ByteView chain);
+  bool learn(base::ByteView chain);  // false: does not hold
+  bool make_roster_place();
+  void take_digest(const Source& source, const DigestMessage& message);
+  void take_new(const Source& source, const DigestHead& head, const DigestMessage& message);
+  void take_newer(const Source& source, Member& member, const DigestHead& head,
+                  base::ByteView bytes);
+  void take_own(const DigestHead& head, base::ByteView bytes);
+  void note_conflict(Member& member, base::ByteView bytes);
+  [[nodiscard]] bool check_digest(const base::NodeId& origin, base::ByteView bytes,
+                                  std::optional<DigestFields>& fields);
+  void drop(Drop why, const base::NodeId* from = nullptr);
+  void drop_chain(const base::Error& error);
+
+  // ---- core_spread.cc: own digests, rumors, states of others
+  void publish(bool urgent);
+  void refute();
+  void go_silent();
+  void spread(const base::NodeId& node, const base::NodeId& from, bool urgent);
+  void spread_round();
+  [[nodiscard]] std::vector<base::Bytes> digest_messages(const Member& member, bool chain) const;
+  [[nodiscard]] std::vector<base::Bytes> rumor_messages(const RumorKey& key) const;
+  void take_suspicion(const Source& source, const Entry32& entry);
+  void set_state(const base::NodeId& id, Member& member, State state);
+  void apply(const Detector::Verdict& verdict);
+  void removed(const std::vector<base::NodeId>& nodes);
+
+  // ---- core_sync.cc: anti-entropy
+  void start_sync();
+  void start_sync_with(const base::NodeId& peer);
+  void take_sync_hash(const Source& source, const SyncHashMessage& message);
+  void take_buckets(const Source& source, const SyncBucketsMessage& message);
+  void send_summaries(const Source& to, std::size_t bucket);
+  void take_summary(const Source& source, const SyncSummaryMessage& message);
+  void take_have(const Source& source, const HaveMessage& message);
+  void take_want(const Source& source, const WantMessage& message);
+  void queue_digest(const Source& to, const Member& member, bool chain);
+  void want(const Source& from, std::vector<Wish> wishes);
+
+  identity::NodeKeys keys_;
+  base::NodeId self_;
+  base::Bytes chain_;
+  identity::Roster roster_;
+  base::Log& log_;
+  base::Rng rng_;
+  Envelope envelope_;
+  View view_;
+  std::unique_ptr<Detector> detector_;
+  Rumors rumors_;
+  Counters counters_;
+
+  base::Time now_{};
+  Actions actions_;
+  std::map<base::NodeId, Outgoing> outbox_;
+  bool view_changed_ = false;
+
+  bool started_ = false;
+  bool silent_ = false;  // left, or another node runs with this identity
+  base::Time wall_at_{};
+  base::WallTime wall_{};
+  DigestFields told_;   // in the newest own digest
+  DigestFields local_;  // how it is now
+  base::Incarnation incarnation_;
+  base::Sequence sequence_;
+  int raises_ = 0;
+  bool publish_wanted_ = false;
+  base::Time published_at_{};
+  base::Time renew_at_ = base::kNever;
+  base::Time refuted_at_{};
+  bool news_above_ = false;
+  base::Time spread_at_ = base::kNever;
+  base::Time sync_at_ = base::kNever;
+  base::Time expire_at_ = base::kNever;
+  base::Time contact_at_{};  // none before
+  std::vector<Seed> seeds_;
+  std::deque<std::pair<base::NodeId, base::Endpoint>> introduced_;
+};
+
+}  // namespace gossip

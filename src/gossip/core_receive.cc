@@ -1,0 +1,332 @@
+// Datagrams, certificates and digests: what is taken, in which order it is checked, and why not.
+#include <algorithm>
+
+#include "gossip/core.h"
+
+namespace gossip {
+
+using base::ByteView;
+using base::Code;
+
+void Core::drop(Drop why, const base::NodeId* from) {
+  counters_.drop(why);
+  const std::uint64_t count = counters_.of(why);
+  // The first few and then every power of two: a flood does not become a flood of lines.
+  if ((count & (count - 1)) != 0) return;
+  log_.debug("gossip_drop", {{"why", kDropNames[static_cast<std::size_t>(why)]},
+                             {"count", count},
+                             {"from", from == nullptr ? std::string("-") : from->brief()}});
+}
+
+void Core::drop_chain(const base::Error& error) {
+  switch (error.code) {
+    case Code::kRefused:
+      return drop(Drop::kForeign);
+    case Code::kUnauthentic:
+      return drop(Drop::kForged);
+    case Code::kStale:
+      return drop(Drop::kExpired);
+    case Code::kFull:
+      return drop(Drop::kFull);
+    default:
+      return drop(Drop::kMalformed);
+  }
+}
+
+void Core::on(const Datagram& event) {
+  ++counters_.datagrams_in;
+  counters_.bytes_in += event.bytes.size();
+  if (!started_) return;
+  const auto header = parse_header(event.bytes);
+  if (!header) return drop(Drop::kMalformed);
+  const identity::Certificate* sender = roster_.find_prefix(
+      header->sender, [this](const identity::Certificate& one) { return one.id != self_; });
+  if (sender == nullptr) return drop(Drop::kUnknownSender);
+  const Source source{sender->id, event.from};
+  const auto opened = envelope_.open(now_, source.id, sender->body.dh_public, event.bytes);
+  if (!opened) {
+    return drop(opened.error().code == Code::kStale ? Drop::kReplayed : Drop::kForged, &source.id);
+  }
+  const auto messages = decode_messages(opened->payload);
+  if (!messages) return drop(Drop::kMalformed, &source.id);
+  if (!opened->proven) return read_unproven(source, *opened, *messages);
+  Member* member = view_.find(source.id);
+  if (member != nullptr) {
+    if (opened->newest) member->endpoint = event.from;
+    member->heard = Heard::kDirect;
+    member->last_heard = now_;
+    member->contact_backoff = kContactBackoffMin;
+    detector_->heard(now_, source.id);
+  }
+  read(source, *messages);
+}
+
+// A member made this packet, but maybe long ago: only the handshake is read, until a cookie of
+// ours proves that it is new.
+void Core::read_unproven(const Source& source, const Opened& opened,
+                         const std::vector<Message>& messages) {
+  for (const Message& message : messages) {
+    const auto* response = std::get_if<ResponseMessage>(&message);
+    if (response == nullptr || !envelope_.accept(now_, source.id, opened, response->cookie)) {
+      continue;
+    }
+    queue(source, AcceptedMessage{opened.salt});
+    Member* member = view_.find(source.id);
+    if (member != nullptr) {
+      member->endpoint = source.from;
+      member->heard = Heard::kDirect;
+      member->last_heard = now_;
+      detector_->heard(now_, source.id);
+    }
+    return read(source, messages);
+  }
+  drop(Drop::kUnproven, &source.id);
+  for (const Message& message : messages) {
+    const auto* challenge = std::get_if<ChallengeMessage>(&message);
+    if (challenge != nullptr) return answer_challenge(source, *challenge, opened);
+  }
+  const Cookie cookie = envelope_.cookie(now_, source.id, opened.salt);
+  const base::Bytes payload = encode_message(ChallengeMessage{cookie, opened.salt});
+  send(source.id, source.from, payload, false);
+}
+
+// The peer wants our salt proven; whatever it did not take so far follows the cookie. Its own salt
+// is unproven as long as it challenges under one, so it is challenged in the same packet.
+void Core::answer_challenge(const Source& source, const ChallengeMessage& challenge,
+                            const Opened& opened) {
+  if (challenge.salt != envelope_.salt()) return;
+  base::Bytes payload = encode_message(ResponseMessage{challenge.cookie});
+  if (!opened.proven) {
+    const Cookie cookie = envelope_.cookie(now_, source.id, opened.salt);
+    const base::Bytes ours = encode_message(ChallengeMessage{cookie, opened.salt});
+    payload.insert(payload.end(), ours.begin(), ours.end());
+  }
+  auto kept = envelope_.take_unconfirmed(source.id);
+  bool first = true;
+  for (base::Bytes& bytes : kept) {
+    if (first && payload.size() + bytes.size() <= kPacketSizeMax - kHeaderSize - kSealSize) {
+      payload.insert(payload.end(), bytes.begin(), bytes.end());
+      bytes.clear();
+    }
+    if (first) send(source.id, source.from, payload, false);
+    first = false;
+    if (!bytes.empty()) send(source.id, source.from, bytes, false);
+  }
+  if (first) send(source.id, source.from, payload, false);
+}
+
+void Core::read(const Source& source, const std::vector<Message>& messages) {
+  for (const Message& message : messages) {
+    if (const auto* m = std::get_if<ChallengeMessage>(&message)) {
+      Opened proven;
+      proven.proven = true;
+      answer_challenge(source, *m, proven);
+    } else if (const auto* accepted = std::get_if<AcceptedMessage>(&message)) {
+      if (accepted->salt == envelope_.salt()) envelope_.confirmed(source.id);
+    } else if (const auto* ping = std::get_if<PingMessage>(&message)) {
+      take_ping(source, *ping);
+    } else if (const auto* pong = std::get_if<PongMessage>(&message)) {
+      if (detector_->answered(now_, source.id, pong->nonce)) envelope_.confirmed(source.id);
+    } else if (const auto* digest = std::get_if<DigestMessage>(&message)) {
+      take_digest(source, *digest);
+    } else if (const auto* chain = std::get_if<ChainMessage>(&message)) {
+      take_chain(chain->chain);
+    } else if (const auto* suspect = std::get_if<SuspectMessage>(&message)) {
+      take_suspicion(source, suspect->entry);
+    } else if (const auto* hash = std::get_if<SyncHashMessage>(&message)) {
+      take_sync_hash(source, *hash);
+    } else if (const auto* buckets = std::get_if<SyncBucketsMessage>(&message)) {
+      take_buckets(source, *buckets);
+    } else if (const auto* summary = std::get_if<SyncSummaryMessage>(&message)) {
+      take_summary(source, *summary);
+    } else if (const auto* have = std::get_if<HaveMessage>(&message)) {
+      take_have(source, *have);
+    } else if (const auto* wish = std::get_if<WantMessage>(&message)) {
+      take_want(source, *wish);
+    }
+  }
+}
+
+void Core::take_ping(const Source& source, const PingMessage& ping) {
+  queue(source, PongMessage{ping.nonce});
+  if (ping.state == State::kDead || ping.state == State::kLeft) refute();
+}
+
+// ---- certificates
+
+void Core::take_chain(ByteView chain) { static_cast<void>(learn(chain)); }
+
+bool Core::make_roster_place() {
+  for (const base::NodeId& id : roster_.ids()) {
+    if (id == self_ || view_.find(id) != nullptr) continue;
+    roster_.forget(id);
+    envelope_.forget(id);
+    return true;
+  }
+  return false;
+}
+
+bool Core::learn(ByteView chain) {
+  auto certificate = identity::verify(chain, roster_.root(), wall());
+  if (!certificate) {
+    drop_chain(certificate.error());
+    return false;
+  }
+  const base::NodeId id = certificate->id;
+  if (id == self_) return true;
+  const auto* known = roster_.find(id);
+  if (known == nullptr && roster_.size() >= identity::kRosterMax && !make_roster_place()) {
+    drop(Drop::kFull);
+    return false;
+  }
+  const bool other_key = known != nullptr && known->body.dh_public != certificate->body.dh_public;
+  const std::string name = certificate->body.name;
+  const auto learned = roster_.take(std::move(*certificate));
+  CHECK(learned.ok());
+  if (*learned == identity::Roster::Learned::kKnown) return true;
+  if (other_key) envelope_.forget(id);
+  if (Member* member = view_.find(id)) member->name = name;
+  log_.info("member_learned", {{"node", id.brief()}, {"name", name}});
+  actions_.emplace_back(MemberLearned{id, base::to_bytes(chain)});
+  return true;
+}
+
+// ---- digests
+
+void Core::take_digest(const Source& source, const DigestMessage& message) {
+  const auto head = peek_digest(message.digest);
+  if (!head) return drop(Drop::kMalformed, &source.id);
+  if (head->mesh != roster_.mesh()) return drop(Drop::kForeign, &source.id);
+  if (head->node == self_) return take_own(*head, message.digest);
+  Member* member = view_.find(head->node);
+  if (member == nullptr) return take_new(source, *head, message);
+  if (head->age() > member->head.age()) return take_newer(source, *member, *head, message.digest);
+  if (head->age() == member->head.age()) {
+    rumors_.heard_again({RumorKind::kDigest, head->node});
+    if (!std::equal(message.digest.begin(), message.digest.end(), member->digest->begin(),
+                    member->digest->end())) {
+      return note_conflict(*member, message.digest);
+    }
+  }
+  drop(Drop::kStale, &source.id);
+}
+
+bool Core::check_digest(const base::NodeId& origin, ByteView bytes,
+                        std::optional<DigestFields>& fields) {
+  const identity::Certificate* certificate = roster_.find(origin);
+  CHECK(certificate != nullptr);
+  if (!verify_digest(bytes, certificate->body.sign_public)) {
+    drop(Drop::kForged);
+    return false;
+  }
+  auto decoded = decode_digest(bytes);
+  if (decoded) {
+    fields = std::move(*decoded);
+    return true;
+  }
+  if (decoded.error().code == Code::kUnsupported) return true;  // kept and relayed unread
+  drop(Drop::kMalformed);
+  return false;
+}
+
+void Core::take_new(const Source& source, const DigestHead& head, const DigestMessage& message) {
+  if (!view_.would_take(head.node)) return drop(Drop::kFull);
+  if (roster_.find(head.node) == nullptr) return want(source, {{head.node, true}});
+  Member member;
+  if (!check_digest(head.node, message.digest, member.fields)) return;
+  member.name = roster_.find(head.node)->body.name;
+  member.digest = std::make_shared<const base::Bytes>(base::to_bytes(message.digest));
+  member.head = head;
+  member.learned_at = now_;
+  member.renewed_at = now_;
+  member.last_heard = now_;
+  member.endpoint = endpoint_of(head.node);
+  if (source.id == head.node) {
+    member.endpoint = source.from;
+    member.heard = Heard::kDirect;
+  }
+  const bool has_address = member.fields && !member.fields->addresses.empty();
+  if (!member.endpoint && has_address) member.endpoint = member.fields->addresses.front();
+  const bool left = member.fields && member.fields->left;
+  // The relayer's word counts only here, where nothing better is known: the long dead do not come
+  // back to life by reaching a newcomer.
+  const bool dead = message.state == State::kDead && source.id != head.node;
+  member.state = left ? State::kLeft : dead ? State::kDead : State::kAlive;
+  std::erase_if(introduced_, [&head](const auto& one) { return one.first == head.node; });
+  removed(view_.make_place());
+  const Member& added = view_.add(head.node, std::move(member));
+  ++counters_.digests_taken;
+  view_changed_ = true;
+  if (added.state == State::kAlive) actions_.emplace_back(NodeUp{head.node});
+  if (!left) {
+    detector_->add(now_, head.node, dead ? Detector::Health::kDead : Detector::Health::kAlive);
+  }
+  spread(head.node, source.id, !dead && !left);
+}
+
+void Core::take_newer(const Source& source, Member& member, const DigestHead& head,
+                      ByteView bytes) {
+  std::optional<DigestFields> fields;
+  if (roster_.find(head.node) == nullptr) return want(source, {{head.node, true}});
+  if (!check_digest(head.node, bytes, fields)) return;
+  const bool news = fields != member.fields || head.incarnation != member.head.incarnation ||
+                    member.state != State::kAlive;
+  member.digest = std::make_shared<const base::Bytes>(base::to_bytes(bytes));
+  member.head = head;
+  member.fields = std::move(fields);
+  member.renewed_at = now_;
+  member.last_heard = now_;
+  const bool has_address = member.fields && !member.fields->addresses.empty();
+  if (!member.endpoint && has_address) member.endpoint = member.fields->addresses.front();
+  ++counters_.digests_taken;
+  view_changed_ = true;
+  if (member.fields && member.fields->left) {
+    detector_->remove(head.node);
+    set_state(head.node, member, State::kLeft);
+  } else if (member.state == State::kLeft) {
+    set_state(head.node, member, State::kAlive);
+    detector_->add(now_, head.node, Detector::Health::kAlive);
+  } else {
+    detector_->renewed(now_, head.node);
+  }
+  spread(head.node, source.id, news);
+}
+
+// A digest under this node's own name: an echo, or the word of a former life or of a clone.
+void Core::take_own(const DigestHead& head, ByteView bytes) {
+  const Member& own = *view_.find(self_);
+  if (head.age() < own.head.age()) return drop(Drop::kStale);
+  const bool same = std::equal(bytes.begin(), bytes.end(), own.digest->begin(), own.digest->end());
+  if (same) {
+    rumors_.heard_again({RumorKind::kDigest, self_});
+    return drop(Drop::kStale);
+  }
+  if (!verify_digest(bytes, keys_.sign.public_key)) return drop(Drop::kForged);
+  drop(Drop::kConflict);
+  if (silent_) return;
+  // Of two that began together the one whose bytes are lower yields at once.
+  const bool yields = head.age() == own.head.age() &&
+                      std::lexicographical_compare(own.digest->begin(), own.digest->end(),
+                                                   bytes.begin(), bytes.end());
+  if (yields || ++raises_ > kRaisesMax || head.incarnation.value == UINT64_MAX) {
+    return go_silent();
+  }
+  incarnation_ = head.incarnation.next();
+  sequence_ = {};
+  log_.warn("incarnation_raised", {{"to", incarnation_.value}});
+  actions_.emplace_back(IncarnationRaised{incarnation_});
+  publish(true);
+}
+
+void Core::note_conflict(Member& member, ByteView bytes) {
+  if (member.conflict_told == member.head.incarnation) return drop(Drop::kStale);
+  const identity::Certificate* certificate = roster_.find(member.head.node);
+  if (certificate == nullptr || !verify_digest(bytes, certificate->body.sign_public)) {
+    return drop(Drop::kForged);
+  }
+  drop(Drop::kConflict);
+  member.conflict_told = member.head.incarnation;
+  log_.error("identity_used_twice", {{"node", member.head.node.brief()}, {"name", member.name}});
+}
+
+}  // namespace gossip

@@ -1,0 +1,191 @@
+// This node's own digests, rumors, and what is believed of others.
+#include <algorithm>
+
+#include "gossip/core.h"
+
+namespace gossip {
+
+void Core::publish(bool urgent) {
+  publish_wanted_ = false;
+  renew_at_ = now_ + kRenewInterval - kRenewInterval / 10 + rng_.between(0ms, kRenewInterval / 10);
+  if (silent_) return;
+  sequence_ = sequence_.next();
+  DigestHead head;
+  head.mesh = roster_.mesh();
+  head.node = self_;
+  head.incarnation = incarnation_;
+  head.sequence = sequence_;
+  told_ = local_;
+  Member& own = *view_.find(self_);
+  own.digest = make_digest(head, told_, keys_.sign);
+  own.head = head;
+  own.fields = told_;
+  own.last_heard = now_;
+  own.renewed_at = now_;
+  if (head.sequence.value == 1) own.learned_at = now_;
+  published_at_ = now_;
+  ++counters_.digests_made;
+  view_changed_ = true;
+  spread(self_, {}, urgent);
+}
+
+// Somebody believes this node suspect or dead: a newer digest says otherwise.
+void Core::refute() {
+  const bool too_soon = now_ < refuted_at_ + kRefuteMin || now_ < published_at_ + kPublishMin;
+  if (silent_ || too_soon) return;
+  refuted_at_ = now_;
+  publish(true);
+}
+
+void Core::go_silent() {
+  silent_ = true;
+  log_.error("identity_conflict", {{"node", self_.brief()}});
+  actions_.emplace_back(IdentityConflict{});
+}
+
+// ---- rumors
+
+void Core::spread(const base::NodeId& node, const base::NodeId& from, bool urgent) {
+  rumors_.add({RumorKind::kDigest, node}, from, view_.live_others(), urgent);
+  if (urgent && spread_at_ == base::kNever) spread_at_ = now_;
+}
+
+void Core::spread_round() {
+  spread_at_ = base::kNever;
+  news_above_ = !news_above_;
+  for (const base::NodeId& peer : view_.pick_for_news(rng_, kFanOut, news_above_)) {
+    std::size_t room = kPayloadSizeMax;
+    const auto queued = outbox_.find(peer);
+    if (queued != outbox_.end()) {
+      for (const base::Bytes& message : queued->second.messages) {
+        room -= std::min(room, message.size());
+      }
+    }
+    for (const RumorKey& key : rumors_.for_peer(peer, true)) {
+      auto messages = rumor_messages(key);
+      std::size_t size = 0;
+      for (const base::Bytes& message : messages) size += message.size();
+      if (size > room) break;
+      room -= size;
+      Outgoing& outgoing = outbox_[peer];
+      outgoing.to = *endpoint_of(peer);
+      for (base::Bytes& message : messages) outgoing.messages.push_back(std::move(message));
+      rumors_.told(key);
+    }
+  }
+  if (rumors_.has_urgent()) spread_at_ = now_ + kRumorRound;
+}
+
+std::vector<base::Bytes> Core::digest_messages(const Member& member, bool chain) const {
+  std::vector<base::Bytes> out;
+  const base::NodeId& origin = member.head.node;
+  const identity::Certificate* certificate = roster_.find(origin);
+  if (chain && origin == self_) out.push_back(encode_message(ChainMessage{chain_}));
+  if (chain && certificate != nullptr) {
+    out.push_back(encode_message(ChainMessage{certificate->chain}));
+  }
+  out.push_back(encode_message(DigestMessage{member.state, *member.digest}));
+  return out;
+}
+
+std::vector<base::Bytes> Core::rumor_messages(const RumorKey& key) const {
+  const Member* member = view_.find(key.node);
+  if (member == nullptr || !member->digest) return {};
+  if (key.kind == RumorKind::kSuspicion) return {encode_message(SuspectMessage{member->entry()})};
+  return digest_messages(*member, now_ - member->learned_at < kNewMemberAge);
+}
+
+// ---- states
+
+void Core::take_suspicion(const Source& source, const Entry32& entry) {
+  if (entry.node == self_) return refute();
+  Member* member = view_.find(entry.node);
+  if (member == nullptr || !member->is_live()) return;
+  if (member->head.age() > entry.age()) return queue_digest(source, *member, false);
+  if (member->suspicion_seen && now_ - member->suspicion_at < kSuspicionMin) {
+    return rumors_.heard_again({RumorKind::kSuspicion, entry.node});
+  }
+  member->suspicion_seen = true;
+  member->suspicion_at = now_;
+  detector_->reported(now_, entry.node);
+  rumors_.add({RumorKind::kSuspicion, entry.node}, source.id, view_.live_others(), true);
+  if (spread_at_ == base::kNever) spread_at_ = now_;
+}
+
+void Core::set_state(const base::NodeId& id, Member& member, State state) {
+  if (member.state == state) return;
+  member.state = state;
+  view_changed_ = true;
+  switch (state) {
+    case State::kAlive:
+      log_.info("node_up", {{"node", id.brief()}, {"name", member.name}});
+      actions_.emplace_back(NodeUp{id});
+      return;
+    case State::kSuspect:
+      log_.info("node_suspect", {{"node", id.brief()}, {"name", member.name}});
+      actions_.emplace_back(NodeSuspect{id});
+      return;
+    case State::kDead:
+      log_.info("node_dead", {{"node", id.brief()}, {"name", member.name}});
+      actions_.emplace_back(NodeDead{id});
+      return;
+    case State::kLeft:
+      log_.info("node_left", {{"node", id.brief()}, {"name", member.name}});
+      actions_.emplace_back(NodeLeft{id});
+      return;
+  }
+}
+
+void Core::apply(const Detector::Verdict& verdict) {
+  Member* member = view_.find(verdict.id);
+  if (member == nullptr || member->state == State::kLeft) return;
+  switch (verdict.health) {
+    case Detector::Health::kAlive:
+      return set_state(verdict.id, *member, State::kAlive);
+    case Detector::Health::kDead:
+      return set_state(verdict.id, *member, State::kDead);
+    case Detector::Health::kSuspect:
+      break;
+  }
+  set_state(verdict.id, *member, State::kSuspect);
+  member->contact_after = now_ + kContactEvery;
+  if (member->fields && !member->fields->addresses.empty()) {
+    const auto& addresses = member->fields->addresses;
+    member->endpoint = addresses[member->next_address++ % addresses.size()];
+  }
+  if (!verdict.report) return;
+  member->suspicion_seen = true;
+  member->suspicion_at = now_;
+  rumors_.add({RumorKind::kSuspicion, verdict.id}, {}, view_.live_others(), true);
+  if (spread_at_ == base::kNever) spread_at_ = now_;
+}
+
+void Core::removed(const std::vector<base::NodeId>& nodes) {
+  for (const base::NodeId& id : nodes) {
+    detector_->remove(id);
+    rumors_.forget(id);
+    view_changed_ = true;
+  }
+}
+
+std::vector<NodeView> Core::node_views() const {
+  std::vector<NodeView> out;
+  out.reserve(view_.members().size());
+  for (const auto& [id, member] : view_.members()) {
+    NodeView one;
+    one.id = id;
+    one.name = member.name;
+    one.state = member.state;
+    one.readable = member.fields.has_value();
+    one.fields = id == self_ ? local_ : member.fields.value_or(DigestFields{});
+    one.incarnation = member.head.incarnation;
+    one.sequence = member.head.sequence;
+    one.endpoint = member.endpoint.value_or(base::Endpoint{});
+    one.heard = member.heard;
+    one.last_heard = member.last_heard;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+}  // namespace gossip

@@ -1,0 +1,145 @@
+// Anti-entropy: two members compare what they know and pass on what is missing.
+//
+//   A                                  B
+//   | -- sync hash ------------------> |  equal: silence, the common case
+//   | <----------------- sync buckets  |  sixteen hashes, by the leading bits of the id
+//   | -- sync summaries -------------> |  the entries of those that differ
+//   | <------- digests where B's are newer, have (to a sample), want where A's are newer
+//   | -- digests, want --------------> |
+//
+// Every message stands for itself, so that any may be lost, and no state is kept between them.
+#include <algorithm>
+
+#include "gossip/core.h"
+
+namespace gossip {
+namespace {
+
+base::NodeId bucket_end(std::size_t bucket, bool high) {
+  base::NodeId id;
+  if (high) id.bytes.fill(0xff);
+  id.bytes[0] = static_cast<std::uint8_t>(bucket << 4 | (high ? 0x0f : 0));
+  return id;
+}
+
+// The id above `id`, which is not the highest of all.
+base::NodeId above(base::NodeId id) {
+  for (std::size_t i = id.bytes.size(); i-- > 0;) {
+    if (++id.bytes[i] != 0) break;
+  }
+  return id;
+}
+
+}  // namespace
+
+void Core::start_sync() {
+  sync_at_ = now_ + kSyncInterval - kSyncInterval / 5 + rng_.between(0ms, kSyncInterval * 2 / 5);
+  const auto peer = view_.pick(rng_, 1);
+  if (!peer.empty()) queue(peer.front(), SyncHashMessage{view_.hash()});
+}
+
+// A new contact gets our certificate and digest first: it may know neither.
+void Core::start_sync_with(const base::NodeId& peer) {
+  const auto endpoint = endpoint_of(peer);
+  if (!started_ || !endpoint) return;
+  const Source to{peer, *endpoint};
+  queue_digest(to, *view_.find(self_), true);
+  queue(to, SyncHashMessage{view_.hash()});
+}
+
+void Core::take_sync_hash(const Source& source, const SyncHashMessage& message) {
+  if (message.hash == view_.hash()) return;
+  queue(source, SyncBucketsMessage{view_.buckets()});
+}
+
+void Core::take_buckets(const Source& source, const SyncBucketsMessage& message) {
+  const auto ours = view_.buckets();
+  bool differs = false;
+  for (std::size_t i = 0; i < kBuckets; ++i) {
+    if (ours[i] == message.buckets[i]) continue;
+    differs = true;
+    send_summaries(source, i);
+  }
+  // In a sample the hashes never agree, so hurrying would never end.
+  if (differs && !view_.sampled()) sync_at_ = std::min(sync_at_, now_ + kSyncAgain);
+}
+
+void Core::send_summaries(const Source& to, std::size_t bucket) {
+  const auto& members = view_.members();
+  SyncSummaryMessage part;
+  part.sampled = view_.sampled();
+  part.low = bucket_end(bucket, false);
+  const base::NodeId high = bucket_end(bucket, true);
+  for (auto it = members.lower_bound(part.low); it != members.end() && it->first <= high; ++it) {
+    if (part.entries.size() == kEntriesMax) {
+      part.high = part.entries.back().node;
+      queue(to, part);
+      part.low = above(part.high);
+      part.entries.clear();
+    }
+    part.entries.push_back(it->second.entry());
+  }
+  part.high = high;
+  queue(to, part);
+}
+
+void Core::take_summary(const Source& source, const SyncSummaryMessage& message) {
+  std::map<base::NodeId, Entry32> theirs;
+  for (const Entry32& entry : message.entries) theirs.emplace(entry.node, entry);
+  std::vector<Wish> wishes;
+  for (const auto& [id, entry] : theirs) {
+    const Member* member = view_.find(id);
+    const bool wanted = member == nullptr ? view_.would_take(id) : entry.age() > member->head.age();
+    if (wanted) wishes.push_back({id, roster_.find(id) == nullptr});
+  }
+  HaveMessage have;
+  const auto& members = view_.members();
+  for (auto it = members.lower_bound(message.low); it != members.end() && it->first <= message.high;
+       ++it) {
+    const auto found = theirs.find(it->first);
+    if (found != theirs.end()) {
+      if (it->second.head.age() > found->second.age()) queue_digest(source, it->second, false);
+    } else if (!message.sampled) {
+      // It knows less than we do, so it may lack the certificate too.
+      queue_digest(source, it->second, true);
+    } else if (have.entries.size() < kSampledHavesMax) {
+      have.entries.push_back(it->second.entry());
+    }
+  }
+  if (!have.entries.empty()) queue(source, have);
+  if (!wishes.empty()) want(source, std::move(wishes));
+}
+
+void Core::take_have(const Source& source, const HaveMessage& message) {
+  std::vector<Wish> wishes;
+  for (const Entry32& entry : message.entries) {
+    if (view_.would_take(entry.node)) {
+      wishes.push_back({entry.node, roster_.find(entry.node) == nullptr});
+    }
+  }
+  if (!wishes.empty()) want(source, std::move(wishes));
+}
+
+void Core::take_want(const Source& source, const WantMessage& message) {
+  for (const Wish& wish : message.wishes) {
+    const Member* member = view_.find(wish.node);
+    if (member != nullptr) queue_digest(source, *member, wish.chain);
+  }
+}
+
+void Core::queue_digest(const Source& to, const Member& member, bool chain) {
+  Outgoing& outgoing = outbox_[to.id];
+  outgoing.to = to.from;
+  base::Bytes joined;  // a certificate and its digest share a packet, whatever else is queued
+  for (const base::Bytes& message : digest_messages(member, chain)) {
+    joined.insert(joined.end(), message.begin(), message.end());
+  }
+  outgoing.messages.push_back(std::move(joined));
+}
+
+void Core::want(const Source& from, std::vector<Wish> wishes) {
+  if (wishes.size() > kEntriesMax) wishes.resize(kEntriesMax);
+  queue(from, WantMessage{std::move(wishes)});
+}
+
+}  // namespace gossip

@@ -1,0 +1,202 @@
+#include "gossip/envelope.h"
+
+#include <algorithm>
+
+namespace gossip {
+namespace {
+
+using base::Bytes;
+using base::ByteView;
+using base::Code;
+
+constexpr std::string_view kDomain = "tern datagram 1";
+constexpr std::string_view kCookieDomain = "tern challenge 1";
+constexpr std::uint8_t kKind = 1;
+constexpr std::size_t kSenderAt = 1;
+constexpr std::size_t kSaltAt = 9;
+constexpr std::size_t kCounterAt = 25;
+static_assert(kCounterAt + 8 == kHeaderSize);
+static_assert(kSealSize == base::crypto::kTagSize);
+
+base::crypto::Nonce nonce_of(std::uint64_t counter) {
+  base::crypto::Nonce nonce{};
+  base::put_le64(base::MutableByteView(nonce).subspan(4), counter);
+  return nonce;
+}
+
+std::uint64_t period_of(base::Time now) {
+  return static_cast<std::uint64_t>(now.time_since_epoch() / kCookieAge);
+}
+
+}  // namespace
+
+bool ReplayWindow::take(std::uint64_t counter) {
+  if (counter + (kSpan - 64) < highest_ || counter > UINT64_MAX - kSpan) return false;
+  if (counter > highest_) {
+    const std::uint64_t from = highest_ / 64;
+    const std::uint64_t steps = std::min(counter / 64 - from, kWords);
+    for (std::uint64_t i = 1; i <= steps; ++i) bits_[(from + i) % kWords] = 0;
+    highest_ = counter;
+  }
+  std::uint64_t& word = bits_[counter / 64 % kWords];
+  const std::uint64_t bit = std::uint64_t{1} << (counter % 64);
+  if ((word & bit) != 0) return false;
+  word |= bit;
+  return true;
+}
+
+base::Result<PacketHeader> parse_header(ByteView packet) {
+  const bool fits = packet.size() > kHeaderSize + kSealSize && packet.size() <= kPacketSizeMax;
+  if (!fits || packet[0] != kKind) return base::fail(Code::kInvalid, "not a datagram of tern");
+  PacketHeader header;
+  std::copy_n(packet.begin() + kSenderAt, header.sender.size(), header.sender.begin());
+  std::copy_n(packet.begin() + kSaltAt, header.salt.size(), header.salt.begin());
+  header.counter = base::get_le64(packet.subspan(kCounterAt, 8));
+  return header;
+}
+
+Envelope::Envelope(const base::NodeId& self, base::crypto::DhKey key, const Salt& salt,
+                   base::Secret<32> secret)
+    : self_(self), key_(std::move(key)), salt_(salt), secret_(std::move(secret)) {}
+
+base::crypto::SealKey Envelope::derive(const base::Secret<32>& shared, const base::NodeId& from,
+                                       const base::NodeId& to, const Salt& salt) const {
+  auto hash =
+      base::crypto::hash256({base::as_bytes(kDomain), from.bytes, to.bytes, salt}, shared.view());
+  const base::Secret<32> key{ByteView(hash)};
+  base::wipe(hash);
+  return {base::crypto::Cipher::kChaChaPoly, key};
+}
+
+void Envelope::make_room() {
+  if (peers_.size() < kSessionsMax) return;
+  const auto oldest = std::min_element(
+      peers_.begin(), peers_.end(),
+      [](const auto& a, const auto& b) { return a.second.used_at < b.second.used_at; });
+  drop(oldest);
+}
+
+Envelope::Peer& Envelope::peer(base::Time now, const base::NodeId& id,
+                               const base::crypto::DhPublic& key) {
+  auto found = peers_.find(id);
+  if (found == peers_.end()) {
+    make_room();
+    found = peers_.emplace(id, Peer{}).first;
+    found->second.next_counter = counter_floor_;
+    found->second.used_at = now;
+    if (auto shared = base::crypto::dh(key_, key)) {
+      found->second.out.emplace(derive(*shared, self_, id, salt_));
+      found->second.shared = std::move(shared).value();
+    }
+  }
+  return found->second;
+}
+
+Bytes Envelope::seal(base::Time now, const base::NodeId& id, const base::crypto::DhPublic& key,
+                     ByteView payload, bool again) {
+  CHECK(payload.size() <= kPacketSizeMax - kHeaderSize - kSealSize);
+  Peer& to = peer(now, id, key);
+  if (!to.shared) return {};
+  to.used_at = now;
+  Bytes packet(kHeaderSize + payload.size() + kSealSize);
+  packet[0] = kKind;
+  std::copy_n(self_.bytes.begin(), kSenderTagSize, packet.begin() + kSenderAt);
+  std::copy(salt_.begin(), salt_.end(), packet.begin() + kSaltAt);
+  const base::MutableByteView all(packet);
+  base::put_le64(all.subspan(kCounterAt, 8), to.next_counter);
+  to.out->seal(nonce_of(to.next_counter), all.first(kHeaderSize), payload,
+               all.subspan(kHeaderSize));
+  ++to.next_counter;
+  if (again && !to.is_confirmed && payload.size() <= kPayloadSizeMax) {
+    to.unconfirmed.push_back(base::to_bytes(payload));
+    if (to.unconfirmed.size() > kUnconfirmedMax) to.unconfirmed.pop_front();
+  }
+  return packet;
+}
+
+base::Result<Opened> Envelope::open(base::Time now, const base::NodeId& id,
+                                    const base::crypto::DhPublic& key, ByteView packet) {
+  const auto header = parse_header(packet);
+  if (!header) return header.error();
+  Peer& from = peer(now, id, key);
+  if (!from.shared) return base::fail(Code::kUnauthentic, "the sender's key has low order");
+  Opened opened;
+  opened.salt = header->salt;
+  opened.counter = header->counter;
+  opened.proven = from.in_salt == header->salt;
+  opened.payload.resize(packet.size() - kHeaderSize - kSealSize);
+  const auto unseal = [&](const base::crypto::SealKey& with) {
+    return with.open(nonce_of(header->counter), packet.first(kHeaderSize),
+                     packet.subspan(kHeaderSize), opened.payload);
+  };
+  const bool authentic =
+      opened.proven ? unseal(*from.in) : unseal(derive(*from.shared, id, self_, header->salt));
+  if (!authentic) return base::fail(Code::kUnauthentic, "a datagram's seal does not hold");
+  if (!opened.proven) return opened;
+  if (!from.window.take(header->counter)) {
+    return base::fail(Code::kStale, "a datagram that was taken before");
+  }
+  from.used_at = now;
+  opened.newest = from.window.highest() == header->counter;
+  return opened;
+}
+
+Cookie Envelope::cookie_of(std::uint64_t period, const base::NodeId& id, const Salt& salt) const {
+  std::array<std::uint8_t, 8> period_bytes{};
+  base::put_le64(period_bytes, period);
+  const auto found = peers_.find(id);
+  const bool has_salt = found != peers_.end() && found->second.in_salt.has_value();
+  const Salt in_use = has_salt ? *found->second.in_salt : Salt{};
+  return base::crypto::hash128(
+      {base::as_bytes(kCookieDomain), id.bytes, salt, in_use, period_bytes}, secret_.view());
+}
+
+Cookie Envelope::cookie(base::Time now, const base::NodeId& id, const Salt& salt) const {
+  return cookie_of(period_of(now), id, salt);
+}
+
+bool Envelope::accept(base::Time now, const base::NodeId& id, const Opened& opened,
+                      const Cookie& cookie) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end() || !found->second.shared) return false;
+  Peer& from = found->second;
+  if (from.in_salt && now - from.accepted_at < kSaltChangeMin) return false;
+  const std::uint64_t period = period_of(now);
+  const bool holds =
+      base::crypto::equal_constant_time(cookie, cookie_of(period, id, opened.salt)) ||
+      (period > 0 &&
+       base::crypto::equal_constant_time(cookie, cookie_of(period - 1, id, opened.salt)));
+  if (!holds) return false;
+  from.in.emplace(derive(*from.shared, id, self_, opened.salt));
+  from.in_salt = opened.salt;
+  from.window = ReplayWindow{};
+  from.accepted_at = now;
+  from.used_at = now;
+  return from.window.take(opened.counter);
+}
+
+std::deque<Bytes> Envelope::take_unconfirmed(const base::NodeId& id) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return {};
+  found->second.is_confirmed = false;
+  return std::exchange(found->second.unconfirmed, {});
+}
+
+void Envelope::confirmed(const base::NodeId& id) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return;
+  found->second.is_confirmed = true;
+  found->second.unconfirmed.clear();
+}
+
+void Envelope::drop(std::map<base::NodeId, Peer>::iterator peer) {
+  counter_floor_ = std::max(counter_floor_, peer->second.next_counter);
+  peers_.erase(peer);
+}
+
+void Envelope::forget(const base::NodeId& id) {
+  const auto found = peers_.find(id);
+  if (found != peers_.end()) drop(found);
+}
+
+}  // namespace gossip

@@ -1,0 +1,29 @@
+// What a killed daemon left: CRIU runs and half-made copies that could otherwise finish later.
+//
+// At the daemon's start, before anything else is done with jobs: every cgroup criu-* below the
+// node's root, and every job-* that is not in `keep`, is killed, seen empty and removed; then the
+// work folders go. Other cgroups (keepers) are not touched. Blocking: at most `patience` for each.
+// `keep` holds names such as job-<jobid>-e<epoch>: of running jobs and of copies that are held and
+// whose handover has no outcome yet. Getting it wrong loses jobs; it comes from the store.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+
+namespace criu {
+
+struct Leftovers {
+  std::vector<std::string> killed;     // cgroups, by name, now gone
+  std::vector<std::string> remaining;  // that would not die or go, with the reason
+};
+
+// kNotFound if there is no such root. Work folders are those of the root's own name.
+[[nodiscard]] base::Result<Leftovers> kill_leftovers(
+    const std::string& node_root, const std::set<std::string>& keep,
+    base::Duration patience = std::chrono::seconds(10));
+
+}  // namespace criu

@@ -1,0 +1,379 @@
+#include "balance/balance.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "balance/limits.h"
+
+namespace balance {
+
+Balance::Balance(Config config, base::Rng rng, const Recovered& records, base::Log& log)
+    : config_(config),
+      rng_(rng),
+      log_(log),
+      out_(config.self, config.store),
+      own_(config.self),
+      formation_(base::Rng(rng_.next())) {
+  recover(records);
+}
+
+Balance::~Balance() = default;
+
+Actions Balance::step(base::Time now, const Event& event) {
+  now_ = now;
+  const Step step{now, out_};
+  if (!std::exchange(started_, true)) {
+    own_.tell_all(out_);
+    if (recovered_acceptance_) formation_.recover(now, *recovered_acceptance_);
+    on(step, Tick{});
+  }
+  std::visit([&](const auto& e) { on(step, e); }, event);
+  // Bounded: a message to this node itself is answered by state, never by the same message.
+  while (out_.has_message_to_self()) {
+    deliver(step, config_.self, {config_.store, out_.next_message_to_self()});
+  }
+  follow_up(step);
+  while (out_.has_message_to_self()) {
+    deliver(step, config_.self, {config_.store, out_.next_message_to_self()});
+  }
+  leave_if_over(step);
+  tell_seat(step);
+  return out_.take();
+}
+
+base::Time Balance::next_deadline() const {
+  if (!started_) return base::Time::min();
+  base::Time at = formation_.next_deadline();
+  if (triad_) return std::min(at, triad_->next_deadline(now_));
+  if (formation_.busy()) return at;
+  if (wish_after_ > now_) at = std::min(at, wish_after_);
+  for (const Person& person : people_) at = std::min({at, person.until, person.retry_at});
+  return at;
+}
+
+bool Balance::in_doubt(const JobId& job) const { return triad_ && triad_->end_of(job) != nullptr; }
+
+// ---- events
+
+void Balance::on(Step step, const Received& event) {
+  auto message = wire::decode(event.bytes);
+  if (!message || event.from == config_.self) {
+    ++dropped_;
+    log_.debug("message_dropped",
+               {{"from", event.from.brief()}, {"why", message ? "own" : message.error().detail}});
+    return;
+  }
+  deliver(step, event.from, *message);
+}
+
+void Balance::on(Step step, const Persisted& event) {
+  const auto own = own_writes_.find(event.id);
+  if (own != own_writes_.end()) {
+    if (!ended_.contains(own->second.first) && own_.find(own->second.first) == nullptr) {
+      own_.set(own->second.first, own->second.second, step.out);
+    }
+    own_writes_.erase(own);
+  }
+  formation_.persisted(step, event.id);
+  if (triad_) triad_->persisted(step, event.id);
+}
+
+void Balance::on(Step step, const Tick&) {
+  formation_.tick(step);
+  if (triad_) triad_->tick(step);
+}
+
+void Balance::on(Step step, const ViewChanged& event) {
+  view_ = event.nodes;
+  if (view_.size() > kViewMax) view_.resize(kViewMax);
+  view_known_ = true;
+  advise(step);
+}
+
+void Balance::on(Step step, const LocalState& event) {
+  local_ = event;
+  local_.cpus_millis = std::max<std::int64_t>(local_.cpus_millis, 1);
+  if (local_.jobs.size() > kJobsMax) local_.jobs.resize(kJobsMax);
+  local_known_ = true;
+  advise(step);
+}
+
+void Balance::on(Step step, const JobStarted& event) {
+  ended_.erase(event.job);
+  if (own_.find(event.job) != nullptr) return;
+  if (own_.full()) {
+    log_.error("too_many_jobs", {{"job", event.job.brief()}});
+    return;  // it runs, but never moves
+  }
+  const OwnRecord first{Epoch{1}, Epoch{1}, config_.self};
+  own_writes_[step.out.persist({{own_key(event.job), encode(first)}})] = {event.job, first};
+}
+
+void Balance::on(Step step, const JobEnded& event) {
+  if (triad_) triad_->job_ended(step, event.job);
+  ended_.insert(event.job);
+}
+
+void Balance::on(Step step, const PersonResolve& event) {
+  End* const end = triad_ ? triad_->end_of(event.job) : nullptr;
+  const auto refuse = [&](std::string why) {
+    step.out.act(PersonReply{event.request, true, ReplyCode::kError, std::move(why), {}, {}});
+  };
+  if (end == nullptr) return refuse("the job is not in doubt on this node");
+  if (resolve_) return refuse("another job is being resolved");
+  const OwnRecord* own = own_.find(event.job);
+  const Epoch above = std::max(own == nullptr ? Epoch{} : own->next, end->id().epoch).next();
+  end->resolve(step, above);
+  if (!end->resolve_failed().empty()) return refuse(end->resolve_failed());
+  resolve_ = Resolve{event.request, end->id()};
+}
+
+void Balance::heed_resolve(Step step) {
+  if (!resolve_) return;
+  const End* const end = triad_ ? triad_->end(resolve_->id) : nullptr;
+  PersonReply answer{resolve_->request, true,         ReplyCode::kDone,
+                     "it runs here",    resolve_->id, config_.self};
+  if (end != nullptr && end->resolve_failed().empty()) {
+    if (end->state() != EndState::kResolvedHere && !end->settled()) return;
+    if (end->state() == EndState::kResolvedHere && !end->settled()) return;
+  }
+  if (end != nullptr && !end->resolve_failed().empty()) {
+    answer.code = ReplyCode::kError;
+    answer.sentence = end->resolve_failed();
+  } else if (!own_.is_here(resolve_->id.job)) {
+    answer.code = ReplyCode::kError;
+    answer.sentence = "the job was decided meanwhile and runs elsewhere";
+  }
+  resolve_.reset();
+  step.out.act(std::move(answer));
+}
+
+// ---- messages
+
+void Balance::deliver(Step step, const NodeId& from, const wire::Message& message) {
+  const TriadId* triad = wire::triad_of(message.body);
+  if (triad == nullptr) return deliver_formation(step, from, message);
+  if (const auto* report = std::get_if<wire::EndReport>(&message.body)) {
+    if (answer_superseded(step, from, *report)) return;
+  }
+  if (triad_ && triad_->id() == *triad) {
+    triad_->receive(step, from, message.store, message.body);
+  } else {
+    stranger(step, from, *triad, message);
+  }
+}
+
+void Balance::deliver_formation(Step step, const NodeId& from, const wire::Message& message) {
+  if (const auto* propose = std::get_if<wire::Propose>(&message.body)) {
+    formation_.on_propose(step, from, message.store, *propose, would_refuse(from, propose->roles));
+  } else if (const auto* answer = std::get_if<wire::Answer>(&message.body)) {
+    formation_.on_answer(step, from, message.store, *answer);
+  } else if (const auto* cancel = std::get_if<wire::Cancel>(&message.body)) {
+    formation_.on_cancel(step, from, *cancel);
+  } else if (const auto* form = std::get_if<wire::Form>(&message.body)) {
+    const TriadId id = triad_id_of(form->form);
+    if (triad_ && triad_->id() == id) {
+      return triad_->receive(step, from, message.store, message.body);
+    }
+    if (auto stored = formation_.on_form(step, from, message.store, *form)) {
+      return start(step, std::move(*stored));
+    }
+    stranger(step, from, id, message);
+  }
+}
+
+// A triad that this node is not in. While a form may still be on its way nothing is said, since
+// Gone means never.
+void Balance::stranger(Step step, const NodeId& from, const TriadId& triad,
+                       const wire::Message& message) {
+  const bool asks = !std::holds_alternative<wire::Gone>(message.body) &&
+                    !std::holds_alternative<wire::FormStored>(message.body) &&
+                    !std::holds_alternative<wire::Superseded>(message.body);
+  if (asks && !formation_.busy() && !damaged_) step.out.send(from, wire::Gone{triad, false});
+}
+
+bool Balance::answer_superseded(Step step, const NodeId& from, const wire::EndReport& report) {
+  const OwnRecord* own = own_.find(report.id.job);
+  if (own == nullptr || own->epoch <= report.id.epoch) return false;
+  const End* end = triad_ ? triad_->end(report.id) : nullptr;
+  if (end != nullptr && end->state() != EndState::kResolvedHere) return false;
+  step.out.send(from, wire::Superseded{report.id, own->epoch});
+  return end == nullptr;
+}
+
+std::size_t Balance::other_live_nodes(const NodeId& a, const NodeId& b) const {
+  return static_cast<std::size_t>(std::count_if(view_.begin(), view_.end(), [&](const NodeLoad& n) {
+    return n.live && n.id != a && n.id != b && n.id != config_.self;
+  }));
+}
+
+std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
+                                                        const Roles& roles) const {
+  using Code = wire::AnswerCode;
+  const std::vector<NodeId> nodes = roles.nodes();
+  const auto has = [&](const NodeId& n) {
+    return std::find(nodes.begin(), nodes.end(), n) != nodes.end();
+  };
+  if (!has(config_.self) || !has(from)) {
+    return Formation::Refusal{Code::kRolesDoNotFit, "a proposal for other nodes"};
+  }
+  if (damaged_ || own_.full()) {
+    return Formation::Refusal{Code::kFull, "this node's record table is full or damaged"};
+  }
+  if (triad_) return Formation::Refusal{Code::kBusy, "this node has a seat"};
+  if (roles.third.is_zero() && (!view_known_ || other_live_nodes(roles.source, roles.sink) != 0)) {
+    return Formation::Refusal{Code::kRolesDoNotFit, "this node knows a third one"};
+  }
+  const bool by_rule = roles.cause != Cause::kPerson;
+  if (roles.source == config_.self) {
+    const bool sheds = roles.cause == Cause::kShed || roles.cause == Cause::kProcess;
+    if (by_rule && !local_.policy.moves_jobs) {
+      return Formation::Refusal{Code::kPolicy, "this node keeps its jobs"};
+    }
+    if (sheds && (!local_known_ || local_.trit != probe::Trit::kPlus)) {
+      return Formation::Refusal{Code::kRolesDoNotFit, "this node is not PLUS any more"};
+    }
+  } else if (roles.sink == config_.self) {
+    if (!local_.policy.accepts_jobs) {
+      return Formation::Refusal{Code::kPolicy, "this node takes no jobs of others"};
+    }
+    if (by_rule && (!local_known_ || local_.trit != probe::Trit::kMinus)) {
+      return Formation::Refusal{Code::kRolesDoNotFit, "this node is not MINUS any more"};
+    }
+  }
+  return std::nullopt;
+}
+
+// ---- the seat
+
+void Balance::start(Step step, StoredForm stored) {
+  CHECK(!triad_);
+  log_.info("triad_formed", {{"triad", triad_id_of(stored.form).brief()}});
+  triad_ =
+      std::make_unique<Triad>(step, std::move(stored), config_.incarnation, base::Rng(rng_.next()),
+                              around(), std::vector<RecordChange>{{kAcceptanceKey, std::nullopt}});
+}
+
+void Balance::follow_up(Step step) {
+  heed_formation(step);
+  heed_own_events(step, 0);
+  heed_resolve(step);
+  leave_if_over(step);
+  for (auto job = ended_.begin(); job != ended_.end();) {
+    const bool needed = triad_ && triad_->involves(*job);
+    if (!needed) {
+      if (own_.find(*job) != nullptr) (void)step.out.persist({{own_key(*job), std::nullopt}});
+      own_.erase(*job);
+      advised_.erase(*job);
+    }
+    job = needed ? std::next(job) : ended_.erase(job);
+  }
+  act_for_person(step);
+  act_on_wish(step);
+}
+
+void Balance::leave_if_over(Step step) {
+  if (!triad_ || !triad_->left()) return;
+  const std::string refusal = triad_->refusal();
+  const bool was_coordinator = triad_->seat().seat == Seat::kCoordinator;
+  const JobId job = triad_->form().job;
+  triad_.reset();
+  // The next wish waits for a sample that shows what has moved.
+  if (!was_coordinator) local_known_ = false;
+  wish_after_ = std::max(wish_after_, step.now + kResendAfter);
+  for (Person& person : people_) {
+    if (!person.formed || person.job != job) continue;
+    person.formed = false;
+    person.retry_at = step.now + kResendAfter;
+    if (!refusal.empty()) person.last_reason = refusal;
+  }
+}
+
+void Balance::tell_seat(Step step) {
+  std::optional<SeatInfo> seat;
+  if (triad_ && triad_->stored()) seat = triad_->seat();
+  if (seat == told_seat_) return;
+  told_seat_ = seat;
+  step.out.act(SeatChanged{seat});
+}
+
+// ---- restart
+
+void Balance::recover(const Recovered& records) {
+  const auto damaged = [&](const std::string& key) {
+    damaged_ = true;
+    log_.error("record_unreadable", {{"key", key}});
+  };
+  std::optional<TriadId> triad;
+  for (const auto& [key, value] : records) {
+    if (key.starts_with("own/")) {
+      auto job = parse_own_key(key);
+      auto own = decode_own(value);
+      if (!job || !own) {
+        damaged(key);
+        continue;
+      }
+      Outbox unheard(config_.self, config_.store);  // told at the first step
+      own_.set(*job, *own, unheard);
+    } else if (key == kAcceptanceKey) {
+      auto acceptance = decode_acceptance(value);
+      if (!acceptance) {
+        damaged(key);
+      } else {
+        recovered_acceptance_ = *acceptance;
+      }
+    } else if (key.starts_with("tri/")) {
+      auto id = parse_triad_key(key);
+      if (!id || (triad && *triad != *id)) {
+        damaged(key);
+      } else {
+        triad = *id;
+      }
+    } else if (!key.starts_with("end/")) {
+      damaged(key);
+    }
+  }
+  if (triad) recover_triad(*triad, records);
+}
+
+void Balance::recover_triad(const TriadId& id, const Recovered& records) {
+  const auto damaged = [&](const std::string& key) {
+    damaged_ = true;
+    log_.error("record_unreadable", {{"key", key}});
+  };
+  const auto form = records.find(form_key(id));
+  if (form == records.end()) return damaged(form_key(id));
+  auto stored = decode_stored_form(form->second);
+  if (!stored || triad_id_of(stored->form) != id) return damaged(form_key(id));
+  const Member* me = stored->form.member(config_.self);
+  if (me == nullptr || me->store != config_.store) return damaged(form_key(id));
+  TriadRecords found;
+  for (const auto& [key, value] : records) {
+    if (key.starts_with("end/")) {
+      auto handover = parse_end_key(key);
+      auto end = decode_end(value);
+      if (!handover || handover->triad != id || !end) {
+        damaged(key);
+      } else {
+        found.ends[*handover] = *end;
+      }
+    } else if (key.starts_with(triad_prefix(id))) {
+      found.keys.push_back(key);
+      if (key == hard_key(id)) {
+        auto hard = group::decode_hard_state(value);
+        if (!hard) return damaged(key);
+        found.group.hard = *hard;
+      } else if (key != form_key(id)) {  // the log, in the order of its keys
+        auto entry = group::decode_entry(value);
+        if (!entry || key != log_key(id, base::LogIndex{found.group.entries.size() + 2})) {
+          return damaged(key);
+        }
+        found.group.entries.push_back(*entry);
+      }
+    }
+  }
+  triad_ = std::make_unique<Triad>(std::move(*stored), config_.incarnation, base::Rng(rng_.next()),
+                                   around(), std::move(found));
+}
+
+}  // namespace balance

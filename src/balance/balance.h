@@ -1,0 +1,147 @@
+// The agreement: what should move, who decides it, and that every job runs exactly once. One pure
+// core; balance/event.h says what goes in and comes out and what the host must do.
+//
+// Parts, each with its rules in its header: rules and planner (pure), formation (who sits with
+// whom), triad with group (consensus), source_end and sink_end (one handover). A node holds at most
+// one seat: `triad_` while it has one, else at most one acceptance in `formation_`.
+//
+// Epochs of a job only grow. JobStarted gives 1; each preparation burns the next one of the
+// SOURCE's store, durably; who takes a job over continues from its epoch. What an older epoch says
+// runs nothing: an end begins only if its epoch is above that of the ownership record, and who
+// learns that a higher one runs elsewhere (Superseded, after `tern resolve`) kills what it has.
+//
+// After a restart: construct with the records, and with a start counter (Config::incarnation) above
+// that of every earlier life of the store; then step(Tick) at once (next_deadline() says so).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "balance/end.h"
+#include "balance/event.h"
+#include "balance/formation.h"
+#include "balance/outbox.h"
+#include "balance/rules.h"
+#include "balance/triad.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/rng.h"
+
+namespace balance {
+
+struct Config {
+  NodeId self;
+  StoreId store;
+  base::Incarnation incarnation;
+};
+
+class Balance {
+ public:
+  // Records that do not decode are left alone on disk and reported to the log as errors; a node
+  // that has any takes no seat (refuses()), since it cannot know what it promised. `log` outlives
+  // this object.
+  Balance(Config config, base::Rng rng, const Recovered& records,
+          base::Log& log = base::null_log());
+  ~Balance();
+
+  [[nodiscard]] Actions step(base::Time now, const Event& event);
+  [[nodiscard]] base::Time next_deadline() const;
+
+  [[nodiscard]] std::optional<SeatInfo> seat() const { return told_seat_; }
+  [[nodiscard]] const Triad* triad() const { return triad_.get(); }
+  // The epoch and place of a job, as this node's store knows it.
+  [[nodiscard]] const OwnRecord* owner(const JobId& job) const { return own_.find(job); }
+  // The copy or original here is held until an outcome, or the other end, is known.
+  [[nodiscard]] bool in_doubt(const JobId& job) const;
+  [[nodiscard]] std::uint64_t dropped() const { return dropped_; }  // peer input that made no sense
+  [[nodiscard]] bool refuses() const { return damaged_; }
+
+ private:
+  struct Person {
+    std::uint64_t request = 0;
+    JobId job;
+    std::optional<NodeId> target;
+    base::Time until{};
+    base::Time retry_at{};
+    int tries = 0;
+    bool formed = false;
+    std::string last_reason;
+    std::optional<wire::AnswerCode> last_code;
+  };
+  struct Resolve {
+    std::uint64_t request = 0;
+    HandoverId id;
+  };
+
+  void recover(const Recovered& records);
+  void recover_triad(const TriadId& id, const Recovered& records);
+  void on(Step step, const Received& event);
+  void on(Step step, const Persisted& event);
+  void on(Step step, const Tick& event);
+  void on(Step step, const ViewChanged& event);
+  void on(Step step, const LocalState& event);
+  void on(Step step, const JobStarted& event);
+  void on(Step step, const JobEnded& event);
+  void on(Step step, const PersonMigrate& event);
+  void on(Step step, const PersonResolve& event);
+  template <typename HostEvent>
+  void on(Step step, const HostEvent& event) {
+    if (triad_) triad_->host_says(step, event.id, event);
+  }
+  void deliver(Step step, const NodeId& from, const wire::Message& message);
+  void deliver_formation(Step step, const NodeId& from, const wire::Message& message);
+  void stranger(Step step, const NodeId& from, const TriadId& triad, const wire::Message& message);
+  [[nodiscard]] bool answer_superseded(Step step, const NodeId& from,
+                                       const wire::EndReport& report);
+  [[nodiscard]] std::optional<Formation::Refusal> would_refuse(const NodeId& from,
+                                                               const Roles& roles) const;
+  [[nodiscard]] std::size_t other_live_nodes(const NodeId& a, const NodeId& b) const;
+  void start(Step step, StoredForm stored);
+  void follow_up(Step step);
+  void leave_if_over(Step step);
+  void heed_formation(Step step);
+  void act_on_wish(Step step);
+  void act_for_person(Step step);
+  [[nodiscard]] std::optional<Roles> roles_for(Cause cause, const JobId& job, const NodeId& sink);
+  void reply(Step step, const Person& person, ReplyCode code, std::string sentence,
+             std::optional<HandoverEvent> event = std::nullopt);
+  void heed_own_events(Step step, std::size_t from);
+  void person_failed(Step step);
+  void heed_resolve(Step step);
+  void advise(Step step);
+  void tell_seat(Step step);
+  [[nodiscard]] Surroundings around() { return {config_.self, local_, own_, log_}; }
+
+  Config config_;
+  base::Rng rng_;
+  base::Log& log_;
+  Outbox out_;
+  OwnTable own_;
+  Formation formation_;
+  std::unique_ptr<Triad> triad_;
+  std::optional<Acceptance> recovered_acceptance_;
+  bool started_ = false;
+  bool damaged_ = false;
+  std::vector<NodeLoad> view_;
+  bool view_known_ = false;
+  LocalState local_;
+  bool local_known_ = false;
+  std::map<std::uint64_t, std::pair<JobId, OwnRecord>> own_writes_;  // JobStarted under way
+  std::set<JobId> ended_;  // their ownership records go when no end needs them
+  std::vector<Person> people_;
+  std::optional<Resolve> resolve_;
+  base::Time wish_after_{};             // back off until then
+  std::map<NodeId, base::Time> avoid_;  // sinks that refused lately
+  std::map<JobId, base::Time> rest_;    // jobs whose move was refused or aborted lately
+  std::map<JobId, Intent> advised_;
+  std::optional<SeatInfo> told_seat_;
+  std::uint64_t dropped_ = 0;
+  base::Time now_{};
+};
+
+}  // namespace balance

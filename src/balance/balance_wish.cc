@@ -1,0 +1,236 @@
+// What this node wants by itself, and what a person wants of it.
+#include <algorithm>
+#include <utility>
+
+#include "balance/balance.h"
+#include "balance/limits.h"
+
+namespace balance {
+
+namespace {
+
+const JobFacts* facts_of(const LocalState& local, const JobId& job) {
+  for (const JobFacts& facts : local.jobs) {
+    if (facts.id == job) return &facts;
+  }
+  return nullptr;
+}
+
+const char* progress_sentence(Phase phase) {
+  switch (phase) {
+    case Phase::kPreflight:
+      return "checking";
+    case Phase::kFreezeAndStream:
+      return "freezing and streaming";
+    case Phase::kRestore:
+      return "restoring";
+    case Phase::kDecide:
+      return "restored, deciding";
+    case Phase::kResume:
+      break;
+  }
+  return "decided, resuming";
+}
+
+}  // namespace
+
+void Balance::heed_formation(Step step) {
+  if (auto formed = formation_.take_formed()) {
+    for (Person& person : people_) {
+      if (formed->form.cause == Cause::kPerson && formed->form.job == person.job) {
+        person.formed = true;
+      }
+    }
+    start(step, std::move(*formed));
+  }
+  if (auto failed = formation_.take_failed()) {
+    wish_after_ = step.now + rng_.between(kBackoffMin, kBackoffMax);
+    if (failed->by == failed->roles.sink) avoid_[failed->by] = wish_after_ + kBackoffMax;
+    for (Person& person : people_) {
+      if (failed->roles.cause != Cause::kPerson || failed->roles.job != person.job) continue;
+      person.last_reason = failed->reason;
+      person.last_code = failed->code;
+      // At once some times, then with patience: another triad here lasts seconds.
+      const bool soon = person.tries <= 3;
+      person.retry_at = step.now + (soon ? rng_.between(base::Duration(50'000), kResendAfter)
+                                         : rng_.between(kResendAfter, kBackoffMin));
+      if (failed->code == wire::AnswerCode::kPolicy) person.until = step.now;
+    }
+  }
+}
+
+std::optional<Roles> Balance::roles_for(Cause cause, const JobId& job, const NodeId& sink) {
+  Roles roles{cause, config_.self, sink, {}, cause == Cause::kPerson ? job : JobId{}};
+  const Thirds thirds = thirds_for(view_, config_.self, sink);
+  if (thirds.pair) return roles;
+  const std::vector<NodeId>& from = thirds.ergodic.empty() ? thirds.others : thirds.ergodic;
+  if (from.empty()) return std::nullopt;  // all have seats; soon one will not
+  roles.third = from[static_cast<std::size_t>(rng_.below(from.size()))];
+  return roles;
+}
+
+void Balance::act_on_wish(Step step) {
+  if (triad_ || formation_.busy() || damaged_ || own_.full()) return;
+  if (!view_known_ || !local_known_ || step.now < wish_after_ || !people_.empty()) return;
+  std::erase_if(avoid_, [&](const auto& a) { return a.second <= step.now; });
+  std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
+  LocalState local = local_;
+  std::erase_if(local.jobs, [&](const JobFacts& job) {
+    return rest_.contains(job.id) || !own_.is_here(job.id);
+  });
+  std::vector<NodeLoad> view = view_;
+  std::erase_if(view, [&](const NodeLoad& node) { return avoid_.contains(node.id); });
+  const std::optional<Wish> wished = wish(step.now, local, view, config_.self);
+  if (!wished) return;
+  const std::optional<Roles> roles = roles_for(wished->cause, wished->job, wished->sinks.front());
+  if (!roles) {
+    wish_after_ = step.now + rng_.between(kResendAfter, kBackoffMin);
+    return;
+  }
+  formation_.propose(step, *roles);
+}
+
+// ---- a person
+
+void Balance::on(Step step, const PersonMigrate& event) {
+  Person person;
+  person.request = event.request;
+  person.job = event.job;
+  person.target = event.target;
+  person.until = step.now + kPersonWait;
+  person.retry_at = step.now;
+  const OwnRecord* own = own_.find(event.job);
+  const JobFacts* facts = facts_of(local_, event.job);
+  if (own == nullptr) return reply(step, person, ReplyCode::kError, "this node knows no such job");
+  if (!own_.is_here(event.job)) {
+    return reply(step, person, ReplyCode::kError, "the job is on node " + own->at.brief());
+  }
+  if (facts == nullptr) return reply(step, person, ReplyCode::kError, "the job does not run here");
+  if (event.target == config_.self) {
+    return reply(step, person, ReplyCode::kDone, "the job is already here");
+  }
+  const std::string why_not = why_stays(*facts, step.now, true);
+  if (!why_not.empty()) return reply(step, person, ReplyCode::kRefused, why_not);
+  const bool asked = std::any_of(people_.begin(), people_.end(),
+                                 [&](const Person& p) { return p.job == event.job; });
+  if (asked || people_.size() >= kPersonRequestsMax) {
+    return reply(step, person, ReplyCode::kError, "the job is already being moved");
+  }
+  people_.push_back(std::move(person));
+}
+
+void Balance::act_for_person(Step step) {
+  if (people_.empty() || (triad_ && people_.front().formed)) return;
+  Person& person = people_.front();  // one after another
+  if (step.now >= person.until) return person_failed(step);
+  if (triad_ || formation_.busy() || step.now < person.retry_at) return;
+  const JobFacts* facts = facts_of(local_, person.job);
+  NodeId sink;
+  if (person.target) {
+    sink = *person.target;
+    const bool live = std::any_of(view_.begin(), view_.end(),
+                                  [&](const NodeLoad& n) { return n.id == sink && n.live; });
+    if (!live) {
+      person.last_reason = "the node cannot be reached";
+      person.last_code.reset();
+      return person_failed(step);
+    }
+  } else {
+    std::vector<NodeLoad> fits;
+    for (const NodeLoad& n : view_) {
+      if (n.live && n.id != config_.self && n.accepts_jobs && n.trit == probe::Trit::kMinus &&
+          !n.has_seat && (facts == nullptr || facts->memory_bytes <= n.memory_free_bytes)) {
+        fits.push_back(n);
+      }
+    }
+    if (fits.empty()) {
+      reply(step, person, ReplyCode::kNothingFits, "no idle node has room");
+      people_.erase(people_.begin());
+      return;
+    }
+    sink = std::min_element(fits.begin(), fits.end(), [](const NodeLoad& a, const NodeLoad& b) {
+             return std::tie(a.effective_ratio_micros, a.id) <
+                    std::tie(b.effective_ratio_micros, b.id);
+           })->id;
+  }
+  const std::optional<Roles> roles = roles_for(Cause::kPerson, person.job, sink);
+  person.retry_at = step.now + kResendAfter;
+  if (!roles) return;
+  if (++person.tries > 1) {
+    step.out.act(PersonReply{person.request,
+                             false,
+                             ReplyCode::kDone,
+                             "trying again: " + person.last_reason,
+                             {},
+                             config_.self});
+  }
+  formation_.propose(step, *roles);
+}
+
+void Balance::person_failed(Step step) {
+  const Person person = people_.front();
+  people_.erase(people_.begin());
+  ReplyCode code = ReplyCode::kError;
+  if (!person.last_code) code = ReplyCode::kUnreachable;
+  if (person.last_code == wire::AnswerCode::kPolicy) code = ReplyCode::kRefused;
+  std::string sentence =
+      person.last_reason.empty() ? "no triad could be formed in time" : person.last_reason;
+  reply(step, person, code, std::move(sentence));
+}
+
+void Balance::reply(Step step, const Person& person, ReplyCode code, std::string sentence,
+                    std::optional<HandoverEvent> event) {
+  PersonReply out{person.request, true, code, std::move(sentence), {}, config_.self};
+  if (event) out.handover = event->id;
+  const OwnRecord* own = own_.find(person.job);
+  if (own != nullptr) out.at = own->at;
+  step.out.act(std::move(out));
+}
+
+// The handovers' own words, of this step, as far as this node is SOURCE.
+void Balance::heed_own_events(Step step, std::size_t from) {
+  std::vector<HandoverEvent> told;
+  for (std::size_t i = from; i < step.out.pending().size(); ++i) {
+    const auto* event = std::get_if<HandoverEvent>(&step.out.pending()[i]);
+    if (event != nullptr && event->told_by == Seat::kSource) told.push_back(*event);
+  }
+  for (const HandoverEvent& event : told) {
+    const bool moved = event.outcome == Decision::kCommit && !own_.is_here(event.id.job);
+    if (event.over && !moved) {
+      // What was refused or failed rests a while; else it would be frozen again and again.
+      rest_[event.id.job] = step.now + kResidence;
+      wish_after_ = step.now + rng_.between(kBackoffMin, kBackoffMax);
+    }
+    const auto person = std::find_if(people_.begin(), people_.end(), [&](const Person& p) {
+      return p.job == event.id.job && p.formed;
+    });
+    if (person == people_.end()) continue;
+    if (!event.over) {
+      step.out.act(PersonReply{person->request, false, ReplyCode::kDone,
+                               progress_sentence(event.phase), event.id, config_.self});
+      continue;
+    }
+    if (moved) {
+      reply(step, *person, ReplyCode::kDone, "moved to node " + event.sink.brief(), event);
+    } else {
+      reply(step, *person, event.outcome ? ReplyCode::kError : ReplyCode::kRefused, event.reason,
+            event);
+    }
+    people_.erase(person);
+  }
+}
+
+void Balance::advise(Step step) {
+  if (!local_known_) return;
+  for (const JobFacts& job : local_.jobs) {
+    const bool fits = !sinks_for(job, local_, view_, config_.self).empty();
+    const Intent intent = process_rule(job, local_.trit, fits, step.now);
+    const auto before = advised_.find(job.id);
+    if (before != advised_.end() && before->second == intent) continue;
+    advised_[job.id] = intent;
+    step.out.act(Advised{job.id, intent});
+  }
+  std::erase_if(advised_, [&](const auto& a) { return facts_of(local_, a.first) == nullptr; });
+}
+
+}  // namespace balance

@@ -47,7 +47,7 @@ base::Time Balance::next_deadline() const {
   if (triad_) return std::min(at, triad_->next_deadline(now_));
   if (formation_.busy()) return at;
   if (wish_after_ > now_) at = std::min(at, wish_after_);
-  for (const Person& person : people_) at = std::min({at, person.until, person.retry_at});
+  if (!people_.empty()) at = std::min({at, people_.front().until, people_.front().retry_at});
   return at;
 }
 

@@ -104,7 +104,11 @@ void SinkEnd::decide_expecting(Step step) {
     return enter(step, EndState::kSinkDiscarded);
   }
   if (!std::exchange(expecting_, true)) step.out.act(ExpectStream{id_, peer_});
-  if (sealed_ && !std::exchange(restoring_, true)) step.out.act(Restore{id_});
+  if (sealed_ && !std::exchange(restoring_, true)) return step.out.act(Restore{id_});
+  // The last copy that can run: the host is asked until it knows whether it will.
+  if (restoring_ && outcome_ == Decision::kAbort && source_gone() && ask(step)) {
+    step.out.act(Restore{id_});
+  }
 }
 
 void SinkEnd::decide_ready(Step step) {

@@ -72,6 +72,7 @@ void SourceEnd::decide(Step step) {
     case EndState::kSourceSealed:
       return decide_sealed(step);
     default:
+      recovered_ = false;
       if (!record_.acted) entered(step);
   }
 }
@@ -116,7 +117,6 @@ void SourceEnd::decide_sealed(Step step) {
 
 // A final state whose work is not done yet.
 void SourceEnd::entered(Step step) {
-  recovered_ = false;
   switch (state()) {
     case EndState::kSourceGoneAway:
       if (answer_) return mark_acted(step);

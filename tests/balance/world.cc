@@ -1,0 +1,551 @@
+#include "world.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace balance::testing {
+
+using base::Duration;
+
+namespace {
+Duration ms(std::uint64_t n) { return Duration(static_cast<std::int64_t>(n) * 1000); }
+}  // namespace
+
+WorldOptions options_of(std::uint64_t seed, std::size_t nodes) {
+  base::Rng rng(seed * 7 + nodes);
+  WorldOptions o;
+  o.nodes = nodes;
+  o.jobs = 1 + rng.below(3);
+  o.loss_permille = rng.below(4) == 0 ? 0 : rng.below(250);
+  o.double_permille = rng.below(200);
+  o.late_permille = rng.below(60);
+  o.crash_per_million = rng.below(3) == 0 ? 0 : rng.below(6000);
+  o.fail_permille = rng.below(150);
+  o.hang_permille = rng.below(100);
+  o.accident_permille = rng.below(2) == 0 ? rng.below(400) : 0;
+  o.power_permille = rng.below(4) == 0 ? rng.below(40) : 0;
+  o.partition_permille = rng.below(2) == 0 ? rng.below(400) : 0;
+  return o;
+}
+
+World::World(std::uint64_t seed, WorldOptions options) : rng_(seed), options_(options) {
+  machines_.resize(options_.nodes);
+  for (Machine& m : machines_) {
+    rng_.fill(m.id.bytes);
+    rng_.fill(m.store.bytes);
+  }
+  for (std::size_t i = 0; i < options_.jobs; ++i) {
+    JobId job;
+    rng_.fill(job.bytes);
+    jobs_[job] = {};
+    machines_[0].local[job] = Copy::kRunning;
+    machines_[0].disk[own_key(job)] = encode(OwnRecord{Epoch{1}, Epoch{1}, machines_[0].id});
+  }
+  for (std::size_t i = 0; i < machines_.size(); ++i) start(i);
+}
+
+void World::at(Duration in, std::function<void()> what) {
+  heap_.push({now_ + in, order_++, std::move(what)});
+}
+
+void World::run() {
+  at(ms(0), [this] { sample(); });
+  at(ms(2000), [this] { weather(); });
+  const base::Time calm = now_ + options_.faults_for;
+  const base::Time end = calm + options_.calm_for;
+  while (!heap_.empty() && heap_.top().at <= end && violations_.empty()) {
+    if (faults_ && heap_.top().at >= calm) {
+      faults_ = false;
+      cut_.clear();
+    }
+    Item item = heap_.top();
+    heap_.pop();
+    now_ = item.at;
+    item.what();
+    check();
+  }
+  if (violations_.empty()) check_calm();
+}
+
+// ---- the daemon
+
+void World::start(std::size_t node) {
+  Machine& m = machines_[node];
+  ++m.life;
+  m.core = std::make_unique<Balance>(Config{m.id, m.store, base::Incarnation{m.life}},
+                                     base::Rng(rng_.next()), m.disk);
+  m.tick_at = base::kNever;
+  if (m.core->refuses()) violation("a record of its own was unreadable");
+  const std::uint64_t life = m.life;
+  at(ms(0), [this, node, life] {
+    if (machines_[node].life == life && machines_[node].core) give(node, Tick{});
+  });
+}
+
+void World::crash(std::size_t node, bool power) {
+  Machine& m = machines_[node];
+  if (m.core) ++counts_.crashes;
+  m.core.reset();
+  ++m.life;
+  crashed_ = true;
+  // A prefix of what was not synced is there.
+  std::uint64_t keep = m.writes.empty() ? 0 : rng_.below(m.writes.size() + 1);
+  for (; keep > 0; --keep) {
+    for (const RecordChange& c : m.writes.front().second.changes) {
+      if (c.value) {
+        m.disk[c.key] = *c.value;
+      } else {
+        m.disk.erase(c.key);
+      }
+    }
+    m.writes.pop_front();
+  }
+  m.writes.clear();
+  m.expecting.clear();
+  if (power) {
+    for (auto& [job, copy] : m.local) {
+      ++jobs_[job].accidents;
+      if (copy == Copy::kRunning) jobs_[job].lost = true;
+    }
+    m.local.clear();
+    for (auto& [id, copy] : m.incoming) {
+      if (copy == Incoming::kHeld) ++jobs_[id.job].accidents;
+      if (copy != Incoming::kReleased) copy = Incoming::kDiscarded;
+    }
+    for (auto& [job, state] : jobs_) {
+      if (state.accidents > 0 && can_run(job) == 0) state.lost = true;
+    }
+  }
+  at(ms(50 + rng_.below(8000)), [this, node] {
+    if (!machines_[node].core) start(node);
+  });
+}
+
+void World::give(std::size_t node, const Event& event) {
+  Machine& m = machines_[node];
+  if (!m.core) return;
+  ++counts_.events;
+  crashed_ = false;
+  const std::uint64_t life = m.life;
+  for (const Action& action : m.core->step(now_, event)) {
+    perform(node, action);
+    if (faults_ && rng_.below(1'000'000) < options_.crash_per_million) crash(node, false);
+    if (m.life != life) return;
+  }
+  const base::Time next = m.core->next_deadline();
+  if (next == base::kNever || (m.tick_at <= next && m.tick_at > now_)) return;
+  m.tick_at = std::max(next, now_ + Duration(1));
+  // A deadline that is past after a Tick at it would keep the host busy for nothing.
+  if (next <= now_ && std::holds_alternative<Tick>(event) && ++m.spins > 20) violation("it spins");
+  if (next > now_) m.spins = 0;
+  const base::Time wanted = m.tick_at;
+  at(m.tick_at - now_, [this, node, life, wanted] {
+    if (machines_[node].life != life || machines_[node].tick_at != wanted) return;
+    machines_[node].tick_at = base::kNever;
+    give(node, Tick{});
+  });
+}
+
+void World::perform(std::size_t node, const Action& action) {
+  if (const auto* a = std::get_if<Send>(&action)) return send(node, *a);
+  if (const auto* a = std::get_if<Persist>(&action)) return persist(node, *a);
+  if (const auto* a = std::get_if<HandoverEvent>(&action)) return note(node, *a);
+  if (const auto* a = std::get_if<FreezeAndStream>(&action)) return stream(node, *a);
+  if (const auto* a = std::get_if<SendSeal>(&action)) return seal(node, *a);
+  if (const auto* a = std::get_if<CollectRequirement>(&action)) {
+    return host(node, [id = a->id](bool fail) -> std::optional<Event> {
+      return RequirementCollected{id, !fail, {1, 2, 3}, "cannot be collected"};
+    });
+  }
+  if (const auto* a = std::get_if<CheckPreflight>(&action)) {
+    return host(node, [id = a->id](bool fail) -> std::optional<Event> {
+      return PreflightChecked{id, !fail, "no such file"};
+    });
+  }
+  if (const auto* a = std::get_if<ExpectStream>(&action)) {
+    Machine& m = machines_[node];
+    m.expecting[a->id] = m.life;
+    m.incoming[a->id] = Incoming::kReceiving;
+    return;
+  }
+  if (const auto* a = std::get_if<Restore>(&action)) {
+    return host(node, [this, node, id = a->id](bool fail) -> std::optional<Event> {
+      Incoming& copy = machines_[node].incoming[id];
+      if (copy == Incoming::kHeld) return Held{id, {7, 8}};
+      if (copy != Incoming::kSealed) return RestoreFailed{id, "nothing to restore"};
+      if (fail) return RestoreFailed{id, "CRIU says no"};
+      copy = Incoming::kHeld;
+      return Held{id, {7, 8}};
+    });
+  }
+  if (const auto* a = std::get_if<CheckCopy>(&action)) {
+    return host(node, [this, node, id = a->id](bool) -> std::optional<Event> {
+      const Incoming copy = machines_[node].incoming[id];
+      return CopyState{id, copy == Incoming::kHeld};
+    });
+  }
+  if (const auto* a = std::get_if<CheckOriginal>(&action)) {
+    return host(node, [this, node, id = a->id](bool) -> std::optional<Event> {
+      return OriginalState{id, machines_[node].local.contains(id.job)};
+    });
+  }
+  if (const auto* a = std::get_if<ReleaseCopy>(&action)) return release(node, *a);
+  if (const auto* a = std::get_if<DiscardCopy>(&action)) return discard(node, a->id);
+  if (const auto* a = std::get_if<Thaw>(&action)) return thaw(node, a->id);
+  if (const auto* a = std::get_if<KillOriginal>(&action)) return kill(node, a->id);
+}
+
+void World::send(std::size_t node, const Send& action) {
+  if (action.bytes.size() > kMessageSizeMax) violation("a message over the limit");
+  const std::size_t to = index(action.to);
+  if (to == node) violation("a message to itself");
+  const int copies = chance(options_.double_permille) ? 2 : 1;
+  for (int i = 0; i < copies; ++i) {
+    if (chance(options_.loss_permille) || cut(node, to)) continue;
+    const Duration delay =
+        chance(options_.late_permille) ? ms(rng_.below(20'000)) : ms(1 + rng_.below(30));
+    at(delay, [this, to, from = machines_[node].id, bytes = action.bytes] {
+      give(to, Received{from, bytes});
+    });
+  }
+}
+
+void World::persist(std::size_t node, const Persist& action) {
+  Machine& m = machines_[node];
+  for (const RecordChange& c : action.changes) {
+    if (c.key.size() > kKeySizeMax) violation("a key over the limit");
+  }
+  m.writes.emplace_back(m.life, action);
+  m.write_free = std::max(m.write_free, now_) + ms(1 + rng_.below(8));
+  at(m.write_free - now_, [this, node, life = m.life] { finish_write(node, life); });
+}
+
+void World::finish_write(std::size_t node, std::uint64_t life) {
+  Machine& m = machines_[node];
+  if (m.life != life || m.writes.empty()) return;
+  const Persist write = m.writes.front().second;
+  m.writes.pop_front();
+  for (const RecordChange& c : write.changes) {
+    if (c.value) {
+      m.disk[c.key] = *c.value;
+    } else {
+      m.disk.erase(c.key);
+    }
+  }
+  check_disks();
+  give(node, Persisted{write.id});
+}
+
+// ---- the machine
+
+template <typename Op>
+void World::host(std::size_t node, Op op) {
+  if (chance(options_.hang_permille)) return;
+  const std::uint64_t life = machines_[node].life;
+  at(ms(1 + rng_.below(400)), [this, node, life, op] {
+    // What a killed daemon had asked for may still have happened, unheard.
+    if (machines_[node].life != life && rng_.below(2) == 0) return;
+    const std::optional<Event> event = op(chance(options_.fail_permille));
+    if (event && machines_[node].life == life) give(node, *event);
+  });
+}
+
+void World::stream(std::size_t node, const FreezeAndStream& action) {
+  Machine& m = machines_[node];
+  const auto local = m.local.find(action.id.job);
+  if (local != m.local.end()) local->second = Copy::kFrozen;
+  if (chance(options_.hang_permille)) return;
+  at(ms(50 + rng_.below(1500)), [this, node, life = m.life, action] {
+    stream_done(node, life, action.id, index(action.sink), 0);
+  });
+}
+
+void World::stream_done(std::size_t source, std::uint64_t life, HandoverId id, std::size_t sink,
+                        int tries) {
+  if (machines_[source].life != life) return;
+  const bool connected = !cut(source, sink) && machines_[sink].expecting.contains(id);
+  if (!connected && tries < 20) {
+    return at(ms(250), [=, this] { stream_done(source, life, id, sink, tries + 1); });
+  }
+  if (!connected || chance(options_.fail_permille)) {
+    if (connected) {
+      at(ms(5), [this, sink, id] { give(sink, StreamFailed{id, "broken"}); });
+    }
+    return give(source, StreamFailed{id, "broken"});
+  }
+  give(source, StreamComplete{id, SealHash{{9}}, 1000});
+}
+
+void World::seal(std::size_t node, const SendSeal& action) {
+  const std::size_t sink = index(action.sink);
+  if (chance(options_.fail_permille) || cut(node, sink)) {
+    return at(ms(5), [this, sink, id = action.id] { give(sink, StreamFailed{id, "broken"}); });
+  }
+  at(ms(1 + rng_.below(50)), [this, sink, id = action.id] {
+    Machine& m = machines_[sink];
+    const auto expecting = m.expecting.find(id);
+    if (expecting == m.expecting.end() || expecting->second != m.life) return;
+    if (m.incoming[id] != Incoming::kReceiving) return;
+    m.incoming[id] = Incoming::kSealed;
+    give(sink, StreamSealed{id, 1000});
+  });
+}
+
+void World::release(std::size_t node, const ReleaseCopy& action) {
+  host(node, [this, node, id = action.id](bool) -> std::optional<Event> {
+    Machine& m = machines_[node];
+    Incoming& copy = m.incoming[id];
+    if (copy == Incoming::kReleased) return Released{id, true};
+    if (copy != Incoming::kHeld) return Released{id, false};
+    copy = Incoming::kReleased;
+    if (m.local.contains(id.job)) violation("a copy is let go beside another one of the job");
+    m.local[id.job] = Copy::kRunning;
+    Job& job = jobs_[id.job];
+    if (id.epoch.value <= job.run_epoch) violation("an epoch ran that is not above the last one");
+    job.run_epoch = id.epoch.value;
+    return Released{id, true};
+  });
+}
+
+void World::discard(std::size_t node, const HandoverId& id) {
+  host(node, [this, node, id](bool) -> std::optional<Event> {
+    Machine& m = machines_[node];
+    Incoming& copy = m.incoming[id];
+    if (copy == Incoming::kReleased) violation("a copy that was let go is discarded");
+    const bool held = copy == Incoming::kHeld;
+    copy = Incoming::kDiscarded;
+    m.expecting.erase(id);
+    const auto record = m.disk.find(end_key(id));
+    const bool was_ready =
+        record == m.disk.end() || decode_end(record->second)->state != EndState::kSinkFailed;
+    if (held) destroyed(id.job, was_ready, "discard");
+    return Discarded{id};
+  });
+}
+
+void World::thaw(std::size_t node, const HandoverId& id) {
+  host(node, [this, node, id](bool) -> std::optional<Event> {
+    Machine& m = machines_[node];
+    const auto local = m.local.find(id.job);
+    if (local == m.local.end()) return Thawed{id, m.thawed.contains(id)};
+    local->second = Copy::kRunning;
+    m.thawed.insert(id);
+    return Thawed{id, true};
+  });
+}
+
+void World::kill(std::size_t node, const HandoverId& id) {
+  host(node, [this, node, id](bool) -> std::optional<Event> {
+    if (machines_[node].local.erase(id.job) > 0) destroyed(id.job, true, "kill");
+    return Killed{id};
+  });
+}
+
+// ---- what happens to everybody
+
+void World::sample() {
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    ViewChanged view;
+    for (std::size_t j = 0; j < machines_.size(); ++j) {
+      NodeLoad n;
+      n.id = machines_[j].id;
+      n.live = machines_[j].core != nullptr && !cut(i, j);
+      n.trit = !faults_ ? probe::Trit::kErgodic
+                        : (j == plus_ ? probe::Trit::kPlus : probe::Trit::kMinus);
+      n.effective_ratio_micros = j == plus_ ? 2'000'000 : 50'000;
+      n.cpus_millis = 4000;
+      n.memory_free_bytes = 1 << 30;
+      n.accepts_jobs = true;
+      view.nodes.push_back(n);
+    }
+    LocalState local;
+    local.trit = view.nodes[i].trit;
+    local.effective_ratio_micros = view.nodes[i].effective_ratio_micros;
+    local.cpus_millis = 4000;
+    local.memory_free_bytes = 1 << 30;
+    for (const auto& [id, copy] : machines_[i].local) {
+      JobFacts job;
+      job.id = id;
+      job.state = copy == Copy::kRunning ? JobState::kRunning : JobState::kHandover;
+      job.load_micros = 500'000;
+      job.scum_micros = 400'000;
+      job.arrived = now_ - std::chrono::seconds(100);
+      local.jobs.push_back(job);
+    }
+    give(i, view);
+    give(i, local);
+  }
+  at(ms(1000), [this] { sample(); });
+}
+
+void World::weather() {
+  if (!faults_) return;
+  if (rng_.below(4) == 0) plus_ = rng_.below(machines_.size());
+  cut_.clear();
+  for (std::size_t a = 0; a < machines_.size(); ++a) {
+    for (std::size_t b = a + 1; b < machines_.size(); ++b) {
+      if (!chance(options_.partition_permille)) continue;
+      cut_.insert({a, b});
+      for (auto& [id, life] : machines_[b].expecting) {
+        give(b, StreamFailed{id, "cut"});
+        break;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    Machine& m = machines_[i];
+    for (auto copy = m.local.begin(); copy != m.local.end();) {
+      const bool dies = copy->second == Copy::kFrozen && chance(options_.accident_permille);
+      const JobId job = copy->first;
+      copy = dies ? m.local.erase(copy) : std::next(copy);
+      if (!dies) continue;
+      ++jobs_[job].accidents;
+      if (can_run(job) == 0) jobs_[job].lost = true;
+    }
+    for (auto& [id, copy] : m.incoming) {
+      if (copy != Incoming::kHeld || !chance(options_.accident_permille)) continue;
+      copy = Incoming::kDiscarded;
+      ++jobs_[id.job].accidents;
+      if (can_run(id.job) == 0) jobs_[id.job].lost = true;
+    }
+    if (m.core && chance(options_.power_permille)) crash(i, true);
+    if (m.core && rng_.below(10) == 0 && !m.local.empty()) {
+      give(i, PersonMigrate{++request_, m.local.begin()->first,
+                            machines_[rng_.below(machines_.size())].id});
+    }
+  }
+  at(ms(500 + rng_.below(3000)), [this] { weather(); });
+}
+
+// ---- promises
+
+void World::note(std::size_t node, const HandoverEvent& event) {
+  if (!event.outcome) return;
+  if (begun_[event.id]++ == 0) ++counts_.begun;
+  const auto [known, news] = outcomes_.emplace(event.id, *event.outcome);
+  if (known->second != *event.outcome) violation("two outcomes for one epoch");
+  if (news) ++(*event.outcome == Decision::kCommit ? counts_.commits : counts_.aborts);
+  if (!event.over || event.told_by != Seat::kSink) return;
+  const auto copy = machines_[node].incoming.find(event.id);
+  const bool ran = copy != machines_[node].incoming.end() && copy->second == Incoming::kReleased;
+  if (*event.outcome == Decision::kCommit && !ran) ++counts_.voids;
+  if (*event.outcome == Decision::kAbort && ran) ++counts_.gone;
+}
+
+std::size_t World::can_run(const JobId& job) const {
+  std::size_t count = 0;
+  for (const Machine& m : machines_) {
+    count += m.local.count(job);
+    for (const auto& [id, copy] : m.incoming) {
+      if (id.job == job && copy == Incoming::kHeld) ++count;
+    }
+  }
+  return count;
+}
+
+void World::destroyed(const JobId& job, bool was_ready, const char* how) {
+  const Job& state = jobs_[job];
+  if (can_run(job) > 0 || state.lost) return;
+  // Held but never said to be ready, and the original died by accident: two faults.
+  if (!was_ready && state.accidents > 0) {
+    jobs_[job].lost = true;
+    return;
+  }
+  violation(std::string("the last copy that can run was destroyed by ") + how);
+}
+
+void World::check() {
+  for (const auto& [job, state] : jobs_) {
+    std::size_t running = 0;
+    for (const Machine& m : machines_) {
+      const auto local = m.local.find(job);
+      if (local != m.local.end() && local->second == Copy::kRunning) ++running;
+    }
+    if (running > 1) violation("two copies run");
+  }
+  for (std::size_t a = 0; a < machines_.size(); ++a) {
+    for (std::size_t b = a + 1; b < machines_.size(); ++b) {
+      if (!machines_[a].core || !machines_[b].core) continue;
+      const auto x = machines_[a].core->seat();
+      const auto y = machines_[b].core->seat();
+      if (x && y && x->triad == y->triad && x->seat == y->seat) violation("one seat held twice");
+      if (x && y && x->triad == y->triad && x->term == y->term && x->leads && y->leads) {
+        violation("two coordinators in one term");
+      }
+    }
+  }
+}
+
+void World::check_disks() {
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    std::set<std::string> triads;
+    bool accepted = false;
+    for (const auto& [key, value] : machines_[i].disk) {
+      if (key.starts_with("tri/")) triads.insert(key.substr(0, 36));
+      if (key == kAcceptanceKey) accepted = true;
+      if (!key.starts_with("own/")) continue;
+      const OwnRecord own = *decode_own(value);
+      OwnRecord& before = epochs_[{i, *parse_own_key(key)}];
+      if (own.epoch < before.epoch || own.next < before.next) violation("an epoch went back");
+      before = own;
+    }
+    if (triads.size() + (accepted ? 1 : 0) > 1) violation("two seats or acceptances on one disk");
+    for (const std::string& triad : triads) {
+      const auto form = machines_[i].disk.find(triad + "/form");
+      if (form == machines_[i].disk.end()) {
+        violation("a triad without its form record");
+        continue;
+      }
+      int sum = 0;
+      const StoredForm stored = *decode_stored_form(form->second);
+      for (const Member& m : stored.form.members) {
+        sum += static_cast<int>(m.seat);
+      }
+      if (sum != 0) violation("seats of a formed triad that do not sum to 0");
+    }
+  }
+}
+
+void World::check_calm() {
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    if (machines_[i].core->seat()) violation("a seat is never freed");
+    for (const auto& [key, value] : machines_[i].disk) {
+      if (key.starts_with("own/") || key.find("/log/") != std::string::npos) continue;
+      std::string what =
+          "a record is never erased: node " + std::to_string(i) + " " + key.substr(0, 12);
+      if (key.starts_with("end/")) {
+        const EndRecord end = *decode_end(value);
+        const JobId job = parse_end_key(key)->job;
+        what += std::string(" ") + end_state_name(end.state) + (end.acted ? " done" : "") +
+                " epoch " + std::to_string(parse_end_key(key)->epoch.value) + ", accidents " +
+                std::to_string(jobs_[job].accidents) + (jobs_[job].lost ? ", lost" : "");
+      }
+      violation(what);
+    }
+  }
+  for (const auto& [job, state] : jobs_) {
+    std::size_t running = 0;
+    for (const Machine& m : machines_) {
+      const auto local = m.local.find(job);
+      if (local != m.local.end() && local->second == Copy::kRunning) ++running;
+    }
+    if (state.lost) ++counts_.lost;
+    if (!state.lost && running != 1) violation("a job does not run in the end");
+  }
+}
+
+void World::violation(std::string what) {
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now_.time_since_epoch());
+  violations_.push_back(std::to_string(seconds.count()) + " ms: " + std::move(what));
+}
+
+std::size_t World::index(const NodeId& id) const {
+  for (std::size_t i = 0; i < machines_.size(); ++i) {
+    if (machines_[i].id == id) return i;
+  }
+  CHECK(false);
+  return 0;
+}
+
+}  // namespace balance::testing

@@ -1,0 +1,18 @@
+// The program `tern` without its daemon: commands, what they print, and exit codes.
+#pragma once
+
+#include <functional>
+
+#include "control/daemon_options.h"
+
+namespace cli {
+
+struct Hooks {
+  // Runs a node in the foreground until it is told to stop; returns the exit code.
+  std::function<int(const control::DaemonOptions&)> run_daemon;
+};
+
+// What main() does. Data on standard output, all else on standard error.
+[[nodiscard]] int run_cli(int argc, char** argv, const Hooks& hooks);
+
+}  // namespace cli

@@ -1,0 +1,114 @@
+// tern daemon, and the options that it shares with tern up.
+#include <CLI/CLI.hpp>
+
+#include "cli/daemon_flags.h"
+
+namespace cli {
+namespace {
+
+constexpr std::int64_t kLoadWindowSecondsMax = 24 * 3600;
+
+// A path as it is meant from here, since the daemon leaves this folder.
+std::string absolute(const std::string& path, const Context& context) {
+  return path.starts_with('/') ? path : context.environment.current_dir + "/" + path;
+}
+
+base::Status fill_checked(control::DaemonOptions& options, const DaemonFlags& flags) {
+  if (options.given.contains("name")) {
+    const auto checked = control::check_name(flags.name);
+    if (!checked) return checked;
+    options.name = flags.name;
+  }
+  if (options.given.contains("listen")) {
+    const auto listen = control::parse_listen(flags.listen);
+    if (!listen) return listen.error();
+    options.listen = *listen;
+  }
+  for (const std::string& text : flags.peers) {
+    const auto peer = control::parse_peer(text);
+    if (!peer) return peer.error();
+    options.peers.push_back(*peer);
+  }
+  if (options.given.contains("load-source")) {
+    const auto source = control::parse_load_source(flags.load_source);
+    if (!source) return source.error();
+    options.load_source = *source;
+  }
+  if (options.given.contains("log-level")) {
+    const auto level = control::parse_log_level(flags.log_level);
+    if (!level) return level.error();
+    options.log_level = *level;
+  }
+  if (options.given.contains("cpus")) {
+    const auto cpus = control::parse_cpus(flags.cpus);
+    if (!cpus) return cpus.error();
+    options.cpus_millis = *cpus;
+  }
+  if (options.given.contains("cgroup")) {
+    const auto checked = control::check_name(flags.cgroup);
+    if (!checked) return base::fail(base::Code::kInvalid, "--cgroup: " + checked.error().detail);
+    options.cgroup = flags.cgroup;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::shared_ptr<DaemonFlags> add_daemon_flags(CLI::App* app) {
+  auto flags = std::make_shared<DaemonFlags>();
+  DaemonFlags& f = *flags;
+  f.app = app;
+  app->add_option("--name", f.name, "Name of this node (default: the host's)");
+  app->add_option("--listen", f.listen, "ADDR:PORT, UDP and TCP (default: :7333; :0 picks one)");
+  app->add_option("--peer", f.peers, "ADDR:PORT of another node; may be given several times")
+      ->allow_extra_args(false);
+  app->add_flag("--no-discovery", f.no_discovery, "Look for no peers on the local network");
+  app->add_option("--load-source", f.load_source, "auto, system or cgroup");
+  app->add_option("--load-window", f.load_window_seconds, "Seconds that the load is averaged over")
+      ->check(CLI::Range(std::int64_t{1}, kLoadWindowSecondsMax));
+  app->add_option("--cgroup", f.cgroup, "Name of this node's own cgroup subtree");
+  app->add_option("--criu", f.criu, "Path of the criu program");
+  app->add_flag("--allow-root-jobs", f.allow_root_jobs, "Let foreign jobs run as root here");
+  app->add_option("--policy-uids", f.policy_uids, "Users, by uid, whose foreign jobs may run here")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_option("--log-level", f.log_level, "debug, info, warn or error");
+  app->add_option("--log-file", f.log_file, "Log to this file instead of standard error");
+  app->add_option("--cpus", f.cpus, "Count this many CPUs instead of those seen, such as 1.5");
+  return flags;
+}
+
+base::Result<control::DaemonOptions> daemon_options(const DaemonFlags& flags,
+                                                    const Context& context) {
+  control::DaemonOptions options;
+  options.paths = context.paths;
+  for (const CLI::Option* option : flags.app->get_options()) {
+    if (option->count() > 0) options.given.insert(option->get_single_name());
+  }
+  options.given.erase("state");
+  options.given.erase("json");
+  const auto status = fill_checked(options, flags);
+  if (!status) return status.error();
+  options.discovery = !flags.no_discovery;
+  options.load_window_seconds = flags.load_window_seconds;
+  options.allow_root_jobs = flags.allow_root_jobs;
+  options.policy_uids = flags.policy_uids;
+  if (!flags.criu.empty()) options.criu = absolute(flags.criu, context);
+  if (!flags.log_file.empty()) options.log_file = absolute(flags.log_file, context);
+  return options;
+}
+
+void add_daemon_commands(CLI::App& root, Context& context, Commands& commands) {
+  auto* app = add_command(root, context,
+                          {"daemon", "The node itself, in the foreground",
+                           "tern daemon --state ~/node2 --listen :7444 --peer 192.0.2.7:7333",
+                           /*shows=*/false});
+  const auto flags = add_daemon_flags(app);
+  commands.push_back({app, [flags, &context] {
+                        const auto options = daemon_options(*flags, context);
+                        if (!options) return usage(context, options.error().detail);
+                        return context.hooks.run_daemon(*options);
+                      }});
+}
+
+}  // namespace cli

@@ -1,0 +1,232 @@
+// tern run, attach, logs, ps, kill: jobs and what they print.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <ctime>
+
+#include "cli/session.h"
+#include "cli/text.h"
+
+namespace cli {
+namespace {
+
+std::string brief(const std::string& id) { return id.substr(0, 8); }
+
+control::RunRequest run_request(const Context& context) {
+  control::RunRequest request;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    // Shells may pass odd entries on; the kernel does not mind them, a job does not miss them.
+    const std::string_view entry = *variable;
+    const std::size_t equals = entry.find('=');
+    if (equals != std::string_view::npos && equals > 0) request.env.emplace_back(entry);
+  }
+  request.cwd = context.environment.current_dir;
+  const mode_t mask = ::umask(022);
+  (void)::umask(mask);
+  request.umask = mask & 0777U;
+  return request;
+}
+
+int follow_run(Context& context, const control::RunReport& job, SignalWatch& signals) {
+  SessionPlan plan;
+  plan.request = [&](const std::array<std::uint64_t, 2>& from) {
+    return control::AttachRequest{job.job, from};
+  };
+  plan.job = job.job;
+  plan.signals = &signals;
+  plan.exits_as_job = true;
+  plan.known_to_run = true;
+  plan.failure = control::kExitRunFailed;
+  context.json = false;
+  return follow_output(context, plan);
+}
+
+int run(Context& context, const control::RunRequest& request, bool detach) {
+  const auto checked = [&]() -> base::Status {
+    if (request.argv.empty()) return base::fail(base::Code::kInvalid, "tern run needs a command");
+    if (request.name) return control::check_name(*request.name);
+    if (request.on) return control::check_reference(*request.on);
+    return {};
+  }();
+  if (!checked) return usage(context, checked.error().detail);
+  // From before the job exists, so that no Ctrl-C falls between: it waits and then means the job.
+  std::optional<SignalWatch> signals;
+  if (!detach) signals.emplace();
+  auto final = ask(context, request);
+  if (!final) {
+    (void)report(context, final.error());
+    return control::kExitRunFailed;
+  }
+  if (!final->ok) {
+    (void)report(context, *final);
+    return control::kExitRunFailed;
+  }
+  const auto job = control::parse_run(final->data);
+  if (!job || !control::check_reference(job->job)) {
+    context.err.notice("the tern daemon's answer makes no sense");
+    return control::kExitRunFailed;
+  }
+  if (detach) {
+    if (context.json) {
+      context.out.json(final->data);
+    } else {
+      context.out.write(job->job + (job->name.empty() ? "" : " " + escape_line(job->name)) + "\n");
+    }
+    context.err.notice("started; its output: tern logs " + brief(job->job) +
+                       " -f; move it: tern migrate " + brief(job->job));
+    return 0;
+  }
+  if (context.err.is_terminal()) context.err.notice("job " + brief(job->job) + " started");
+  return follow_run(context, *job, *signals);
+}
+
+int attach(Context& context, const std::string& job) {
+  SignalWatch signals;
+  SessionPlan plan;
+  plan.request = [&](const std::array<std::uint64_t, 2>& from) {
+    return control::AttachRequest{job, from};
+  };
+  plan.job = job;
+  plan.signals = &signals;
+  plan.exits_as_job = true;
+  return follow_output(context, plan);
+}
+
+int logs(Context& context, const control::LogsRequest& wanted) {
+  SessionPlan plan;
+  plan.request = [&](const std::array<std::uint64_t, 2>& from) {
+    return control::LogsRequest{wanted.job, wanted.follow, from};
+  };
+  plan.job = wanted.job;
+  plan.reconnects = wanted.follow;
+  return follow_output(context, plan);
+}
+
+Colour colour_of(const control::JobReport& job) {
+  if (job.state == "running") return Colour::kGreen;
+  if (job.state == "lost") return Colour::kRed;
+  return job.state == "exited" ? Colour::kDim : Colour::kYellow;
+}
+
+int show_jobs(Context& context, const std::string& data) {
+  const auto jobs = control::parse_jobs(data);
+  if (!jobs) return report(context, jobs.error());
+  Table table({{"JOB"},
+               {"NAME"},
+               {"STATE"},
+               {"NODE"},
+               {"HOME"},
+               {"SCUM", Align::kRight},
+               {"%CPU", Align::kRight},
+               {"%MEM", Align::kRight},
+               {"MOVES", Align::kRight},
+               {"AGE", Align::kRight},
+               {"COMMAND", Align::kLeft, /*shrinks=*/true}});
+  const std::int64_t now = ::time(nullptr);
+  for (const control::JobReport& job : jobs->jobs) {
+    std::string state = job.state;
+    if (job.exit_code) state += " " + std::to_string(*job.exit_code);
+    table.row({brief(job.id), job.name, Cell(state, colour_of(job)), job.node, job.home,
+               decimal_text(job.scum_micros, 1'000'000, 2),
+               decimal_text(job.cpu_percent_millis, 1000, 1),
+               decimal_text(job.mem_percent_millis, 1000, 1), std::to_string(job.moves),
+               age_text(now - job.started_at), job.command});
+  }
+  context.out.write(table.render(context.out.style()));
+  std::string missing;
+  for (const std::string& node : jobs->unreachable) missing += (missing.empty() ? "" : ", ") + node;
+  if (!missing.empty()) context.err.notice("jobs may be missing here; unreachable: " + missing);
+  return 0;
+}
+
+int kill_job(Context& context, const std::string& job, const std::string& signal) {
+  const auto number = control::parse_signal(signal);
+  if (!number) return usage(context, number.error().detail);
+  return ask_and_show(context, control::KillRequest{job, *number}, [&](const std::string& data) {
+    const auto killed = control::parse_kill(data);
+    if (!killed) return report(context, killed.error());
+    context.err.notice("sent " + control::signal_name(*number) + " to " + job + " on " +
+                       killed->node + "; see what came of it: tern ps");
+    return 0;
+  });
+}
+
+void add_run(CLI::App& root, Context& context, Commands& commands) {
+  auto* app = add_command(root, context,
+                          {"run", "Run a job; its output comes here wherever it moves",
+                           "tern run --name encode -- ffmpeg -i in.mov out.mp4"});
+  struct Options {
+    std::string name, on;
+    bool detach = false;
+  };
+  auto options = std::make_shared<Options>();
+  app->add_option("--name", options->name, "Name of the job");
+  app->add_option("--on", options->on, "NODE, best or here (default: here)");
+  app->add_flag("-d,--detach", options->detach, "Print the job's id and return");
+  app->prefix_command();
+  commands.push_back({app, [app, options, &context] {
+                        control::RunRequest request = run_request(context);
+                        if (!options->name.empty()) request.name = options->name;
+                        if (!options->on.empty()) request.on = options->on;
+                        request.argv = context.behind_dashes;
+                        if (request.argv.empty()) request.argv = app->remaining();
+                        const bool option = !request.argv.empty() &&
+                                            context.behind_dashes.empty() &&
+                                            request.argv[0].starts_with('-');
+                        if (option) {
+                          return usage(context, "tern run has no option " + request.argv[0] +
+                                                    "; the command goes behind --");
+                        }
+                        return run(context, request, options->detach);
+                      }});
+}
+
+}  // namespace
+
+void add_job_commands(CLI::App& root, Context& context, Commands& commands) {
+  add_run(root, context, commands);
+
+  auto job = std::make_shared<std::string>();
+  const auto with_job = [&](const CommandText& text) {
+    auto* app = add_command(root, context, text);
+    app->add_option("JOB", *job, "Id, its first digits, or name")->required();
+    return app;
+  };
+  // The daemon would refuse it too; this says it before anything is started.
+  const auto checked = [job, &context](const std::function<int()>& command) {
+    return [job, &context, command] {
+      const auto status = control::check_reference(*job);
+      return status ? command() : usage(context, status.error().detail);
+    };
+  };
+
+  auto* attach_app =
+      with_job({"attach", "Follow a job from its first output on; exits as the job does",
+                "tern attach encode"});
+  commands.push_back({attach_app, checked([job, &context] { return attach(context, *job); })});
+
+  auto* logs_app =
+      with_job({"logs", "Print what a job has printed, from any node", "tern logs encode -f"});
+  auto follow = std::make_shared<bool>(false);
+  logs_app->add_flag("-f,--follow", *follow, "Go on until the job ends");
+  commands.push_back({logs_app, checked([job, follow, &context] {
+                        return logs(context, {*job, *follow, {}});
+                      })});
+
+  auto* ps_app = add_command(root, context, {"ps", "List jobs on all nodes", "tern ps --json"});
+  commands.push_back({ps_app, [&context] {
+                        return ask_and_show(
+                            context, control::JobsRequest{},
+                            [&](const std::string& data) { return show_jobs(context, data); });
+                      }});
+
+  auto* kill_app =
+      with_job({"kill", "Send a signal to a job, wherever it is", "tern kill encode INT"});
+  auto signal = std::make_shared<std::string>("TERM");
+  kill_app->add_option("SIG", *signal, "Name or number (default: TERM)");
+  commands.push_back(
+      {kill_app, checked([job, signal, &context] { return kill_job(context, *job, *signal); })});
+}
+
+}  // namespace cli

@@ -1,0 +1,85 @@
+// tern migrate, resolve: where a job runs.
+#include <CLI/CLI.hpp>
+
+#include "cli/context.h"
+#include "cli/text.h"
+
+namespace cli {
+namespace {
+
+int show_handover(Context& context, const std::string& data, bool dry_run) {
+  const auto handover = control::parse_handover(data);
+  if (!handover) return report(context, handover.error());
+  const std::string way = handover->job + " from " + handover->from + " to " + handover->to;
+  if (dry_run) {
+    context.err.notice("would move " + way + "; without --dry-run it is done");
+    return 0;
+  }
+  if (handover->outcome != "commit") {
+    context.err.notice("did not move " + way + ": " + handover->reason);
+    return static_cast<int>(control::Exit::kError);
+  }
+  context.err.notice("moved " + way + ": " + bytes_text(handover->bytes) + ", frozen for " +
+                     seconds_text(handover->frozen_micros));
+  context.err.notice("Its output goes on where it was; move it back: tern migrate " +
+                     handover->job.substr(0, 8) + " " + handover->from);
+  return 0;
+}
+
+int migrate(Context& context, const control::MigrateRequest& request) {
+  const auto job = control::check_reference(request.job);
+  if (!job) return usage(context, job.error().detail);
+  const auto node = request.to ? control::check_reference(*request.to) : base::Status();
+  if (!node) return usage(context, node.error().detail);
+  Ask how;
+  how.patience = std::nullopt;  // as long as the job is large; progress tells
+  return ask_and_show(
+      context, request,
+      [&](const std::string& data) { return show_handover(context, data, request.dry_run); }, how);
+}
+
+int resolve(Context& context, const std::string& job, bool run_here) {
+  const auto checked = control::check_reference(job);
+  if (!checked) return usage(context, checked.error().detail);
+  if (!run_here) {
+    return usage(context,
+                 "only you can know that the other copy is gone for good; if it is, say so with: "
+                 "tern resolve " +
+                     job + " --run-here");
+  }
+  return ask_and_show(context, control::ResolveRequest{job}, [&](const std::string& data) {
+    const auto node = control::parse_kill(data);
+    if (!node) return report(context, node.error());
+    context.err.notice(job + " runs on " + node->node + " again; see it: tern ps");
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_move_commands(CLI::App& root, Context& context, Commands& commands) {
+  auto* migrate_app = add_command(
+      root, context, {"migrate", "Move a running job now", "tern migrate encode laptop"});
+  auto request = std::make_shared<control::MigrateRequest>();
+  auto to = std::make_shared<std::string>();
+  migrate_app->add_option("JOB", request->job, "Id, its first digits, or name")->required();
+  migrate_app->add_option("NODE", *to, "Name or id, best or home (default: best)");
+  migrate_app->add_flag("--dry-run", request->dry_run, "Only say what would be done");
+  commands.push_back({migrate_app, [request, to, &context] {
+                        if (!to->empty()) request->to = *to;
+                        return migrate(context, *request);
+                      }});
+
+  auto* resolve_app =
+      add_command(root, context,
+                  {"resolve", "Run a job in doubt here: your word that its other copy is gone",
+                   "tern resolve encode --run-here"});
+  auto job = std::make_shared<std::string>();
+  auto run_here = std::make_shared<bool>(false);
+  resolve_app->add_option("JOB", *job, "Id, its first digits, or name")->required();
+  resolve_app->add_flag("--run-here", *run_here, "The other copy is gone for good");
+  commands.push_back(
+      {resolve_app, [job, run_here, &context] { return resolve(context, *job, *run_here); }});
+}
+
+}  // namespace cli

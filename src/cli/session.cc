@@ -1,0 +1,208 @@
+#include "cli/session.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "cli/text.h"
+
+namespace cli {
+namespace {
+
+using base::Code;
+
+constexpr std::chrono::seconds kKillPatience{5};
+// Linux takes this much of a pipe that polls as writable without blocking (pipe(7), PIPE_BUF).
+constexpr std::size_t kWriteBytesMax = 4096;
+
+class Session {
+ public:
+  Session(Context& context, const SessionPlan& plan)
+      : context_(context), plan_(plan), was_connected_(plan.known_to_run) {}
+
+  int run() {
+    while (!exit_) {
+      if (!connection_ && !connect()) continue;
+      step();
+    }
+    return *exit_;
+  }
+
+ private:
+  [[nodiscard]] int signal_fd() const { return plan_.signals ? plan_.signals->fd() : -1; }
+
+  void fail_with(int code) { exit_ = plan_.failure != 0 ? plan_.failure : code; }
+
+  // Tries once, waiting first unless this is the first try after progress.
+  bool connect() {
+    if (retry_ && retry_->wait(signal_fd())) {
+      handle_signal();
+      if (exit_) return false;
+    }
+    auto connection = Connection::open(context_.paths.socket);
+    base::Status status;
+    if (connection) {
+      status = connection->send(plan_.request(offsets_));
+    } else {
+      status = connection.error();
+    }
+    if (status.ok()) {
+      connection_ = *std::move(connection);
+      if (interrupt_owed_) interrupt_job();
+      return true;
+    }
+    const bool away = status.error().code == Code::kUnreachable;
+    if (!away || !was_connected_ || !plan_.reconnects) {
+      fail_with(report(context_, status.error()));
+      return false;
+    }
+    if (!retry_) retry_.emplace(context_.paths.socket);
+    return false;
+  }
+
+  void step() {
+    pollfd fds[2] = {{connection_->fd(), POLLIN, 0}, {signal_fd(), POLLIN, 0}};
+    if (::poll(fds, 2, -1) <= 0) return;
+    if (fds[1].revents != 0) handle_signal();
+    if (exit_ || fds[0].revents == 0) return;
+    const auto filled = connection_->fill();
+    take_responses();
+    if (exit_ || filled.ok()) return;
+    if (filled.error().code != Code::kUnreachable || !plan_.reconnects) {
+      return fail_with(report(context_, filled.error()));
+    }
+    connection_.reset();
+    if (!notice_given_) {
+      context_.err.notice("the daemon went away; waiting for it, " + plan_.job + " goes on");
+      notice_given_ = true;
+    }
+    // Wait before every try, so that a daemon that hangs up at once is not asked without pause.
+    if (!retry_) retry_.emplace(context_.paths.socket);
+  }
+
+  void take_responses() {
+    while (!exit_) {
+      auto held = connection_->next();
+      if (!held) return;
+      const base::Result<control::Response>& response = *held;
+      if (!response) return fail_with(report(context_, response.error()));
+      was_connected_ = true;
+      take(*response);
+    }
+  }
+
+  void take(const control::Response& response) {
+    if (const auto* final = std::get_if<control::Final>(&response)) return take_final(*final);
+    const auto* event = std::get_if<control::Event>(&response);
+    if (event == nullptr)
+      return context_.err.notice(std::get<control::Progress>(response).sentence);
+    auto output = control::parse_output(event->json);
+    if (!output) {
+      const std::string why = output.error().detail;
+      return fail_with(report(
+          context_,
+          base::fail(Code::kInvalid, "the tern daemon's answer makes no sense (" + why + ")")));
+    }
+    take_output(*output, event->json);
+  }
+
+  void take_output(const control::Output& output, const std::string& json) {
+    std::uint64_t& expected = offsets_[static_cast<std::size_t>(output.stream - 1)];
+    base::ByteView data(output.data);
+    if (output.offset > expected) {
+      context_.err.notice(std::to_string(output.offset - expected) +
+                          " bytes of output are missing here");
+    } else {
+      const std::uint64_t known = std::min<std::uint64_t>(expected - output.offset, data.size());
+      data = data.subspan(known);
+    }
+    if (data.empty()) return;
+    expected = output.offset + output.data.size();
+    retry_.reset();
+    notice_given_ = false;
+    if (context_.json) {
+      context_.out.json(json);
+    } else {
+      write_bytes(output.stream, base::as_text(data));
+    }
+  }
+
+  void take_final(const control::Final& final) {
+    if (!final.ok) return fail_with(report(context_, final));
+    if (!plan_.exits_as_job) {
+      exit_ = 0;
+      return;
+    }
+    auto ended = control::parse_exit(final.data);
+    if (!ended) return fail_with(report(context_, ended.error()));
+    if (context_.json) context_.out.json(final.data);
+    exit_ = ended->exit_code;
+  }
+
+  // Never blocks where a signal could not reach us.
+  void write_bytes(int fd, std::string_view rest) {
+    while (!rest.empty() && !exit_) {
+      pollfd fds[2] = {{fd, POLLOUT, 0}, {signal_fd(), POLLIN, 0}};
+      if (::poll(fds, 2, -1) < 0) continue;
+      if (fds[1].revents != 0) handle_signal();
+      if (exit_ || fds[0].revents == 0) continue;
+      const ssize_t written = ::write(fd, rest.data(), std::min(rest.size(), kWriteBytesMax));
+      if (written >= 0) {
+        rest.remove_prefix(static_cast<std::size_t>(written));
+      } else if (errno == EPIPE) {
+        die_of_broken_pipe();
+      } else if (errno != EINTR && errno != EAGAIN) {
+        context_.err.notice(std::string("cannot write the job's output: ") + strerror(errno) +
+                            "; " + plan_.job + " goes on");
+        fail_with(static_cast<int>(control::Exit::kError));
+      }
+    }
+  }
+
+  void handle_signal() {
+    const auto signal = plan_.signals->take();
+    if (!signal) return;
+    if (*signal != SIGINT || !connection_) {
+      context_.err.notice("detached; " + plan_.job + " goes on. Back to it: tern attach " +
+                          plan_.job + "; end it: tern kill " + plan_.job);
+      exit_ = 128 + *signal;
+    } else if (!interrupted_) {
+      interrupted_ = true;
+      interrupt_job();
+    } else {
+      context_.err.notice(plan_.job + " was interrupted but still runs; end it with: tern kill " +
+                          plan_.job + " KILL");
+    }
+  }
+
+  void interrupt_job() {
+    Ask how;
+    how.patience = kKillPatience;
+    auto final = ask(context_, control::KillRequest{plan_.job, SIGINT}, how);
+    // Without an answer it is sent again once the daemon is back; the job takes two as one.
+    interrupt_owed_ = !final;
+    if (final && !final->ok) (void)report(context_, *final);
+  }
+
+  Context& context_;
+  const SessionPlan& plan_;
+  std::optional<Connection> connection_;
+  std::optional<SocketRetry> retry_;
+  std::array<std::uint64_t, 2> offsets_{};
+  std::optional<int> exit_;
+  bool was_connected_;
+  bool notice_given_ = false;
+  bool interrupted_ = false;
+  bool interrupt_owed_ = false;
+};
+
+}  // namespace
+
+int follow_output(Context& context, const SessionPlan& plan) {
+  return Session(context, plan).run();
+}
+
+}  // namespace cli

@@ -1,6 +1,12 @@
 #include "criu/leftovers.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
 
@@ -12,9 +18,30 @@ namespace {
 
 namespace fs = std::filesystem;
 
-base::Status clear(const std::string& path, machine::Patience patience) {
+// How long a dump that lost its reader may take to let go of its job by itself.
+constexpr machine::Patience kGentlePatience = std::chrono::seconds(3);
+
+void wait_for_end(const machine::Cgroup& cgroup) {
+  const auto deadline = std::chrono::steady_clock::now() + kGentlePatience;
+  const std::string path = cgroup.path() + "/cgroup.events";
+  const machine::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  for (;;) {
+    char text[256];
+    const ssize_t got = fd.valid() ? ::pread(fd.get(), text, sizeof text, 0) : -1;
+    if (got < 0) return;
+    auto events = machine::parse_cgroup_events({text, static_cast<std::size_t>(got)});
+    if (!events || !events->populated) return;
+    const auto left =
+        std::chrono::ceil<machine::Patience>(deadline - std::chrono::steady_clock::now()).count();
+    pollfd one{fd.get(), POLLPRI, 0};
+    if (left <= 0 || (::poll(&one, 1, static_cast<int>(left)) < 0 && errno != EINTR)) return;
+  }
+}
+
+base::Status clear(const std::string& path, bool gently, machine::Patience patience) {
   auto cgroup = machine::Cgroup::open(path);
   if (!cgroup) return cgroup.error();
+  if (gently) wait_for_end(*cgroup);
   if (base::Status killed = cgroup->kill_all(patience); !killed) return killed;
   return cgroup->remove();
 }
@@ -40,7 +67,7 @@ base::Result<Leftovers> kill_leftovers(const std::string& node_root,
   Leftovers result;
   for (const std::string& name : doomed) {
     const auto wait = std::chrono::ceil<machine::Patience>(patience);
-    if (base::Status gone = clear(node_root + "/" + name, wait); gone) {
+    if (base::Status gone = clear(node_root + "/" + name, name.starts_with("criu-"), wait); gone) {
       result.killed.push_back(name);
     } else {
       result.remaining.push_back(name + ": " + gone.error().detail);

@@ -1,10 +1,12 @@
 // What a killed daemon left: CRIU runs and half-made copies that could otherwise finish later.
 //
 // At the daemon's start, before anything else is done with jobs: every cgroup criu-* below the
-// node's root, and every job-* that is not in `keep`, is killed, seen empty and removed; then the
-// work folders go. Other cgroups (keepers) are not touched. Blocking: at most `patience` for each.
-// `keep` holds names such as job-<jobid>-e<epoch>: of running jobs and of copies that are held and
-// whose handover has no outcome yet. Getting it wrong loses jobs; it comes from the store.
+// node's root (a dump gets 3 s to end by itself: its pipes are broken, and a CRIU killed while its
+// code is in a job can leave that job damaged), and every job-* that is not in `keep`, is killed,
+// seen empty and removed; then the work folders go. Other cgroups (keepers) are not touched.
+// Blocking: at most `patience` for each. `keep` holds names such as job-<jobid>-e<epoch>: of
+// running jobs and of copies that are held and whose handover has no outcome yet. Getting it wrong
+// loses jobs; it comes from the store.
 #pragma once
 
 #include <set>

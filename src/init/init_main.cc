@@ -1,6 +1,7 @@
 // tern-init: PID 1 of a job.
 //
-// tern-init [--uid N --gid N --groups N,N...] [--umask OCTAL] [--dir PATH] -- COMMAND [ARG...]
+// tern-init [--uid N --gid N --groups N,N...] [--umask OCTAL] [--dir PATH]
+//           [--root PATH] -- COMMAND [ARG...]
 //
 // Leads the session, starts COMMAND (main) in a process group of its own, reaps, passes signals on
 // to that group. When main ends, so does all of the job: what is left is killed and reaped, the
@@ -36,7 +37,8 @@ struct Options {
   std::size_t group_count = 0;
   gid_t groups[kGroupsMax];
   mode_t mask = 022;
-  const char* dir = nullptr;
+  const char* dir = nullptr;   // main's working folder
+  const char* root = nullptr;  // init's own root (machine/init_root.h); main keeps the real one
   char** command = nullptr;
 };
 
@@ -65,6 +67,10 @@ bool parse_option(const char* name, const char* value) {
   std::uint64_t number = 0;
   if (std::strcmp(name, "--dir") == 0) {
     options.dir = value;
+    return true;
+  }
+  if (std::strcmp(name, "--root") == 0) {
+    options.root = value;
     return true;
   }
   if (std::strcmp(name, "--groups") == 0) return parse_groups(value);
@@ -111,11 +117,14 @@ bool become_user() {
     complain("no_new_privs", errno);
     return false;
   }
-  if (options.dir != nullptr && chdir(options.dir) != 0) {
-    complain(options.dir, errno);
-    return false;
-  }
   return true;
+}
+
+bool enter_root() {
+  if (options.root == nullptr) return chdir("/") == 0;
+  if (chroot(options.root) == 0 && chdir("/") == 0) return true;
+  complain(options.root, errno);
+  return false;
 }
 
 void prepare_signals(sigset_t* all) {
@@ -128,6 +137,11 @@ void prepare_signals(sigset_t* all) {
 
 [[noreturn]] void run_main() {
   setpgid(0, 0);
+  if (!become_user()) _exit(kExitCannotExecute);
+  if (options.dir != nullptr && chdir(options.dir) != 0) {
+    complain(options.dir, errno);
+    _exit(kExitCannotExecute);
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -227,7 +241,6 @@ int run(char** argv, const sigset_t* all) {
     complain("tern-init", EINVAL);
     return W_EXITCODE(kExitCannotExecute, 0);
   }
-  if (!become_user()) return W_EXITCODE(kExitCannotExecute, 0);
   const pid_t main_pid = fork();
   if (main_pid < 0) {
     complain("fork", errno);
@@ -235,6 +248,8 @@ int run(char** argv, const sigset_t* all) {
   }
   if (main_pid == 0) run_main();
   setpgid(main_pid, main_pid);  // whoever comes first: the group exists before it gets a signal
+  // After the fork, since main must not be locked into init's root.
+  if (!enter_root() || !become_user()) return W_EXITCODE(kExitCannotExecute, 0);
   return supervise(main_pid, all);
 }
 

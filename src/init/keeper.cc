@@ -89,19 +89,22 @@ const char* Keeper::open_init(const KeeperOptions& options) {
   std::uint64_t start = 0;
   const bool found =
       folder >= 0 && pidfd >= 0 && read_start(folder, &start) && start == options.init_start;
-  if (found) {
-    init_pidfd_ = pidfd;
+  if (found) init_pidfd_ = pidfd;
+  if (found && state_ != State::kExited) {
     for (unsigned index = 0; index < 2; ++index) {
       streams_[index].attach(open_fd_of(folder, kStreamFds[index]));  // or -1: was dropped
     }
     status_pipe_ = open_fd_of(folder, kInitStatusRead);
-  } else if (pidfd >= 0) {
-    close(pidfd);
   }
   const int error = errno;
+  if (!found && pidfd >= 0) close(pidfd);
   if (folder >= 0) close(folder);
-  errno = error;
-  if (found && status_pipe_ < 0 && !init_gone()) return "cannot open the job's pipes";
+  // One that is just dying has closed its descriptors before its pidfd tells; that will come.
+  const bool dying = error == ENOENT || error == ESRCH;
+  if (found && state_ != State::kExited && status_pipe_ < 0 && !dying) {
+    errno = error;
+    return "cannot open the job's pipes";
+  }
   if (state_ == State::kExited) acknowledge_to_init();  // a keeper before may not have come to it
   return nullptr;
 }

@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
+#include <map>
 #include <memory>
 
 #include "probe/cgroup_parse.h"
@@ -17,6 +19,7 @@ namespace {
 
 constexpr std::size_t kListSizeMax = 16 << 20;  // two million PIDs
 constexpr std::size_t kGroupsBelowMax = 4096;
+constexpr std::size_t kStatusSizeMax = 64 << 10;
 constexpr mode_t kFolderMode = 0755;
 
 using Clock = std::chrono::steady_clock;
@@ -24,6 +27,17 @@ using Clock = std::chrono::steady_clock;
 bool is_empty(const CgroupEvents& events) { return !events.populated; }
 bool is_frozen(const CgroupEvents& events) { return events.frozen; }
 bool is_thawed(const CgroupEvents& events) { return !events.frozen; }
+
+// Whether SIGSTOP waits for the process, by its status' line "ShdPnd: <64 bits in hexadecimal>".
+bool stop_is_pending(const std::string& status) {
+  constexpr std::string_view kKey = "\nShdPnd:\t";
+  const std::size_t at = status.find(kKey);
+  if (at == std::string::npos) return false;
+  const char* const begin = status.data() + at + kKey.size();
+  std::uint64_t set = 0;
+  const auto [end, error] = std::from_chars(begin, status.data() + status.size(), set, 16);
+  return error == std::errc{} && ((set >> (SIGSTOP - 1)) & 1U) != 0;
+}
 
 base::Result<std::vector<std::string>> folders_in(const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
@@ -176,7 +190,7 @@ base::Result<ProcessName> find_init(const Cgroup& job) {
   auto pids = job.processes();
   if (!pids) return pids.error();
   for (const pid_t pid : *pids) {
-    auto text = read_small_file("/proc/" + std::to_string(pid) + "/status", 64 << 10);
+    auto text = read_small_file("/proc/" + std::to_string(pid) + "/status", kStatusSizeMax);
     if (!text) continue;  // ended meanwhile
     auto status = probe::parse_process_status(*text);
     if (!status) return status.error();
@@ -194,13 +208,19 @@ base::Status check_held(const Cgroup& job) {
   auto tasks = job.threads();
   if (!tasks) return tasks.error();
   if (tasks->empty()) return base::fail(base::Code::kNotFound, "no job lives in " + job.path());
+  std::map<pid_t, bool> held;  // by process
   for (const pid_t task : *tasks) {
-    auto stat = task_state(task);
-    if (!stat) return stat.error();
-    if (stat->state == 'Z' || stat->state == 'X') continue;  // travelled as one; runs no more
-    if (stat->state != 'T') {
+    auto text = read_small_file("/proc/" + std::to_string(task) + "/status", kStatusSizeMax);
+    if (!text) return text.error();
+    auto status = probe::parse_process_status(*text);
+    if (!status) return status.error();
+    if (status->state == 'Z' || status->state == 'X') continue;  // travelled as one; runs no more
+    held[status->tgid] |= status->state == 'T' || stop_is_pending(*text);
+  }
+  for (const auto& [process, is_held] : held) {
+    if (!is_held) {
       return base::fail(base::Code::kRefused,
-                        "task " + std::to_string(task) + " of the copy is not stopped");
+                        "process " + std::to_string(process) + " of the copy is not stopped");
     }
   }
   return {};

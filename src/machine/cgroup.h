@@ -59,7 +59,9 @@ class Cgroup {
   // Returns when every task stands still. After kTimeout it is still being frozen: thaw() it.
   base::Status freeze(Patience patience) const;
   base::Status thaw(Patience patience) const;
-  // SIGKILLs all, frozen or not, forks included, and returns when nobody is left.
+  // SIGKILLs all, frozen or not, forks included, and returns when nobody is left. Remove the group
+  // then and make another: what is cloned into a group that was killed once dies at birth on some
+  // kernels (seen on 6.18), since those compare its count of kills with that of the parent's group.
   base::Status kill_all(Patience patience) const;
   // Removes it and the groups below. kIo (busy) while somebody is in one of them.
   base::Status remove() const;
@@ -78,8 +80,12 @@ class Cgroup {
 // ---- jobs in their groups
 // PID 1 of the job in this group: the process that is 1 in its own pid namespace. kNotFound: none.
 [[nodiscard]] base::Result<ProcessName> find_init(const Cgroup& job);
-// Ok when the group is frozen and every task in it is stopped (state T), as a restored copy is
-// before its release. kRefused names the first that is not: a stray SIGCONT came first.
+// Ok when the group is frozen and every process in it is stopped or about to be, as a restored copy
+// is before its release. CRIU ends before its SIGSTOP has taken effect, so a task may be frozen on
+// its way from CRIU to the stop: SIGSTOP is then still pending, and it has not run an instruction
+// of the job's. A SIGCONT takes away both, the stop and the pending one, so that it shows; within a
+// process one thread is enough, since stops and SIGCONT are the whole process's.
+// kRefused names the first that is not held.
 base::Status check_held(const Cgroup& job);
 // Lets a held copy go: SIGCONT to all, which a frozen group takes note of and nobody runs on, then
 // the thaw, so that all start together. Init (PID 1) passes SIGCONT on to main; harmless.

@@ -32,7 +32,7 @@ bool has_nul(const std::vector<std::string>& texts) {
 base::Status check(const JobSpec& spec) {
   using base::Code;
   if (spec.command.empty()) return base::fail(Code::kInvalid, "there is no command to run");
-  if (has_nul(spec.command) || has_nul(spec.env) || has_nul({spec.dir})) {
+  if (has_nul(spec.command) || has_nul(spec.env) || has_nul({spec.dir, spec.init_root})) {
     return base::fail(Code::kInvalid, "a command holds no NUL character");
   }
   if (spec.groups.size() > init::kGroupsMax) {
@@ -60,6 +60,7 @@ std::vector<std::string> init_arguments(const JobSpec& spec) {
                              "--groups", groups});
   }
   if (!spec.dir.empty()) argv.insert(argv.end(), {"--dir", spec.dir});
+  if (!spec.init_root.empty()) argv.insert(argv.end(), {"--root", spec.init_root});
   argv.push_back("--");
   argv.insert(argv.end(), spec.command.begin(), spec.command.end());
   return argv;

@@ -24,6 +24,7 @@ struct JobSpec {
   std::vector<gid_t> groups;
   bool change_user = false;  // false: the job runs as we do, uid, gid and groups are not looked at
   mode_t mask = 022;
+  std::string init_root;  // of make_init_root(); empty: the job cannot be checkpointed (not root)
 };
 
 struct StartedJob {

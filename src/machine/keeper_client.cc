@@ -79,8 +79,7 @@ base::Result<std::optional<init::Message>> KeeperClient::receive() {
     return base::fail(base::Code::kInvalid, "the job's keeper talks nonsense");
   }
   if (message.kind == init::MessageKind::kGrew) {
-    auto more = send(init::Op::kMore);
-    if (!more) return more.error();
+    (void)send(init::Op::kMore);  // to a keeper that is gone: what it said before may still come
   }
   return std::optional<init::Message>(message);
 }

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/crypto.h"
+#include "machine/init_root.h"
 
 namespace machine {
 
@@ -46,6 +47,8 @@ void JobTest::SetUp() {
   auto helpers = install_helpers(dir_ + "/helpers");
   ASSERT_TRUE(helpers.ok()) << helpers.error().detail;
   helpers_ = *helpers;
+  init_root_ = dir_ + "/helpers/root-test";
+  ASSERT_TRUE(make_init_root(init_root_).ok());
   const std::string path = *own_cgroup() + "/tern-test-" + std::to_string(::getpid()) + "-" +
                            std::filesystem::path(dir_).filename().string();
   auto root = Cgroup::create(path);
@@ -66,6 +69,9 @@ void JobTest::TearDown() {
     auto removed = root_->remove();
     EXPECT_TRUE(removed.ok()) << removed.error().detail;
   }
+  if (!init_root_.empty()) {
+    EXPECT_TRUE(remove_init_root(init_root_).ok());
+  }
   std::error_code ignored;
   if (!dir_.empty()) std::filesystem::remove_all(dir_, ignored);
 }
@@ -76,6 +82,7 @@ JobSpec JobTest::spec_of(std::vector<std::string> command) const {
   spec.command = std::move(command);
   spec.env = {"PATH=/usr/bin:/bin", "LC_ALL=C"};
   spec.dir = dir_;
+  spec.init_root = init_root_;
   return spec;
 }
 

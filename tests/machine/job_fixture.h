@@ -51,6 +51,7 @@ class JobTest : public ::testing::Test {
 
   std::string dir_;      // on /dev/shm
   std::string job_dir_;  // dir_/job
+  std::string init_root_;
   Helpers helpers_;
   std::optional<Cgroup> root_;
   std::optional<Cgroup> keepers_;

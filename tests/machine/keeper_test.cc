@@ -172,6 +172,20 @@ TEST_F(KeeperTest, StoresTheExitWhenNobodyIsConnected) {
   EXPECT_EQ(exited->wait_status, W_EXITCODE(9, 0));
 }
 
+// The keeper before died after storing the exit, before it told init.
+TEST_F(KeeperTest, AStoredExitIsAcknowledgedByTheSuccessor) {
+  start("exit 2");
+  const init::ExitRecord stored{init::kExitMagic, W_EXITCODE(2, 0), init::ExitSource::kInit, 0, 0};
+  std::ofstream(job_dir_ + "/exit", std::ios::binary)
+      .write(reinterpret_cast<const char*>(&stored), sizeof stored);
+  const Fd status(::open(("/proc/" + std::to_string(job_->init.pid) + "/fd/12").c_str(),
+                         O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  pollfd one{status.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&one, 1, 20'000), 1);
+  start_keeper_running();
+  EXPECT_TRUE(wait_for_end(job_->process, kPatience).ok());
+}
+
 TEST_F(KeeperTest, AFullDiskStopsTheJobAndLosesNothing) {
   ASSERT_EQ(::mount("tern-test", job_dir_.c_str(), "tmpfs", 0, "size=256k"), 0);
   start("seq 1 200000; exit 6");

@@ -126,6 +126,8 @@ class Core {
   View view_;
   std::unique_ptr<Detector> detector_;
   Rumors rumors_;
+  // By hash of the bytes; at most kRosterMax, then forgotten all at once.
+  std::map<std::array<std::uint8_t, 16>, base::NodeId> verified_chains_;
   Counters counters_;
 
   base::Time now_{};
@@ -146,7 +148,6 @@ class Core {
   base::Time published_at_{};
   base::Time renew_at_ = base::kNever;
   base::Time refuted_at_{};
-  bool news_above_ = false;
   base::Time spread_at_ = base::kNever;
   base::Time sync_at_ = base::kNever;
   base::Time expire_at_ = base::kNever;

@@ -167,6 +167,10 @@ bool Core::make_roster_place() {
 }
 
 bool Core::learn(ByteView chain) {
+  // The same bytes come with every rumor about a newcomer; they are verified once.
+  const auto chain_hash = base::crypto::hash128({chain});
+  const auto verified = verified_chains_.find(chain_hash);
+  if (verified != verified_chains_.end() && roster_.find(verified->second) != nullptr) return true;
   auto certificate = identity::verify(chain, roster_.root(), wall());
   if (!certificate) {
     drop_chain(certificate.error());
@@ -183,6 +187,8 @@ bool Core::learn(ByteView chain) {
   const std::string name = certificate->body.name;
   const auto learned = roster_.take(std::move(*certificate));
   CHECK(learned.ok());
+  if (verified_chains_.size() >= identity::kRosterMax) verified_chains_.clear();
+  verified_chains_[chain_hash] = id;
   if (*learned == identity::Roster::Learned::kKnown) return true;
   if (other_key) envelope_.forget(id);
   if (Member* member = view_.find(id)) member->name = name;
@@ -262,6 +268,10 @@ void Core::take_new(const Source& source, const DigestHead& head, const DigestMe
     detector_->add(now_, head.node, dead ? Detector::Health::kDead : Detector::Health::kAlive);
   }
   spread(head.node, source.id, !dead && !left);
+  // Many at once join when a mesh starts, and some rumors miss: whoever sees a newcomer compares
+  // soon. A sample always sees newcomers, and its hashes never agree.
+  if (view_.sampled()) return;
+  sync_at_ = std::min(sync_at_, now_ + rng_.between(kSyncAgain, kSyncAgain + 500ms));
 }
 
 void Core::take_newer(const Source& source, Member& member, const DigestHead& head,

@@ -52,8 +52,8 @@ void Core::spread(const base::NodeId& node, const base::NodeId& from, bool urgen
 
 void Core::spread_round() {
   spread_at_ = base::kNever;
-  news_above_ = !news_above_;
-  for (const base::NodeId& peer : view_.pick_for_news(rng_, kFanOut, news_above_)) {
+  std::vector<RumorKey> had_round;
+  for (const base::NodeId& peer : view_.pick_for_news(rng_, kFanOut)) {
     std::size_t room = kPayloadSizeMax;
     const auto queued = outbox_.find(peer);
     if (queued != outbox_.end()) {
@@ -71,8 +71,10 @@ void Core::spread_round() {
       outgoing.to = *endpoint_of(peer);
       for (base::Bytes& message : messages) outgoing.messages.push_back(std::move(message));
       rumors_.told(key);
+      had_round.push_back(key);
     }
   }
+  for (const RumorKey& key : had_round) rumors_.had_round(key);
   if (rumors_.has_urgent()) spread_at_ = now_ + kRumorRound;
 }
 

@@ -7,6 +7,7 @@
 //   | <------- digests where B's are newer, have (to a sample), want where A's are newer
 //   | -- digests, want --------------> |
 //
+// The same first message compares who is believed dead, so that nobody misses a suspicion for ever.
 // Every message stands for itself, so that any may be lost, and no state is kept between them.
 #include <algorithm>
 
@@ -35,7 +36,7 @@ base::NodeId above(base::NodeId id) {
 void Core::start_sync() {
   sync_at_ = now_ + kSyncInterval - kSyncInterval / 5 + rng_.between(0ms, kSyncInterval * 2 / 5);
   const auto peer = view_.pick(rng_, 1);
-  if (!peer.empty()) queue(peer.front(), SyncHashMessage{view_.hash()});
+  if (!peer.empty()) queue(peer.front(), SyncHashMessage{view_.hash(), view_.dead_hash()});
 }
 
 // A new contact gets our certificate and digest first: it may know neither.
@@ -44,12 +45,18 @@ void Core::start_sync_with(const base::NodeId& peer) {
   if (!started_ || !endpoint) return;
   const Source to{peer, *endpoint};
   queue_digest(to, *view_.find(self_), true);
-  queue(to, SyncHashMessage{view_.hash()});
+  queue(to, SyncHashMessage{view_.hash(), view_.dead_hash()});
 }
 
 void Core::take_sync_hash(const Source& source, const SyncHashMessage& message) {
-  if (message.hash == view_.hash()) return;
-  queue(source, SyncBucketsMessage{view_.buckets()});
+  if (message.hash != view_.hash()) queue(source, SyncBucketsMessage{view_.buckets()});
+  if (message.dead == view_.dead_hash()) return;
+  // Who missed a suspicion looks for himself.
+  std::size_t count = 0;
+  for (const auto& [id, member] : view_.members()) {
+    if (member.state != State::kDead || ++count > kEntriesMax) continue;
+    queue(source, SuspectMessage{member.entry()});
+  }
 }
 
 void Core::take_buckets(const Source& source, const SyncBucketsMessage& message) {

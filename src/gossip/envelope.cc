@@ -45,6 +45,12 @@ bool ReplayWindow::take(std::uint64_t counter) {
   return true;
 }
 
+void ReplayWindow::start(std::uint64_t counter) {
+  bits_.fill(~std::uint64_t{0});
+  bits_[counter / 64 % kWords] = ~std::uint64_t{0} >> (63 - counter % 64);
+  highest_ = counter;
+}
+
 base::Result<PacketHeader> parse_header(ByteView packet) {
   const bool fits = packet.size() > kHeaderSize + kSealSize && packet.size() <= kPacketSizeMax;
   if (!fits || packet[0] != kKind) return base::fail(Code::kInvalid, "not a datagram of tern");
@@ -169,10 +175,10 @@ bool Envelope::accept(base::Time now, const base::NodeId& id, const Opened& open
   if (!holds) return false;
   from.in.emplace(derive(*from.shared, id, self_, opened.salt));
   from.in_salt = opened.salt;
-  from.window = ReplayWindow{};
+  from.window.start(opened.counter);
   from.accepted_at = now;
   from.used_at = now;
-  return from.window.take(opened.counter);
+  return true;
 }
 
 std::deque<Bytes> Envelope::take_unconfirmed(const base::NodeId& id) {

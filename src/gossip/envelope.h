@@ -48,6 +48,8 @@ class ReplayWindow {
   static constexpr std::uint64_t kSpan = 256;
   // Marks `counter`; false if it was marked before or is too old.
   [[nodiscard]] bool take(std::uint64_t counter);
+  // This one and all before it count as seen: what came unproven is never taken afterwards.
+  void start(std::uint64_t counter);
   [[nodiscard]] std::uint64_t highest() const { return highest_; }
 
  private:

@@ -46,7 +46,7 @@ inline constexpr std::size_t kSampleSize = 64;     // above
 inline constexpr std::size_t kIntroducedMax = 64;  // contacts without a digest yet; the first goes
 
 // ---- spreading
-inline constexpr std::size_t kFanOut = 3;
+inline constexpr std::size_t kFanOut = 4;  // both neighbours in the ring of ids, and random ones
 inline constexpr base::Duration kRumorRound = 40ms;
 inline constexpr base::Duration kNewMemberAge = 30s;  // certificates travel along for as long
 inline constexpr base::Duration kSyncInterval = 5s;

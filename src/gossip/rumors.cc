@@ -12,7 +12,7 @@ void Rumors::add(const RumorKey& key, const base::NodeId& from, std::size_t memb
 
 void Rumors::heard_again(const RumorKey& key) {
   const auto found = rumors_.find(key);
-  if (found != rumors_.end() && found->second.was_told) told(key);
+  if (found != rumors_.end() && found->second.may_die()) told(key);
 }
 
 void Rumors::forget(const base::NodeId& node) {
@@ -37,8 +37,16 @@ std::vector<RumorKey> Rumors::for_peer(const base::NodeId& to, bool urgent_only)
 void Rumors::told(const RumorKey& key) {
   const auto found = rumors_.find(key);
   if (found == rumors_.end()) return;
-  found->second.was_told = true;
-  if (--found->second.left == 0) rumors_.erase(found);
+  Rumor& rumor = found->second;
+  if (rumor.left > 0) --rumor.left;
+  if (rumor.left == 0 && rumor.may_die()) rumors_.erase(found);
+}
+
+void Rumors::had_round(const RumorKey& key) {
+  const auto found = rumors_.find(key);
+  if (found == rumors_.end()) return;
+  found->second.had_round = true;
+  if (found->second.left == 0) rumors_.erase(found);
 }
 
 bool Rumors::has_urgent() const {

@@ -32,6 +32,8 @@ class Rumors {
   // Whom to tell `to` about, the least told first; each counts as told only by told().
   [[nodiscard]] std::vector<RumorKey> for_peer(const base::NodeId& to, bool urgent_only) const;
   void told(const RumorKey& key);
+  // It went to the neighbours and some more; until then no urgent rumor dies.
+  void had_round(const RumorKey& key);
   [[nodiscard]] bool has_urgent() const;
   [[nodiscard]] bool empty() const { return rumors_.empty(); }
 
@@ -40,7 +42,8 @@ class Rumors {
     base::NodeId from;
     std::size_t left = 0;
     bool urgent = false;
-    bool was_told = false;
+    bool had_round = false;
+    [[nodiscard]] bool may_die() const { return had_round || !urgent; }
   };
   std::map<RumorKey, Rumor> rumors_;
 };

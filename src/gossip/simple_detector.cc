@@ -18,6 +18,7 @@ std::uint64_t score(const base::NodeId& observer, const base::NodeId& target) {
 
 constexpr base::Duration kUnhealthyProbe = 300ms;
 constexpr base::Duration kSuspectProbe = 1s;
+constexpr base::Duration kChoiceInterval = 200ms;  // it costs all pairs of a view
 
 }  // namespace
 
@@ -204,6 +205,7 @@ void SimpleDetector::probe_dead(base::Time now) {
 // Whom this node observes: those of which it is among the kObservers best-scored others.
 void SimpleDetector::choose(base::Time now) {
   changed_ = false;
+  next_choice_ = now + kChoiceInterval;
   std::vector<base::NodeId> living;
   for (const auto& [id, track] : tracks_) {
     if (track.health != Health::kDead) living.push_back(id);
@@ -229,7 +231,7 @@ void SimpleDetector::choose(base::Time now) {
 }
 
 Detector::Output SimpleDetector::poll(base::Time now) {
-  if (changed_) choose(now);
+  if (changed_ && now >= next_choice_) choose(now);
   for (auto& [id, track] : tracks_) {
     if (deadline(track) > now) continue;
     if (track.nonce && track.sent_at + patience(track) <= now) {
@@ -239,14 +241,15 @@ Detector::Output SimpleDetector::poll(base::Time now) {
     judge(now, id, track);
     if (!track.nonce && is_probed(track) && track.next_probe <= now) probe(now, id, track);
   }
-  if (changed_) choose(now);
+  if (changed_ && now >= next_choice_) choose(now);
   probe_dead(now);
   return std::exchange(output_, {});
 }
 
 base::Time SimpleDetector::next_deadline() const {
-  if (changed_ || !output_.verdicts.empty()) return base::Time{};
+  if (!output_.verdicts.empty()) return base::Time{};
   base::Time out = dead_ > 0 ? next_dead_probe_ : base::kNever;
+  if (changed_) out = std::min(out, next_choice_);
   for (const auto& [id, track] : tracks_) out = std::min(out, deadline(track));
   return out;
 }

@@ -72,7 +72,8 @@ class SimpleDetector : public Detector {
   base::NodeId self_;
   base::Rng rng_;
   std::map<base::NodeId, Track> tracks_;
-  bool changed_ = false;  // the choice of whom to observe is due
+  bool changed_ = false;  // the choice of whom to observe is due, at next_choice_ at the earliest
+  base::Time next_choice_{};
   base::Duration interval_ = kHeartbeat;
   base::Time next_dead_probe_{};
   std::size_t dead_ = 0;

@@ -93,25 +93,29 @@ std::size_t View::live_others() const {
 
 std::vector<base::NodeId> View::pick(base::Rng& rng, std::size_t count) const {
   std::vector<base::NodeId> all;
-  for (const auto& [id, member] : members_) {
-    if (id != self_ && member.is_live() && member.endpoint) all.push_back(id);
+  for (const State state : {State::kAlive, State::kSuspect}) {
+    if (!all.empty()) break;
+    for (const auto& [id, member] : members_) {
+      if (id != self_ && member.state == state && member.endpoint) all.push_back(id);
+    }
   }
   rng.shuffle(all);
   if (all.size() > count) all.resize(count);
   return all;
 }
 
-std::vector<base::NodeId> View::pick_for_news(base::Rng& rng, std::size_t count, bool above) const {
+std::vector<base::NodeId> View::pick_for_news(base::Rng& rng, std::size_t count) const {
   std::vector<base::NodeId> ring = pick(rng, members_.size());
-  const auto distance_order = [&](const base::NodeId& a, const base::NodeId& b) {
-    // Beyond self in the wanted direction first, then around the ring.
-    const bool a_beyond = above ? a > self_ : a < self_;
-    const bool b_beyond = above ? b > self_ : b < self_;
-    if (a_beyond != b_beyond) return a_beyond;
-    return above ? a < b : a > b;
+  // In the order of walking the ring from self: the next above is first, the next below last.
+  const auto walk = [this](const base::NodeId& a, const base::NodeId& b) {
+    const bool a_above = a > self_;
+    const bool b_above = b > self_;
+    return a_above != b_above ? a_above : a < b;
   };
-  const auto nearest = std::min_element(ring.begin(), ring.end(), distance_order);
-  if (nearest != ring.end()) std::iter_swap(ring.begin(), nearest);
+  if (ring.size() >= 2) {
+    std::iter_swap(ring.begin(), std::min_element(ring.begin(), ring.end(), walk));
+    std::iter_swap(ring.begin() + 1, std::max_element(ring.begin() + 1, ring.end(), walk));
+  }
   if (ring.size() > count) ring.resize(count);
   return ring;
 }
@@ -131,6 +135,14 @@ std::array<std::uint32_t, kBuckets> View::buckets() const {
     if (!text[i].empty()) out[i] = base::get_le32(base::crypto::hash128({text[i]}));
   }
   return out;
+}
+
+std::uint64_t View::dead_hash() const {
+  base::Bytes text;
+  for (const auto& [id, member] : members_) {
+    if (member.state == State::kDead) text.insert(text.end(), id.bytes.begin(), id.bytes.end());
+  }
+  return base::get_le64(base::crypto::hash128({text}));
 }
 
 std::uint64_t View::hash() const {

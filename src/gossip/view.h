@@ -55,17 +55,17 @@ class View {
   [[nodiscard]] std::map<base::NodeId, Member>& members() { return members_; }
   [[nodiscard]] bool sampled() const { return sampled_; }
   [[nodiscard]] std::size_t live_others() const;
-  // Up to `count` random live others that can be reached.
+  // Up to `count` random others that are alive, or, if none is, suspect.
   [[nodiscard]] std::vector<base::NodeId> pick(base::Rng& rng, std::size_t count) const;
-  // `count` of them to tell news: the neighbour in the ring of ids, above or below, then random
-  // ones. Random pushes reach nearly all; that each also tells its neighbour reaches the rest.
-  [[nodiscard]] std::vector<base::NodeId> pick_for_news(base::Rng& rng, std::size_t count,
-                                                        bool above) const;
+  // `count` of them to tell news: the two neighbours in the ring of ids, then random ones. Random
+  // pushes reach nearly all; that everyone also tells its neighbours reaches the rest.
+  [[nodiscard]] std::vector<base::NodeId> pick_for_news(base::Rng& rng, std::size_t count) const;
 
   // Sums over (node, incarnation, sequence), for anti-entropy: one per leading four bits of the
   // id, and one of all.
   [[nodiscard]] std::array<std::uint32_t, kBuckets> buckets() const;
   [[nodiscard]] std::uint64_t hash() const;
+  [[nodiscard]] std::uint64_t dead_hash() const;  // over the ids of the dead
 
  private:
   [[nodiscard]] std::uint64_t score(const base::NodeId& id) const;

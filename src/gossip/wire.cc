@@ -105,7 +105,10 @@ class Appender {
   }
   void operator()(const ChainMessage& m) { view(m.chain); }
   void operator()(const SuspectMessage& m) { entry(m.entry); }
-  void operator()(const SyncHashMessage& m) { u64(m.hash); }
+  void operator()(const SyncHashMessage& m) {
+    u64(m.hash);
+    u64(m.dead);
+  }
   void operator()(const SyncBucketsMessage& m) {
     for (const std::uint32_t bucket : m.buckets) u32(bucket);
   }
@@ -181,7 +184,7 @@ std::optional<Message> decode_one(std::uint8_t type, Cursor& in) {
     case 8:
       return SuspectMessage{in.entry()};
     case 9:
-      return SyncHashMessage{in.u64()};
+      return SyncHashMessage{in.u64(), in.u64()};
     case 10:
       return buckets(in);
     case 11:

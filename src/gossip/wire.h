@@ -14,7 +14,9 @@
 //                                                                   origin (for newcomers only)
 //   7 chain         certificate chain                        1      goes before its digest
 //   8 suspect       entry 32                                 1      the sender cannot reach it
-//   9 sync hash     hash 8                                   1      of the sender's view
+//   9 sync hash     hash 8, dead 8                           1      of the sender's view, and of
+//   the
+//                                                                   nodes that it believes dead
 //  10 sync buckets  16 x u32                                 1      answer where the hash differs
 //  11 sync summary  sampled u8, low 16, high 16, <= 30 entries  1   all that the sender has in
 //                                                                   [low, high]; sampled: it wants
@@ -78,6 +80,7 @@ struct SuspectMessage {
 };
 struct SyncHashMessage {
   std::uint64_t hash = 0;
+  std::uint64_t dead = 0;
 };
 struct SyncBucketsMessage {
   std::array<std::uint32_t, kBuckets> buckets{};

@@ -192,11 +192,17 @@ void Balance::stranger(Step step, const NodeId& from, const TriadId& triad,
   if (asks && !formation_.busy() && !damaged_) step.out.send(from, wire::Gone{triad, false});
 }
 
+// True when that is all there is to say. Who reports that its copy is gone needs no more than Gone;
+// who has one, held or running, must not leave before it has heard of the higher epoch.
 bool Balance::answer_superseded(Step step, const NodeId& from, const wire::EndReport& report) {
   const OwnRecord* own = own_.find(report.id.job);
   if (own == nullptr || own->epoch <= report.id.epoch) return false;
   const End* end = triad_ ? triad_->end(report.id) : nullptr;
   if (end != nullptr && end->state() != EndState::kResolvedHere) return false;
+  const bool runs = report.end.state == EndState::kSourceWithdrawn ||
+                    report.end.state == EndState::kSourceResumed ||
+                    report.end.state == EndState::kSinkReleased;
+  if (report.end.acted && !runs) return false;
   step.out.send(from, wire::Superseded{report.id, own->epoch});
   return end == nullptr;
 }

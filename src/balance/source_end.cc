@@ -60,7 +60,9 @@ void SourceEnd::decide(Step step) {
     }
     return;
   }
-  if (superseded_ && !settled() && state() != EndState::kSourceGoneAway) {
+  // Also what runs again: a person's word elsewhere beats it.
+  const bool nothing_here = settled() && state() == EndState::kSourceGone;
+  if (superseded_ && !nothing_here && state() != EndState::kSourceGoneAway) {
     const OwnRecord* own = own_.find(id_.job);
     enter(step, EndState::kSourceGoneAway,
           own_.moved(id_.job, own == nullptr ? id_.epoch : std::max(own->epoch, id_.epoch), peer_));

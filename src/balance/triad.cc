@@ -208,8 +208,8 @@ void Triad::hear(Step step, const NodeId& from, const wire::Body& body) {
     step.out.send(from, wire::FormStored{id_});
   } else if (std::get_if<wire::FormStored>(&body) != nullptr) {
     form_stored_.insert(from);
-  } else if (std::get_if<wire::Gone>(&body) != nullptr) {
-    hear_gone(step);
+  } else if (const auto* gone = std::get_if<wire::Gone>(&body)) {
+    hear_gone(step, gone->dissolved);
   } else if (const auto* ask = std::get_if<wire::Ask>(&body)) {
     answer_ask(step, from, ask->term);
   } else if (const auto* offer = std::get_if<wire::Offer>(&body)) {
@@ -251,10 +251,18 @@ void Triad::hear_report(Step step, const NodeId& from, const wire::EndReport& re
   if (found != ends_.end() && from != self_) found->second->peer_says(step, report.end);
 }
 
-void Triad::hear_gone(Step step) {
+void Triad::hear_gone(Step step, bool dissolved) {
   if (bound()) {
     around_.log.warn("in_doubt", {{"triad", id_.brief()}});
     return;
+  }
+  // The other end left without confirming the outcome: a person resolved the job there. Its
+  // Superseded answers the next report, so what runs here waits for that a while.
+  const bool unconfirmed =
+      !dissolved && !ledger_.empty() && !ends_.empty() && !done_by_both(ledger_.back());
+  if (unconfirmed) {
+    if (!gone_since_) gone_since_ = step.now;
+    if (step.now < *gone_since_ + kContactLost) return;
   }
   leave(step, false);
 }

@@ -150,7 +150,7 @@ class Triad {
   void make_end(const HandoverId& id, std::optional<EndRecord> recovered);
   void hear(Step step, const NodeId& from, const wire::Body& body);
   void hear_report(Step step, const NodeId& from, const wire::EndReport& report);
-  void hear_gone(Step step);
+  void hear_gone(Step step, bool dissolved);
   void settle(Step step);
   void report_ends(Step step, bool again);
   void ask_silent(Step step);
@@ -210,6 +210,7 @@ class Triad {
 
   std::vector<Handover> ledger_;
   bool dissolved_ = false;
+  std::optional<base::Time> gone_since_;
   std::map<HandoverId, std::unique_ptr<End>> ends_;
   std::map<HandoverId, Reports> reports_;
   std::map<HandoverId, std::pair<EndState, bool>> reported_;

@@ -87,7 +87,6 @@ void World::crash(std::size_t node, bool power) {
   if (m.core) ++counts_.crashes;
   m.core.reset();
   ++m.life;
-  crashed_ = true;
   // A prefix of what was not synced is there.
   std::uint64_t keep = m.writes.empty() ? 0 : rng_.below(m.writes.size() + 1);
   for (; keep > 0; --keep) {
@@ -125,7 +124,6 @@ void World::give(std::size_t node, const Event& event) {
   Machine& m = machines_[node];
   if (!m.core) return;
   ++counts_.events;
-  crashed_ = false;
   const std::uint64_t life = m.life;
   for (const Action& action : m.core->step(now_, event)) {
     perform(node, action);
@@ -153,6 +151,9 @@ void World::perform(std::size_t node, const Action& action) {
   if (const auto* a = std::get_if<FreezeAndStream>(&action)) return stream(node, *a);
   if (const auto* a = std::get_if<SendSeal>(&action)) return seal(node, *a);
   if (const auto* a = std::get_if<CollectRequirement>(&action)) {
+    Epoch& last = given_out_[{node, a->id.job}];
+    if (a->id.epoch <= last) violation("an epoch was given out twice");
+    last = a->id.epoch;
     return host(node, [id = a->id](bool fail) -> std::optional<Event> {
       return RequirementCollected{id, !fail, {1, 2, 3}, "cannot be collected"};
     });
@@ -216,7 +217,8 @@ void World::persist(std::size_t node, const Persist& action) {
     if (c.key.size() > kKeySizeMax) violation("a key over the limit");
   }
   m.writes.emplace_back(m.life, action);
-  m.write_free = std::max(m.write_free, now_) + ms(1 + rng_.below(8));
+  const Duration slow = chance(50) ? ms(rng_.below(700)) : ms(0);
+  m.write_free = std::max(m.write_free, now_) + ms(1 + rng_.below(8)) + slow;
   at(m.write_free - now_, [this, node, life = m.life] { finish_write(node, life); });
 }
 
@@ -252,6 +254,14 @@ void World::host(std::size_t node, Op op) {
 
 void World::stream(std::size_t node, const FreezeAndStream& action) {
   Machine& m = machines_[node];
+  const auto form = m.disk.find(form_key(action.id.triad));
+  if (form == m.disk.end()) return violation("frozen without a triad");
+  const StoredForm stored = *decode_stored_form(form->second);
+  for (const Member& member : stored.form.members) {
+    if (!machines_[index(member.node)].disk.contains(form_key(action.id.triad))) {
+      violation("begun before all members have stored the form record");
+    }
+  }
   const auto local = m.local.find(action.id.job);
   if (local != m.local.end()) local->second = Copy::kFrozen;
   if (chance(options_.hang_permille)) return;

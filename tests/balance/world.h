@@ -134,10 +134,9 @@ class World {
   std::map<HandoverId, Decision> outcomes_;
   std::map<HandoverId, std::uint64_t> begun_;
   std::map<std::pair<std::size_t, JobId>, OwnRecord> epochs_;
+  std::map<std::pair<std::size_t, JobId>, Epoch> given_out_;
   std::vector<std::string> violations_;
   Counts counts_;
-  std::uint64_t dead_life_ = 0;
-  bool crashed_ = false;
 };
 
 }  // namespace balance::testing

@@ -1,0 +1,426 @@
+// design.md §4, branch by branch, and §3 where triads are formed.
+#include <gtest/gtest.h>
+
+#include "rig.h"
+
+namespace balance::testing {
+namespace {
+
+constexpr std::size_t kSource = 0;
+constexpr std::size_t kSink = 1;
+constexpr std::size_t kThird = 2;
+
+void isolate(Rig& rig, std::size_t node, std::size_t nodes) {
+  for (std::size_t i = 0; i < nodes; ++i) {
+    rig.cut.insert({i, node});
+    rig.cut.insert({node, i});
+  }
+}
+
+TEST(Handover, CommitFollowsTheOrderOfSteps) {
+  for (const std::size_t nodes : {std::size_t{2}, std::size_t{3}}) {
+    SCOPED_TRACE(nodes);
+    Rig rig(nodes);
+    rig.migrate(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+    const char* const order[] = {"0 collect", "1 preflight",  "0 freeze",  "0 seal",
+                                 "1 restore", "1 check-copy", "1 release", "0 kill"};
+    for (std::size_t i = 1; i < std::size(order); ++i) {
+      EXPECT_LT(rig.position(order[i - 1]), rig.position(order[i])) << order[i];
+    }
+    EXPECT_LT(rig.position("1 expect"), rig.position("1 restore"));
+    EXPECT_FALSE(rig.did("0 thaw"));
+    EXPECT_FALSE(rig.did("1 discard"));
+    EXPECT_EQ(rig.core(kSink).owner(Rig::job())->epoch, Epoch{2});
+    EXPECT_EQ(rig.core(kSink).owner(Rig::job())->at, Rig::node(kSink));
+    EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
+    ASSERT_FALSE(rig.replies.empty());
+    EXPECT_TRUE(rig.replies.back().over);
+    EXPECT_EQ(rig.replies.back().code, ReplyCode::kDone);
+    for (std::size_t i = 0; i < nodes; ++i) {
+      for (const auto& [key, value] : rig.disk(i)) EXPECT_TRUE(key.starts_with("own/")) << key;
+    }
+  }
+}
+
+TEST(Handover, ARefusalByPreflightNeverFreezes) {
+  Rig rig(3);
+  rig.answers["1 preflight"] = [](HandoverId id) {
+    return PreflightChecked{id, false, "/usr/bin/python3 has other content there"};
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("0 freeze"));
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kRefused);
+  EXPECT_EQ(rig.replies.back().sentence, "/usr/bin/python3 has other content there");
+  EXPECT_EQ(rig.core(kSource).owner(Rig::job())->epoch, Epoch{1});
+  EXPECT_EQ(rig.core(kSource).owner(Rig::job())->next, Epoch{2});  // burned
+}
+
+TEST(Handover, ARequirementThatCannotBeCollectedNeverFreezes) {
+  Rig rig(3);
+  rig.answers["0 collect"] = [](HandoverId id) {
+    return RequirementCollected{id, false, {}, "the job has a device open"};
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("1 preflight"));
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kRefused);
+}
+
+TEST(Handover, CommitWithoutACopyIsVoidAndTheOriginalRunsOn) {
+  Rig rig(3);
+  rig.answers["1 check-copy"] = [](HandoverId id) { return CopyState{id, false}; };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw") && rig.all_free(); }));
+  EXPECT_LT(rig.position("1 discard"), rig.position("0 thaw"));
+  EXPECT_FALSE(rig.did("0 kill"));
+  EXPECT_FALSE(rig.did("1 release"));
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kError);
+}
+
+TEST(Handover, ACopyThatDiesBeforeItIsLetGoIsVoidToo) {
+  Rig rig(3);
+  rig.answers["1 release"] = [](HandoverId id) { return Released{id, false}; };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("0 kill"));
+  EXPECT_EQ(rig.core(kSink).owner(Rig::job())->at, Rig::node(kSource));
+}
+
+TEST(Handover, AFailedRestoreAborts) {
+  Rig rig(3);
+  rig.answers["1 restore"] = [](HandoverId id) { return RestoreFailed{id, "no such file"}; };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw") && rig.all_free(); }));
+  EXPECT_LT(rig.position("0 check-original"), rig.position("0 thaw"));
+  EXPECT_TRUE(rig.did("1 discard"));
+  EXPECT_FALSE(rig.did("0 kill"));
+  EXPECT_NE(rig.replies.back().sentence.find("no such file"), std::string::npos);
+}
+
+TEST(Handover, AbortWithTheOriginalGoneLetsTheCopyGo) {
+  // The coordinator must decide to abort while SINK is ready: nothing of SINK reaches the others.
+  Rig rig(3);
+  rig.answers["0 check-original"] = [](HandoverId id) { return OriginalState{id, false}; };
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name == "restore") rig.cut = {{kSink, kSource}, {kSink, kThird}};
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 check-original"); }));
+  EXPECT_FALSE(rig.did("1 release"));
+  rig.on_operation = nullptr;
+  rig.cut.clear();
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 release") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("0 thaw"));
+  EXPECT_FALSE(rig.did("1 discard"));
+  EXPECT_EQ(rig.core(kSink).owner(Rig::job())->at, Rig::node(kSink));
+}
+
+TEST(Handover, SourceCutOffBeforeTheSealThawsByItself) {
+  for (const std::size_t nodes : {std::size_t{2}, std::size_t{3}}) {
+    SCOPED_TRACE(nodes);
+    Rig rig(nodes);
+    rig.silent.insert("0 freeze");
+    rig.on_operation = [&](std::size_t, const std::string& name) {
+      if (name == "freeze") isolate(rig, kSource, nodes);
+    };
+    rig.migrate(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw"); }));
+    EXPECT_FALSE(rig.did("0 seal"));
+    rig.on_operation = nullptr;
+    rig.cut.clear();
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+    EXPECT_FALSE(rig.did("1 release"));
+    EXPECT_FALSE(rig.did("0 kill"));
+  }
+}
+
+TEST(Handover, SourceCutOffAfterTheSealWaitsForTheOutcome) {
+  Rig rig(3);
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name == "seal") isolate(rig, kSource, 3);
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 release"); }));  // the other two decide
+  rig.run(std::chrono::minutes(5));
+  EXPECT_FALSE(rig.did("0 thaw"));
+  EXPECT_FALSE(rig.did("0 kill"));
+  EXPECT_TRUE(rig.core(kSource).in_doubt(Rig::job()));
+  rig.on_operation = nullptr;
+  rig.cut.clear();
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("0 thaw"));
+}
+
+TEST(Handover, ADaemonRestartedInMidStreamThawsAtOnce) {
+  Rig rig(3);
+  rig.silent.insert("0 freeze");
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 freeze"); }));
+  rig.kill(kSource);
+  rig.run(base::Duration(1000));
+  isolate(rig, kSource, 3);  // no word of anybody is needed
+  rig.start(kSource);
+  rig.run(std::chrono::milliseconds(50));
+  EXPECT_TRUE(rig.did("0 thaw"));
+}
+
+TEST(Handover, TheOtherTwoFinishWhenTheCoordinatorDiesInAnyPhase) {
+  for (const char* phase : {"collect", "preflight", "freeze", "expect", "seal", "restore",
+                            "check-copy", "release", "kill"}) {
+    SCOPED_TRACE(phase);
+    Rig rig(3);
+    bool dead = false;
+    rig.on_operation = [&](std::size_t, const std::string& name) {
+      if (name == phase && !dead) {
+        dead = true;
+        rig.kill(kThird);
+      }
+    };
+    rig.migrate(kSink);
+    const bool begun = std::string(phase) != "collect" && std::string(phase) != "preflight";
+    ASSERT_TRUE(rig.run_until([&] { return dead && rig.all_free(); }));
+    if (begun) {
+      EXPECT_NE(rig.did("0 kill"), rig.did("0 thaw"));
+    }
+    EXPECT_EQ(rig.did("0 kill"), rig.did("1 release"));
+    rig.start(kThird);
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+  }
+}
+
+TEST(Handover, OfAPairSinkWaitsForASourceThatDiedUntilAPersonDecides) {
+  Rig rig(2);
+  bool dead = false;
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name != "restore" || dead) return;
+    dead = true;
+    rig.kill(kSource);
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return dead; }));
+  rig.run(std::chrono::minutes(10));
+  EXPECT_FALSE(rig.did("1 release"));
+  EXPECT_FALSE(rig.did("1 discard"));
+  EXPECT_TRUE(rig.core(kSink).in_doubt(Rig::job()));
+
+  rig.give(kSink, PersonResolve{7, Rig::job()});
+  ASSERT_TRUE(
+      rig.run_until([&] { return rig.did("1 release") && rig.core(1).triad() == nullptr; }));
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kDone);
+  EXPECT_EQ(rig.core(kSink).owner(Rig::job())->epoch, Epoch{3});  // above the handover's 2
+
+  rig.on_operation = nullptr;
+  rig.start(kSource);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("0 thaw"));
+  EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
+}
+
+TEST(Handover, ResolveOnSourceBeatsACopyThatTurnsUp) {
+  Rig rig(2);
+  bool dead = false;
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name != "check-copy" || dead) return;
+    dead = true;
+    rig.kill(kSink);
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return dead; }));
+  rig.run(std::chrono::minutes(1));
+  EXPECT_FALSE(rig.did("0 thaw"));
+  rig.give(kSource, PersonResolve{7, Rig::job()});
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw") && rig.core(0).triad() == nullptr; }));
+  rig.start(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 discard") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("1 release"));
+  EXPECT_FALSE(rig.did("0 kill"));
+}
+
+// The person was wrong: SOURCE lives, and thaws after abort. It hears of the higher epoch and
+// kills.
+TEST(Handover, AnOriginalThatRunsAgainBesideAResolvedCopyIsKilled) {
+  Rig rig(3);
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name == "restore") isolate(rig, kSink, 3);
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw"); }));  // aborted by the other two
+  rig.give(kSink, PersonResolve{7, Rig::job()});
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 release"); }));
+  rig.on_operation = nullptr;
+  rig.cut.clear();
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("1 discard"));
+  EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
+}
+
+TEST(Ends, BeginOfAnEpochThatIsOutOfDateStartsNothing) {
+  struct Row {
+    const char* name;
+    Epoch begun;
+    OwnRecord own;
+  };
+  const NodeId here = Rig::node(0);
+  const NodeId there = Rig::node(1);
+  for (const Row& row : {Row{"a later one was given out", Epoch{2}, {Epoch{1}, Epoch{3}, here}},
+                         Row{"it runs under this one", Epoch{2}, {Epoch{2}, Epoch{2}, here}},
+                         Row{"never given out", Epoch{4}, {Epoch{1}, Epoch{3}, here}},
+                         Row{"not here any more", Epoch{3}, {Epoch{1}, Epoch{3}, there}}}) {
+    SCOPED_TRACE(row.name);
+    Outbox out(here, Rig::store(0));
+    OwnTable own(here);
+    own.set(Rig::job(), row.own, out);
+    SourceEnd end({TriadId{{1}}, Rig::job(), row.begun}, here, there, own, std::nullopt);
+    end.begin({base::Time{}, out});
+    end.persisted({base::Time{}, out}, 1);
+    EXPECT_EQ(end.state(), EndState::kSourceWithdrawn);
+  }
+  for (const Row& row : {Row{"older than what is known", Epoch{2}, {Epoch{3}, Epoch{3}, there}},
+                         Row{"it runs here", Epoch{4}, {Epoch{3}, Epoch{3}, here}}}) {
+    SCOPED_TRACE(row.name);
+    Outbox out(here, Rig::store(0));
+    OwnTable own(here);
+    own.set(Rig::job(), row.own, out);
+    SinkEnd end({TriadId{{1}}, Rig::job(), row.begun}, here, there, own, std::nullopt);
+    end.begin({base::Time{}, out});
+    end.persisted({base::Time{}, out}, 1);
+    EXPECT_EQ(end.state(), EndState::kSinkFailed);
+  }
+}
+
+TEST(Handover, ResolveOfAJobThatIsNotInDoubtIsRefused) {
+  Rig rig(3);
+  rig.give(kSource, PersonResolve{7, Rig::job()});
+  ASSERT_EQ(rig.replies.size(), 1U);
+  EXPECT_EQ(rig.replies[0].code, ReplyCode::kError);
+}
+
+// ---- §2 and §3
+
+TEST(Triads, APlusNodeShedsToAMinusNodeByItself) {
+  Rig rig(3);
+  rig.tell_all(kSource);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_EQ(rig.events.back().cause, Cause::kProcess);  // 0.4 is a hog
+}
+
+TEST(Triads, NothingMovesByRuleWhenPolicySaysNo) {
+  Rig rig(3);
+  rig.policy.moves_jobs = false;
+  rig.tell_all(kSource);
+  rig.run(std::chrono::minutes(1));
+  EXPECT_TRUE(rig.done.empty());
+}
+
+TEST(Triads, CrossingProposalsRefuseEachOtherAndOneWinsLater) {
+  Rig rig(3);
+  rig.give(1, JobStarted{JobId{{43}}});
+  rig.run(std::chrono::milliseconds(10));
+  LocalState local;
+  JobFacts facts;
+  facts.id = JobId{{43}};
+  local.jobs.push_back(facts);
+  rig.give(1, local);
+  rig.migrate(1);
+  rig.give(1, PersonMigrate{2, JobId{{43}}, Rig::node(0)});
+  ASSERT_TRUE(
+      rig.run_until([&] { return rig.did("0 kill") && rig.did("1 kill") && rig.all_free(); }));
+}
+
+TEST(Triads, APairFormsOnlyWhileNobodyKnowsAThird) {
+  Rig rig(3);
+  rig.hidden = {kThird};
+  rig.tell_all();
+  rig.hidden = {};
+  ViewChanged view;  // SINK still sees the third
+  for (std::size_t i = 0; i < 3; ++i) {
+    NodeLoad n;
+    n.id = Rig::node(i);
+    n.live = true;
+    view.nodes.push_back(n);
+  }
+  rig.give(kSink, view);
+  rig.migrate(kSink);
+  rig.run(std::chrono::seconds(30));
+  EXPECT_TRUE(rig.done.empty());
+  ASSERT_FALSE(rig.replies.empty());
+  EXPECT_TRUE(rig.replies.back().over);
+  EXPECT_NE(rig.replies.back().code, ReplyCode::kDone);
+}
+
+TEST(Triads, APersonHearsWhyNot) {
+  struct Row {
+    const char* name;
+    std::function<void(Rig&)> arrange;
+    std::optional<std::size_t> target;
+    ReplyCode code;
+  };
+  const Row rows[] = {
+      {"target is suspect", [](Rig& r) { r.hidden = {1}; }, 1, ReplyCode::kUnreachable},
+      {"nobody is MINUS", [](Rig&) {}, std::nullopt, ReplyCode::kNothingFits},
+      {"sink takes no jobs", [](Rig& r) { r.policy.accepts_jobs = false; }, 1, ReplyCode::kRefused},
+      {"sink does not answer",
+       [](Rig& r) {
+         r.cut = {{1, 0}};
+       },
+       1, ReplyCode::kUnreachable},
+      {"already here", [](Rig&) {}, 0, ReplyCode::kDone},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Rig rig(3);
+    row.arrange(rig);
+    rig.tell_all();
+    rig.migrate(row.target);
+    ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.replies.back().over; }));
+    EXPECT_EQ(rig.replies.back().code, row.code) << rig.replies.back().sentence;
+    EXPECT_FALSE(rig.did("0 freeze"));
+  }
+}
+
+TEST(Triads, AMemberWithAnotherStoreIsNoMember) {
+  Rig rig(3);
+  rig.silent.insert("0 freeze");
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 freeze"); }));
+  const TriadId triad = rig.core(kThird).triad()->id();
+  rig.give(kThird,
+           Received{Rig::node(kSink), wire::encode({StoreId{{99}}, wire::Gone{triad, true}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_NE(rig.core(kThird).triad(), nullptr);
+  // With the right store id a member that has no end leaves on that word.
+  rig.give(kThird,
+           Received{Rig::node(kSink), wire::encode({Rig::store(kSink), wire::Gone{triad, true}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_EQ(rig.core(kThird).triad(), nullptr);
+  // SOURCE has begun: unknown never decides a job.
+  rig.give(kSource,
+           Received{Rig::node(kSink), wire::encode({Rig::store(kSink), wire::Gone{triad, false}})});
+  EXPECT_TRUE(rig.core(kSource).in_doubt(Rig::job()));
+}
+
+TEST(Triads, AnAcceptanceLapsesDurablyAfterTenSeconds) {
+  Rig rig(3);
+  Roles roles{Cause::kPerson, Rig::node(0), Rig::node(1), Rig::node(2), Rig::job()};
+  const base::ProposalId proposal{{9}};
+  rig.give(1,
+           Received{Rig::node(0), wire::encode({Rig::store(0), wire::Propose{proposal, roles}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_TRUE(rig.disk(1).contains(kAcceptanceKey));
+  rig.run(std::chrono::milliseconds(9'900));
+  EXPECT_TRUE(rig.disk(1).contains(kAcceptanceKey));
+  rig.run(std::chrono::milliseconds(200));
+  EXPECT_FALSE(rig.disk(1).contains(kAcceptanceKey));
+  FormRecord form{Cause::kPerson, Rig::job(), {}, {}};
+  form.members = {{Rig::node(0), Rig::store(0), Seat::kSource},
+                  {Rig::node(2), Rig::store(2), Seat::kCoordinator},
+                  {Rig::node(1), Rig::store(1), Seat::kSink}};
+  rig.give(1, Received{Rig::node(0), wire::encode({Rig::store(0), wire::Form{proposal, form}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_EQ(rig.core(1).triad(), nullptr);
+}
+
+}  // namespace
+}  // namespace balance::testing

@@ -169,6 +169,7 @@ class World {
     step(at, LocalDigest{fields});
   }
   const NodeView* seen(std::size_t by, std::size_t whom) {
+    CHECK(whom < boxes_.size());
     views_ = boxes_[by].core->view();
     const base::NodeId id = Mesh::id(boxes_[whom].number);
     for (const NodeView& one : views_) {

@@ -42,6 +42,7 @@ using StoreId = Id<struct StoreTag>;        // random, one per state folder
 using TriadId = Id<struct TriadTag>;        // BLAKE2b-128 of the form record
 using ProposalId = Id<struct ProposalTag>;  // random
 using JobId = Id<struct JobTag>;            // random
+using TicketId = Id<struct TicketTag>;      // BLAKE2b-128 keyed with a ticket's secret
 using BootId = Id<struct BootTag>;          // /proc/sys/kernel/random/boot_id
 
 template <typename Tag>

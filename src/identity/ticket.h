@@ -38,7 +38,7 @@
 
 namespace identity {
 
-using TicketId = base::Id<struct TicketTag>;
+using base::TicketId;
 
 struct Ticket {
   base::Secret<32> secret;

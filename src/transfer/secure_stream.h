@@ -53,7 +53,7 @@ namespace transfer {
 using base::crypto::Cipher;
 
 struct Ticket {
-  base::crypto::Hash256 id{};  // BLAKE2b of the secret, as the ticket's format says
+  base::TicketId id;  // BLAKE2b of the secret, as the ticket's format says
   base::Secret<32> psk;
 };
 
@@ -75,7 +75,7 @@ struct StreamConfig {
 
 // Responder: answer with provide_psk() or refuse(). Nothing goes on until then.
 struct NeedPsk {
-  base::crypto::Hash256 ticket_id{};
+  base::TicketId ticket_id;
 };
 // Answer with accept() or refuse().
 struct HandshakeDone {

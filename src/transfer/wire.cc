@@ -44,7 +44,7 @@ Bytes encode_preface(const Preface& preface) {
   out[kPatternAt] = preface.by_ticket ? kPatternTicket : kPatternXx;
   put_le16(MutableByteView(out).subspan(kLowestAt), preface.versions.lowest);
   put_le16(MutableByteView(out).subspan(kHighestAt), preface.versions.highest);
-  if (preface.by_ticket) std::ranges::copy(preface.ticket_id, out.begin() + kPrefaceSize);
+  if (preface.by_ticket) std::ranges::copy(preface.ticket_id.bytes, out.begin() + kPrefaceSize);
   return out;
 }
 
@@ -70,7 +70,7 @@ base::Result<Preface> decode_preface(ByteView whole) {
   preface.versions.highest = get_le16(whole.subspan(kHighestAt));
   preface.by_ticket = *size == kPrefaceTicketSize;
   if (preface.by_ticket) {
-    std::ranges::copy(whole.subspan(kPrefaceSize), preface.ticket_id.begin());
+    std::ranges::copy(whole.subspan(kPrefaceSize), preface.ticket_id.bytes.begin());
   }
   if (preface.versions.lowest == 0 || preface.versions.lowest > preface.versions.highest) {
     return fail(Code::kInvalid, "the peer names no protocol version");

@@ -7,7 +7,7 @@
 //   pattern  1   1 XX, 2 XXpsk3
 //   lowest   2   protocol versions that the initiator speaks, lowest >= 1
 //   highest  2
-//   ticket  32   XXpsk3 only: names the ticket, reveals nothing of its secret
+//   ticket  16   XXpsk3 only: names the ticket, reveals nothing of its secret
 // Then message 1, and from the responder one clear byte:
 //   0 goes on (message 2 follows), 1 suite refused, 2 no version in common (the last two end it)
 // Handshake messages: u16 length, at most 4096, and the Noise message. Payloads:
@@ -56,11 +56,11 @@ struct Preface {
   std::uint8_t suite = 1;  // as sent: a suite that we do not know is answered, not an error
   VersionRange versions;
   bool by_ticket = false;
-  base::crypto::Hash256 ticket_id{};
+  base::TicketId ticket_id;
 };
 
 inline constexpr std::size_t kPrefaceSize = 30;
-inline constexpr std::size_t kPrefaceTicketSize = kPrefaceSize + 32;
+inline constexpr std::size_t kPrefaceTicketSize = kPrefaceSize + 16;
 
 [[nodiscard]] base::Bytes encode_preface(const Preface& preface);
 // Looks at the first kPrefaceSize bytes. kInvalid: not ours, or an unknown pattern. Otherwise the

@@ -1,0 +1,580 @@
+#include "daemon/copies.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+
+#include "machine/job_process.h"
+
+namespace ternd {
+namespace {
+
+using base::Code;
+using base::Epoch;
+using base::fail;
+using base::JobId;
+using base::Result;
+using base::Status;
+using machine::Cgroup;
+using node::StreamEnds;
+
+constexpr machine::Patience kPatience{20000};  // of one operation on a cgroup or a keeper
+constexpr base::Duration kKeeperRetry = std::chrono::seconds(1);
+constexpr const char* kSpoolFiles[] = {"/stdout.log", "/stderr.log"};
+
+base::Error io_error(const std::string& what) {
+  return fail(Code::kIo, what + ": " + std::strerror(errno));
+}
+
+std::uint64_t file_size(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+StreamEnds bases_of(const std::string& dir) {
+  auto bases = machine::read_bases(dir);
+  if (!bases) return {};
+  return {bases->stdout_base, bases->stderr_base};
+}
+
+base::Bytes read_spool(const std::string& dir, int stream, std::uint64_t offset,
+                       std::size_t size_max) {
+  const std::uint64_t start = bases_of(dir)[static_cast<std::size_t>(stream)];
+  const int fd = ::open((dir + kSpoolFiles[stream]).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || offset < start) {
+    if (fd >= 0) ::close(fd);
+    return {};
+  }
+  base::Bytes bytes(size_max);
+  const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset - start));
+  ::close(fd);
+  bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return bytes;
+}
+
+Status make_job_dir(const std::string& dir) {
+  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return io_error("cannot make " + dir);
+  return {};
+}
+
+// The copy of a job that was born last, at or before `newest`.
+std::optional<Epoch> find_born(const std::string& root, const JobId& job, Epoch newest) {
+  const std::string prefix = "job-" + job.hex() + "-e";
+  std::optional<Epoch> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(root, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind(prefix, 0) != 0) continue;
+    const Epoch epoch{std::strtoull(name.c_str() + prefix.size(), nullptr, 10)};
+    if (epoch > newest || (found && epoch < *found)) continue;
+    auto group = Cgroup::open(entry.path().string());
+    if (!group) continue;
+    auto events = group->events();
+    if (events && events->populated) found = epoch;
+  }
+  return found;
+}
+
+}  // namespace
+
+struct Copies::Copy {
+  JobId job;
+  Epoch born;
+  std::string dir;
+  std::optional<Cgroup> cgroup;
+  CopyView view;
+  StreamEnds bases{};
+  StreamEnds ends{};
+  std::optional<machine::KeeperClient> keeper;
+  std::unique_ptr<loop::Poll> keeper_poll;
+  std::unique_ptr<loop::Timer> retry;
+  bool gone = false;  // killed or ended: no keeper is wanted any more
+  bool busy = false;
+  std::deque<std::pair<Work, Done>> queue;
+
+  void drop_keeper() {
+    keeper_poll.reset();
+    keeper.reset();
+  }
+};
+
+Copies::Copies(loop::Loop& loop, const Paths& paths, machine::Helpers helpers, base::Log& log,
+               Callbacks callbacks)
+    : loop_(loop),
+      paths_(paths),
+      helpers_(std::move(helpers)),
+      log_(log),
+      callbacks_(std::move(callbacks)) {
+  auto keepers = Cgroup::open_or_create(paths_.keepers_cgroup());
+  if (keepers) keepers_ = std::move(*keepers);
+}
+
+Copies::~Copies() { *alive_ = false; }
+
+std::shared_ptr<Copies::Copy> Copies::get(const JobId& job) const {
+  const auto it = copies_.find(job);
+  return it == copies_.end() ? nullptr : it->second;
+}
+
+const CopyView* Copies::find(const JobId& job) const {
+  const auto it = copies_.find(job);
+  return it == copies_.end() ? nullptr : &it->second->view;
+}
+
+std::vector<CopyView> Copies::all() const {
+  std::vector<CopyView> views;
+  for (const auto& [job, copy] : copies_) views.push_back(copy->view);
+  return views;
+}
+
+StreamEnds Copies::ends_of(const std::string& job_dir) {
+  StreamEnds ends = bases_of(job_dir);
+  for (std::size_t s = 0; s < ends.size(); ++s) ends[s] += file_size(job_dir + kSpoolFiles[s]);
+  return ends;
+}
+
+Status Copies::append(const std::string& dir, int stream, std::uint64_t offset,
+                      base::ByteView bytes) {
+  const StreamEnds ends = ends_of(dir);
+  if (ends[static_cast<std::size_t>(stream)] != offset) {
+    return fail(Code::kStale, "the log does not end there");
+  }
+  const std::string path = dir + kSpoolFiles[stream];
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error("cannot open " + path);
+  const std::uint64_t start = bases_of(dir)[static_cast<std::size_t>(stream)];
+  std::uint64_t at = offset - start;
+  const std::uint64_t begin = at;
+  Status status;
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      status = io_error("cannot write " + path);
+      (void)!::ftruncate(fd, static_cast<off_t>(begin));
+      break;
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    at += static_cast<std::uint64_t>(n);
+  }
+  if (status && ::fdatasync(fd) != 0) status = io_error("cannot sync " + path);
+  ::close(fd);
+  return status;
+}
+
+// What an operation found out off the loop; taken over on the loop.
+struct Copies::Found {
+  CopyView view;
+  StreamEnds bases{};
+  std::optional<Cgroup> cgroup;
+};
+
+void Copies::take(Copy& copy, Found& found) {
+  copy.view = found.view;
+  copy.bases = found.bases;
+  copy.born = found.view.born;
+  copy.cgroup = std::move(found.cgroup);
+}
+
+// ---- one operation after another. The keeper's socket belongs to the operation while one runs.
+
+void Copies::enqueue(const std::shared_ptr<Copy>& copy, Work work, Done done) {
+  copy->queue.emplace_back(std::move(work), std::move(done));
+  run_next(copy);
+}
+
+void Copies::run_next(const std::shared_ptr<Copy>& copy) {
+  if (copy->busy || copy->queue.empty()) return;
+  copy->busy = true;
+  auto [work, done] = std::move(copy->queue.front());
+  copy->queue.pop_front();
+  copy->keeper_poll.reset();
+  auto outcome = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_, [work = std::move(work), outcome] { *outcome = work(); },
+      [this, copy, outcome, done = std::move(done), alive = alive_] {
+        if (!*alive) return;
+        copy->busy = false;
+        if (done) done(*outcome);
+        if (!*alive) return;
+        run_next(copy);
+        if (!copy->busy && copy->keeper && !copy->keeper_poll) watch_keeper(copy);
+      });
+}
+
+// ---- beginnings
+
+void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::string> env,
+                    unsigned umask, std::function<void(Result<machine::ProcessName>)> done) {
+  auto copy = std::make_shared<Copy>();
+  copy->job = spec.id;
+  copy->born = epoch;
+  copy->dir = paths_.job(spec.id);
+  copies_[spec.id] = copy;
+  machine::JobSpec start;
+  start.init_path = helpers_.init_path;
+  start.command = spec.argv;
+  start.env = std::move(env);
+  start.dir = spec.cwd;
+  start.uid = spec.uid;
+  start.gid = spec.gid;
+  start.groups.assign(spec.groups.begin(), spec.groups.end());
+  start.change_user = ::geteuid() == 0;
+  start.mask = umask;
+  const std::string cgroup_path = paths_.job_cgroup(spec.id, epoch);
+  auto found = std::make_shared<Found>();
+  auto work = [this, dir = copy->dir, job = spec.id, epoch, start, cgroup_path, found]() -> Status {
+    if (Status made = make_job_dir(dir); !made) return made;
+    auto group = Cgroup::create(cgroup_path);
+    if (!group) return group.error();
+    auto started = machine::start_job(start, *group);
+    if (!started) {
+      (void)group->remove().ok();
+      return started.error();
+    }
+    found->view = {job, epoch, cgroup_path, started->init, false, false};
+    found->cgroup = std::move(*group);
+    Status keeper = machine::start_keeper(keeper_spec(dir, *found), kPatience);
+    if (!keeper) (void)found->cgroup->kill_all(kPatience).ok();
+    return keeper;
+  };
+  enqueue(copy, work, [this, copy, found, done = std::move(done)](const Status& status) {
+    take(*copy, *found);
+    if (!status) {
+      copy->gone = true;
+      copies_.erase(copy->job);
+      return done(status.error());
+    }
+    connect_keeper(copy);
+    done(copy->view.init);
+  });
+}
+
+void Copies::attend(const node::JobSpec& spec, Epoch epoch) {
+  if (copies_.count(spec.id) != 0) return;
+  auto copy = std::make_shared<Copy>();
+  copy->job = spec.id;
+  copy->dir = paths_.job(spec.id);
+  copies_[spec.id] = copy;
+  auto found = std::make_shared<Found>();
+  auto work = [this, dir = copy->dir, job = spec.id, epoch, found]() -> Status {
+    const auto born = find_born(paths_.cgroup, job, epoch);
+    if (!born) return fail(Code::kNotFound, "no process of the job is left");
+    return open_copy(dir, job, *born, *found);
+  };
+  enqueue(copy, work, [this, copy, found](const Status& status) {
+    take(*copy, *found);
+    if (status) return connect_keeper(copy);
+    log_.warn("job_not_running", {{"job", copy->job.hex()}, {"why", status.error().detail}});
+    auto exit = machine::read_exit(copy->dir);
+    if (exit) return end(copy, exit->wait_status, {exit->stdout_end, exit->stderr_end});
+    end(copy, SIGKILL, ends_of(copy->dir));
+  });
+}
+
+void Copies::settle(const JobId& job, Epoch epoch, Done done) {
+  auto copy = get(job);
+  if (copy && copy->born == epoch && !copy->gone) return done({});
+  copy = std::make_shared<Copy>();
+  copy->job = job;
+  copy->born = epoch;
+  copy->dir = paths_.job(job);
+  copies_[job] = copy;
+  auto found = std::make_shared<Found>();
+  auto work = [this, dir = copy->dir, job, epoch, found]() -> Status {
+    return open_copy(dir, job, epoch, *found);
+  };
+  enqueue(copy, work, [this, copy, found, done = std::move(done)](const Status& status) {
+    const Epoch asked = copy->born;
+    take(*copy, *found);
+    copy->born = asked;
+    if (status) {
+      connect_keeper(copy);
+    } else if (copy->cgroup) {
+      replace_keeper(copy);  // it runs; only its output waits
+    } else {
+      auto exit = machine::read_exit(copy->dir);
+      end(copy, exit ? exit->wait_status : SIGKILL, ends_of(copy->dir));
+    }
+    done({});
+  });
+}
+
+// ---- keepers
+
+machine::KeeperSpec Copies::keeper_spec(const std::string& dir, const Found& found) const {
+  machine::KeeperSpec spec;
+  spec.keeper_path = helpers_.keeper_path;
+  spec.job_dir = dir;
+  spec.init = found.view.init;
+  spec.stdout_base = found.bases[0];
+  spec.stderr_base = found.bases[1];
+  spec.paused = found.view.frozen;
+  spec.cgroup = keepers_ ? &*keepers_ : nullptr;
+  return spec;
+}
+
+// Off the loop: a copy that is there, with a keeper that is paused while it is frozen.
+Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, Found& found) const {
+  auto group = Cgroup::open(paths_.job_cgroup(job, born));
+  if (!group) return group.error();
+  auto init = machine::find_init(*group);
+  if (!init) return init.error();
+  auto events = group->events();
+  found.view = {job, born, group->path(), *init, events && events->frozen, false};
+  found.bases = bases_of(dir);
+  found.cgroup = std::move(*group);
+  Status started = machine::start_keeper(keeper_spec(dir, found), kPatience);
+  if (!started && started.error().code == Code::kExists) return {};
+  return started;
+}
+
+void Copies::connect_keeper(const std::shared_ptr<Copy>& copy) {
+  if (copy->gone) return;
+  auto client = machine::KeeperClient::connect(copy->dir);
+  if (!client) return keeper_lost(copy);
+  copy->keeper.emplace(std::move(*client));
+  (void)copy->keeper->send(init::Op::kStatus).ok();
+  if (!copy->busy) watch_keeper(copy);
+}
+
+void Copies::watch_keeper(const std::shared_ptr<Copy>& copy) {
+  std::weak_ptr<Copy> weak = copy;
+  copy->keeper_poll = std::make_unique<loop::Poll>(loop_, copy->keeper->fd(), [this, weak](int) {
+    if (auto strong = weak.lock()) on_keeper(strong);
+  });
+  copy->keeper_poll->set(loop::Poll::kReadable);
+  on_keeper(copy);  // what an operation left in the client is not seen by the poll
+}
+
+void Copies::on_keeper(const std::shared_ptr<Copy>& copy) {
+  while (copy->keeper && !copy->gone) {
+    auto message = copy->keeper->next();
+    if (!message) return keeper_lost(copy);
+    if (!*message) return;
+    const init::Message& said = **message;
+    copy->ends = {said.stdout_end, said.stderr_end};
+    if (said.kind == init::MessageKind::kExited || (said.flags & init::kFlagExited) != 0) {
+      return end(copy, said.wait_status, copy->ends);
+    }
+    if (said.kind == init::MessageKind::kDiskFull) {
+      callbacks_.trouble(copy->job,
+                         std::string("cannot store output: ") + std::strerror(said.store_errno));
+    }
+    callbacks_.grew(copy->job, copy->ends);
+  }
+}
+
+void Copies::keeper_lost(const std::shared_ptr<Copy>& copy) {
+  copy->drop_keeper();
+  if (copy->gone) return;
+  auto exit = machine::read_exit(copy->dir);
+  if (exit) return end(copy, exit->wait_status, {exit->stdout_end, exit->stderr_end});
+  log_.warn("keeper_lost", {{"job", copy->job.hex()}});
+  replace_keeper(copy);
+}
+
+void Copies::replace_keeper(const std::shared_ptr<Copy>& copy) {
+  auto found = std::make_shared<Found>();
+  found->view = copy->view;
+  found->bases = copy->bases;
+  auto work = [this, dir = copy->dir, found]() -> Status {
+    Status started = machine::start_keeper(keeper_spec(dir, *found), kPatience);
+    if (!started && started.error().code == Code::kExists) return {};
+    return started;
+  };
+  enqueue(copy, work, [this, copy](const Status& status) {
+    if (copy->gone) return;
+    if (status) return connect_keeper(copy);
+    log_.error("keeper_cannot_start", {{"job", copy->job.hex()}, {"why", status.error().detail}});
+    copy->retry = std::make_unique<loop::Timer>(loop_, [this, copy] {
+      const auto timer = std::move(copy->retry);  // ends the cycle copy -> timer -> copy
+      replace_keeper(copy);
+    });
+    copy->retry->start(kKeeperRetry);
+  });
+}
+
+void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, StreamEnds ends) {
+  if (copy->gone) return;
+  copy->gone = true;
+  copy->view.ended = true;
+  auto work = [copy]() -> Status {
+    if (copy->keeper) (void)copy->keeper->call(init::Op::kAcknowledgeExit, kPatience).ok();
+    if (copy->cgroup) {
+      (void)copy->cgroup->kill_all(kPatience).ok();
+      (void)copy->cgroup->remove().ok();
+    }
+    return {};
+  };
+  copy->keeper_poll.reset();
+  enqueue(copy, work, [this, copy, wait_status, ends](const Status&) {
+    copy->drop_keeper();
+    const auto it = copies_.find(copy->job);
+    if (it != copies_.end() && it->second == copy) copies_.erase(it);
+    callbacks_.ended(copy->job, wait_status, ends);
+  });
+}
+
+// ---- handovers and people
+
+void Copies::freeze(const JobId& job, std::function<void(Result<StreamEnds>)> done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job has ended"));
+  auto ends = std::make_shared<StreamEnds>();
+  auto work = [copy, ends]() -> Status {
+    if (!copy->cgroup) return fail(Code::kNotFound, "the job has ended");
+    if (Status frozen = copy->cgroup->freeze(kPatience); !frozen) {
+      (void)copy->cgroup->thaw(kPatience).ok();
+      return frozen;
+    }
+    // A keeper that died meanwhile is replaced by a paused one.
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      if (!copy->keeper) {
+        auto client = machine::KeeperClient::connect(copy->dir);
+        if (client) copy->keeper.emplace(std::move(*client));
+      }
+      if (copy->keeper) {
+        auto reply = copy->keeper->call(init::Op::kPause, kPatience);
+        if (reply) {
+          *ends = {reply->stdout_end, reply->stderr_end};
+          return {};
+        }
+        copy->keeper.reset();
+      }
+    }
+    return fail(Code::kIo, "the job's keeper does not answer");
+  };
+  enqueue(copy, work, [this, copy, ends, done = std::move(done)](const Status& status) {
+    if (!status) {
+      // Not frozen for long: the caller thaws.
+      copy->drop_keeper();
+      keeper_lost(copy);
+      return done(status.error());
+    }
+    copy->view.frozen = true;
+    copy->ends = *ends;
+    done(*ends);
+  });
+}
+
+void Copies::thaw(const JobId& job, Done done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job has ended"));
+  auto work = [copy]() -> Status {
+    if (!copy->cgroup) return fail(Code::kNotFound, "the job has ended");
+    if (!copy->keeper) {
+      auto client = machine::KeeperClient::connect(copy->dir);
+      if (client) copy->keeper.emplace(std::move(*client));
+    }
+    if (copy->keeper && !copy->keeper->call(init::Op::kResume, kPatience)) copy->keeper.reset();
+    return copy->cgroup->thaw(kPatience);
+  };
+  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
+    copy->view.frozen = false;
+    copy->drop_keeper();
+    connect_keeper(copy);
+    done(status);
+  });
+}
+
+void Copies::kill(const JobId& job, Done done) {
+  auto copy = get(job);
+  if (!copy) return done({});
+  copy->gone = true;
+  copy->keeper_poll.reset();
+  auto work = [copy]() -> Status {
+    if (Status stopped = machine::stop_keeper(copy->dir, kPatience); !stopped) return stopped;
+    if (!copy->cgroup) return {};
+    if (Status killed = copy->cgroup->kill_all(kPatience); !killed) return killed;
+    (void)copy->cgroup->remove().ok();
+    return {};
+  };
+  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
+    copy->drop_keeper();
+    const auto it = copies_.find(copy->job);
+    if (status && it != copies_.end() && it->second == copy) copies_.erase(it);
+    done(status);
+  });
+}
+
+void Copies::signal(const JobId& job, int signal_number, Done done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job does not run here"));
+  auto work = [copy, signal_number]() -> Status {
+    if (!copy->cgroup) return fail(Code::kNotFound, "the job does not run here");
+    if (signal_number != SIGKILL && signal_number != SIGSTOP) {
+      return machine::signal_process(copy->view.init, signal_number);
+    }
+    auto processes = copy->cgroup->processes();
+    if (!processes) return processes.error();
+    for (const pid_t pid : *processes) {
+      if (pid != copy->view.init.pid) (void)::kill(pid, signal_number);
+    }
+    return {};
+  };
+  enqueue(copy, work, std::move(done));
+}
+
+void Copies::check(const JobId& job, std::function<void(bool)> done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return done(false);
+  auto work = [copy]() -> Status {
+    if (!copy->cgroup) return fail(Code::kNotFound, "");
+    auto init = machine::find_init(*copy->cgroup);
+    return init ? Status() : Status(init.error());
+  };
+  enqueue(copy, work, [done = std::move(done)](const Status& status) { done(status.ok()); });
+}
+
+void Copies::forget(const JobId& job) {
+  if (copies_.count(job) != 0) return;
+  const std::string dir = paths_.job(job);
+  loop::run_blocking(
+      loop_,
+      [dir] {
+        (void)machine::stop_keeper(dir, kPatience).ok();
+        std::error_code error;
+        std::filesystem::remove_all(dir, error);
+      },
+      nullptr);
+}
+
+// ---- spools
+
+void Copies::read(const JobId& job, int stream, std::uint64_t offset, std::size_t size_max,
+                  std::function<void(base::Bytes)> done) {
+  auto bytes = std::make_shared<base::Bytes>();
+  loop::run_blocking(
+      loop_,
+      [dir = paths_.job(job), stream, offset, size_max, bytes] {
+        *bytes = read_spool(dir, stream, offset, size_max);
+      },
+      [bytes, done = std::move(done), alive = alive_] {
+        if (*alive) done(std::move(*bytes));
+      });
+}
+
+void Copies::append_home(const JobId& job, int stream, std::uint64_t offset, base::Bytes bytes,
+                         std::function<void(Result<StreamEnds>)> done) {
+  auto status = std::make_shared<Status>();
+  auto ends = std::make_shared<StreamEnds>();
+  loop::run_blocking(
+      loop_,
+      [dir = paths_.job(job), stream, offset, bytes = std::move(bytes), status, ends] {
+        *status = append(dir, stream, offset, bytes);
+        *ends = ends_of(dir);
+      },
+      [status, ends, done = std::move(done), alive = alive_] {
+        if (!*alive) return;
+        done(*status ? Result<StreamEnds>(*ends) : Result<StreamEnds>(status->error()));
+      });
+}
+
+}  // namespace ternd

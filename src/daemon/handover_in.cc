@@ -1,0 +1,527 @@
+#include "daemon/handover_in.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "base/wire.h"
+#include "criu/restore_session.h"
+#include "daemon/image_admission.h"
+#include "init/contract.h"
+#include "transfer/image_stream.h"
+
+namespace ternd {
+namespace {
+
+using balance::HandoverId;
+using base::Code;
+using base::Result;
+using base::Status;
+using node::StreamEnds;
+
+constexpr base::Duration kProgressEvery = std::chrono::milliseconds(300);
+constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine by an arrival
+
+base::Error io_error(const std::string& what) {
+  return base::fail(Code::kIo, what + ": " + std::strerror(errno));
+}
+
+Status write_file(const std::string& dir, const std::string& name, base::ByteView bytes) {
+  const std::string path = dir + "/" + name;
+  const std::string fresh = path + ".new";
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error("cannot create " + fresh);
+  Status status;
+  while (status && !bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      status = io_error("cannot write " + fresh);
+    } else {
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+  }
+  if (status && ::fsync(fd) != 0) status = io_error("cannot sync " + fresh);
+  ::close(fd);
+  if (status && ::rename(fresh.c_str(), path.c_str()) != 0) {
+    status = io_error("cannot rename " + fresh);
+  }
+  if (!status) {
+    (void)::unlink(fresh.c_str());
+    return status;
+  }
+  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return io_error("cannot open " + dir);
+  if (::fsync(folder) != 0) status = io_error("cannot sync " + dir);
+  ::close(folder);
+  return status;
+}
+
+std::string held_file(const HandoverId& id) { return "held-e" + std::to_string(id.epoch.value); }
+std::string released_file(const HandoverId& id) {
+  return "released-e" + std::to_string(id.epoch.value);
+}
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+// The held file: [version = 1, [stopped pid, ...]].
+base::Bytes encode_held(const std::vector<std::int32_t>& stopped) {
+  base::Writer w;
+  w.array(2).u64(1).array(stopped.size());
+  for (const std::int32_t pid : stopped) w.i64(pid);
+  return w.take();
+}
+
+std::vector<pid_t> read_held(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  base::Bytes bytes(64 * 1024);
+  const ssize_t n = ::read(fd, bytes.data(), bytes.size());
+  ::close(fd);
+  base::Reader r(base::ByteView(bytes).first(n > 0 ? static_cast<std::size_t>(n) : 0));
+  r.array_of(2);
+  (void)r.u64(1);
+  std::vector<pid_t> stopped(r.array(node::kStoppedMax));
+  for (pid_t& pid : stopped) pid = static_cast<pid_t>(r.i64());
+  return r.finish() ? stopped : std::vector<pid_t>();
+}
+
+// The folder of a job that moves in. At home the log is there and goes on; elsewhere it is new.
+Status prepare_spool(const std::string& dir, bool is_home, const node::MoveMetadata& metadata,
+                     std::vector<transfer::OutputTail> tails) {
+  if (!is_home) {
+    std::error_code error;
+    std::filesystem::remove_all(dir, error);
+    if (::mkdir(dir.c_str(), 0700) != 0) return io_error("cannot make " + dir);
+    const init::Bases bases{init::kBasesMagic, metadata.acknowledged[0], metadata.acknowledged[1]};
+    const auto* raw = reinterpret_cast<const std::uint8_t*>(&bases);
+    if (Status written = write_file(dir, "bases", {raw, sizeof(bases)}); !written) return written;
+  }
+  for (transfer::OutputTail& tail : tails) {
+    const int stream = tail.stream - 1;
+    const std::uint64_t have = Copies::ends_of(dir)[static_cast<std::size_t>(stream)];
+    const std::uint64_t end = tail.offset + tail.bytes.size();
+    if (tail.offset > have) return base::fail(Code::kInvalid, "a piece of output is missing");
+    if (end <= have) continue;
+    tail.bytes.drop_front(static_cast<std::size_t>(have - tail.offset));
+    if (Status done = Copies::append(dir, stream, have, tail.bytes.view()); !done) return done;
+  }
+  if (Copies::ends_of(dir) != metadata.ends) {
+    return base::fail(Code::kInvalid, "the job's output does not end where its source says");
+  }
+  return {};
+}
+
+// Serves an ImageSet to CRIU, freeing what was taken.
+class SetSource final : public criu::ImageSource {
+ public:
+  explicit SetSource(transfer::ImageSet images) : images_(std::move(images)) {}
+  bool exists(std::string_view name) override { return images_.find(name) != images_.end(); }
+  base::ByteView peek(std::string_view name) override {
+    const auto it = images_.find(name);
+    if (it == images_.end() || it->second.chunks.empty()) return {};
+    return it->second.chunks.front().view();
+  }
+  void consume(std::string_view name, std::size_t count) override {
+    const auto it = images_.find(name);
+    CHECK(it != images_.end());
+    transfer::Buffer& front = it->second.chunks.front();
+    front.drop_front(count);
+    if (front.empty()) it->second.chunks.pop_front();
+  }
+  [[nodiscard]] const transfer::ImageSet& images() const { return images_; }
+
+ private:
+  transfer::ImageSet images_;
+};
+
+}  // namespace
+
+struct HandoverIn::Attempt {
+  HandoverId id;
+  base::NodeId source;
+  std::unique_ptr<PeerStream> stream;
+  std::optional<transfer::ImageReceiver> receiver;
+  std::unique_ptr<SetSource> images;
+  std::vector<transfer::OutputTail> tails;
+  node::MoveMetadata metadata;
+  std::unique_ptr<criu::RestoreSession> session;
+  std::unique_ptr<criu::CopyTask> task;
+  bool sealed = false;
+  bool admitted = false;
+  bool restoring = false;
+  bool held = false;
+  bool releasing = false;
+  bool discarding = false;
+  bool failed = false;
+  base::Time progress_told{};
+};
+
+struct HandoverIn::Early {
+  BulkStream bulk;
+  std::optional<transfer::ImageHello> hello;
+  std::unique_ptr<loop::Timer> patience;
+  std::optional<transfer::Buffer> first;
+};
+
+HandoverIn::HandoverIn(loop::Loop& loop, const Paths& paths, Copies& copies, base::Log& log,
+                       bool allow_root_jobs, Callbacks callbacks)
+    : loop_(loop),
+      paths_(paths),
+      copies_(copies),
+      log_(log),
+      allow_root_jobs_(allow_root_jobs),
+      callbacks_(std::move(callbacks)) {}
+
+HandoverIn::~HandoverIn() { *alive_ = false; }
+
+HandoverIn::Handle HandoverIn::get(const HandoverId& id) const {
+  const auto it = attempts_.find(id);
+  return it == attempts_.end() ? nullptr : it->second;
+}
+
+// ---- the stream comes in
+
+void HandoverIn::take(BulkStream bulk) {
+  if (early_.size() >= kEarlyStreamsMax) early_.pop_front();
+  auto early = std::make_shared<Early>();
+  early->bulk = std::move(bulk);
+  early_.push_back(early);
+  std::weak_ptr<Early> weak = early;
+  early->patience = std::make_unique<loop::Timer>(loop_, [this, weak] {
+    if (auto strong = weak.lock()) early_.remove(strong);
+  });
+  early->patience->start(kEarlyPatience);
+  PeerStream::Callbacks callbacks;
+  callbacks.on_data = [this, weak](transfer::Buffer bytes) {
+    if (auto strong = weak.lock()) greet(strong, std::move(bytes));
+  };
+  callbacks.on_failed = [this, weak](const base::Error&) {
+    if (auto strong = weak.lock()) early_.remove(strong);
+  };
+  early->bulk.stream->take_over(std::move(callbacks));
+}
+
+// The first record says which handover this is; nothing more is read until that is expected.
+void HandoverIn::greet(const std::shared_ptr<Early>& early, transfer::Buffer bytes) {
+  transfer::ImageReceiver peek(early->bulk.handshake_hash, 1 << 20);
+  transfer::Buffer copy(bytes.size());
+  std::memcpy(copy.mutable_view().data(), bytes.view().data(), bytes.size());
+  if (!peek.feed(std::move(copy)) || !peek.hello()) {
+    early_.remove(early);
+    return;
+  }
+  early->hello = peek.hello();
+  early->first = std::move(bytes);
+  early->bulk.stream->pause();
+  for (const auto& [id, attempt] : attempts_) {
+    const auto& hello = *early->hello;
+    if (id.triad != hello.triad || id.job != hello.job || id.epoch != hello.epoch) continue;
+    if (attempt->source != early->bulk.peer || attempt->receiver) break;
+    early_.remove(early);
+    return begin(attempt, std::move(early->bulk), std::move(*early->first));
+  }
+}
+
+void HandoverIn::expect(const balance::ExpectStream& order) {
+  if (auto known = get(order.id)) {
+    if (known->admitted) {
+      callbacks_.report(balance::StreamSealed{order.id, known->receiver->bytes()});
+    }
+    return;
+  }
+  auto attempt = std::make_shared<Attempt>();
+  attempt->id = order.id;
+  attempt->source = order.source;
+  attempts_[order.id] = attempt;
+  for (const auto& early : early_) {
+    if (!early->hello || early->bulk.peer != order.source) continue;
+    const auto& hello = *early->hello;
+    if (hello.triad != order.id.triad || hello.job != order.id.job ||
+        hello.epoch != order.id.epoch) {
+      continue;
+    }
+    const std::shared_ptr<Early> found = early;
+    early_.remove(found);
+    return begin(attempt, std::move(found->bulk), std::move(*found->first));
+  }
+}
+
+void HandoverIn::begin(const Handle& attempt, BulkStream bulk, transfer::Buffer hello) {
+  const std::uint64_t available = callbacks_.memory_available();
+  const std::uint64_t room = available > kMemoryReserve ? available - kMemoryReserve : 1 << 20;
+  attempt->receiver.emplace(bulk.handshake_hash, room);
+  attempt->stream = std::move(bulk.stream);
+  PeerStream::Callbacks callbacks;
+  std::weak_ptr<Attempt> weak = attempt;
+  callbacks.on_data = [this, weak](transfer::Buffer bytes) {
+    if (auto strong = weak.lock()) on_data(strong, std::move(bytes));
+  };
+  callbacks.on_failed = [this, weak](const base::Error& error) {
+    auto strong = weak.lock();
+    if (!strong) return;
+    if (strong->sealed) {
+      strong->stream.reset();
+    } else {
+      fail(strong, "the stream broke off: " + error.detail);
+    }
+  };
+  callbacks.on_end = [this, weak] {
+    auto strong = weak.lock();
+    if (!strong) return;
+    if (!strong->sealed) return fail(strong, "the stream ended without its seal");
+    if (strong->stream) strong->stream->finish();
+  };
+  attempt->stream->take_over(std::move(callbacks));
+  on_data(attempt, std::move(hello));
+  if (attempt->stream) attempt->stream->resume();
+}
+
+void HandoverIn::on_data(const Handle& attempt, transfer::Buffer bytes) {
+  if (attempt->failed || attempt->sealed) return;
+  if (Status fed = attempt->receiver->feed(std::move(bytes)); !fed) {
+    return fail(attempt, "the checkpoint was refused: " + fed.error().detail);
+  }
+  progress(attempt);
+  if (attempt->receiver->state() == transfer::ImageReceiver::State::kSealed) on_sealed(attempt);
+}
+
+void HandoverIn::on_sealed(const Handle& attempt) {
+  attempt->sealed = true;
+  auto metadata = node::decode_move_metadata(attempt->receiver->metadata());
+  if (!metadata) return fail(attempt, "the checkpoint was refused: " + metadata.error().detail);
+  if (metadata->spec.id != attempt->id.job) {
+    return fail(attempt, "the checkpoint was refused: it is of another job");
+  }
+  const std::string refusal = callbacks_.refusal(metadata->spec);
+  if (!refusal.empty()) return fail(attempt, refusal);
+  attempt->metadata = std::move(*metadata);
+  attempt->images = std::make_unique<SetSource>(attempt->receiver->take_images());
+  attempt->tails = attempt->receiver->take_outputs();
+  auto status = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_,
+      [attempt, status, root_allowed = allow_root_jobs_] {
+        *status = admit_images(attempt->images->images(), attempt->metadata.spec, root_allowed);
+      },
+      [this, attempt, status, alive = alive_] {
+        if (*alive) on_admitted(attempt, *status);
+      });
+}
+
+void HandoverIn::on_admitted(const Handle& attempt, const Status& status) {
+  if (attempt->failed || attempt->discarding) return;
+  if (!status) return fail(attempt, "the checkpoint was refused: " + status.error().detail);
+  attempt->admitted = true;
+  log_.info("stream_sealed", {{"job", attempt->id.job.hex()},
+                              {"epoch", attempt->id.epoch.value},
+                              {"bytes", attempt->receiver->bytes()}});
+  callbacks_.arrived(attempt->id, attempt->metadata);
+}
+
+void HandoverIn::stored(const base::JobId& job) {
+  for (const auto& [id, attempt] : attempts_) {
+    if (id.job != job || !attempt->admitted || attempt->restoring) continue;
+    callbacks_.report(balance::StreamSealed{id, attempt->receiver->bytes()});
+  }
+}
+
+// ---- the copy is made
+
+void HandoverIn::restore(const balance::Restore& order) {
+  auto attempt = get(order.id);
+  if (!attempt || !attempt->admitted || attempt->discarding) {
+    callbacks_.report(balance::RestoreFailed{order.id, "the checkpoint is not here any more"});
+    return;
+  }
+  if (attempt->held) return on_held(attempt);
+  if (attempt->restoring) return;
+  attempt->restoring = true;
+  auto status = std::make_shared<Status>();
+  auto tails = std::make_shared<std::vector<transfer::OutputTail>>(std::move(attempt->tails));
+  loop::run_blocking(
+      loop_,
+      [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt, tails,
+       status] { *status = prepare_spool(dir, home, attempt->metadata, std::move(*tails)); },
+      [this, attempt, status, alive = alive_] {
+        if (!*alive || attempt->discarding) return;
+        if (!*status) return fail(attempt, status->error().detail);
+        start_restore(attempt);
+      });
+}
+
+void HandoverIn::start_restore(const Handle& attempt) {
+  criu::RestoreSpec spec;
+  spec.program = paths_.criu;
+  spec.owner = paths_.owner();
+  spec.job_cgroup = paths_.job_cgroup(attempt->id.job, attempt->id.epoch);
+  std::weak_ptr<Attempt> weak = attempt;
+  auto session = criu::RestoreSession::start(
+      loop_.raw(), spec, *attempt->images, [this, weak](const Result<criu::HeldCopy>& copy) {
+        auto strong = weak.lock();
+        if (!strong || strong->discarding) return;
+        if (copy) return on_held(strong);
+        const std::string original = strong->session->original_error();
+        if (!original.empty()) {
+          log_.warn("criu_restore_failed", {{"job", strong->id.job.hex()}, {"criu", original}});
+        }
+        fail(strong, copy.error().detail);
+      });
+  if (!session) return fail(attempt, session.error().detail);
+  attempt->session = std::move(*session);
+}
+
+void HandoverIn::on_held(const Handle& attempt) {
+  attempt->images.reset();
+  auto status = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_,
+      [dir = paths_.job(attempt->id.job), id = attempt->id, stopped = attempt->metadata.stopped,
+       status] { *status = write_file(dir, held_file(id), encode_held(stopped)); },
+      [this, attempt, status, alive = alive_] {
+        if (!*alive || attempt->discarding) return;
+        if (!*status) return fail(attempt, status->error().detail);
+        attempt->held = true;
+        const StreamEnds& ends = attempt->metadata.ends;
+        callbacks_.report(balance::Held{attempt->id, {ends[0], ends[1]}});
+      });
+}
+
+void HandoverIn::progress(const Handle& attempt) {
+  const base::Time now = loop::Loop::now();
+  if (now - attempt->progress_told < kProgressEvery) return;
+  attempt->progress_told = now;
+  callbacks_.report(balance::StreamProgress{attempt->id, attempt->receiver->bytes()});
+}
+
+void HandoverIn::fail(const Handle& attempt, const std::string& reason) {
+  if (attempt->failed || attempt->discarding) return;
+  attempt->failed = true;
+  attempt->stream.reset();
+  attempt->images.reset();
+  log_.warn("arrival_failed",
+            {{"job", attempt->id.job.hex()}, {"epoch", attempt->id.epoch.value}, {"why", reason}});
+  if (attempt->sealed) {
+    callbacks_.report(balance::RestoreFailed{attempt->id, reason});
+  } else {
+    callbacks_.report(balance::StreamFailed{attempt->id, reason});
+  }
+}
+
+// ---- what becomes of it
+
+void HandoverIn::check(const balance::CheckCopy& order) {
+  auto present = std::make_shared<bool>(false);
+  const std::string dir = paths_.job(order.id.job);
+  loop::run_blocking(
+      loop_,
+      [dir, id = order.id, cgroup = paths_.job_cgroup(order.id.job, order.id.epoch), present] {
+        if (exists(dir + "/" + released_file(id))) {
+          *present = true;  // let go by an earlier start of the daemon
+          return;
+        }
+        if (!exists(dir + "/" + held_file(id))) return;
+        auto group = machine::Cgroup::open(cgroup);
+        *present = group && machine::find_init(*group).ok() && machine::check_held(*group).ok();
+      },
+      [this, id = order.id, present, alive = alive_] {
+        if (*alive) callbacks_.report(balance::CopyState{id, *present});
+      });
+}
+
+void HandoverIn::release(const balance::ReleaseCopy& order) {
+  auto attempt = get(order.id);
+  if (!attempt) {
+    attempt = std::make_shared<Attempt>();
+    attempt->id = order.id;
+    attempt->source = order.source;
+    attempts_[order.id] = attempt;
+  }
+  if (attempt->releasing || attempt->discarding) return;
+  attempt->releasing = true;
+  attempt->session.reset();  // a held copy stays held
+  const HandoverId id = order.id;
+  const std::string dir = paths_.job(id.job);
+  const std::string cgroup = paths_.job_cgroup(id.job, id.epoch);
+  struct Outcome {
+    Status marked;
+    bool present = false;
+    std::vector<pid_t> stopped;
+  };
+  auto outcome = std::make_shared<Outcome>();
+  const auto settle = [this, id, attempt](bool ran) {
+    if (!ran) {
+      callbacks_.report(balance::Released{id, false});
+      attempts_.erase(id);
+      return;
+    }
+    copies_.settle(id.job, id.epoch, [this, id, alive = alive_](const Status&) {
+      if (!*alive) return;
+      attempts_.erase(id);
+      callbacks_.report(balance::Released{id, true});
+    });
+  };
+  loop::run_blocking(
+      loop_,
+      [dir, id, cgroup, outcome] {
+        const bool let_go_before = exists(dir + "/" + released_file(id));
+        auto group = machine::Cgroup::open(cgroup);
+        outcome->present = let_go_before || (group && machine::find_init(*group).ok());
+        outcome->stopped = read_held(dir + "/" + held_file(id));
+        if (outcome->present && !let_go_before) {
+          outcome->marked = write_file(dir, released_file(id), {});
+        }
+      },
+      [this, attempt, outcome, cgroup, settle, alive = alive_] {
+        if (!*alive) return;
+        if (!outcome->marked) {
+          attempt->releasing = false;  // asked again
+          log_.error("release_failed", {{"why", outcome->marked.error().detail}});
+          return;
+        }
+        if (!outcome->present) return settle(false);
+        attempt->task = criu::release_copy(
+            loop_.raw(), cgroup, outcome->stopped, [this, attempt, settle](const Status& status) {
+              if (!status) {
+                log_.warn("release_incomplete", {{"why", status.error().detail}});
+              }
+              settle(true);
+            });
+      });
+}
+
+void HandoverIn::discard(const balance::DiscardCopy& order) {
+  auto attempt = get(order.id);
+  if (!attempt) {
+    attempt = std::make_shared<Attempt>();
+    attempt->id = order.id;
+    attempts_[order.id] = attempt;
+  }
+  if (attempt->discarding || attempt->releasing) return;
+  attempt->discarding = true;
+  attempt->stream.reset();
+  attempt->images.reset();
+  attempt->session.reset();
+  const HandoverId id = order.id;
+  const std::string cgroup = paths_.job_cgroup(id.job, id.epoch);
+  attempt->task = criu::discard_copy(
+      loop_.raw(), cgroup, [this, id, attempt, alive = alive_](const Status& status) {
+        if (!*alive) return;
+        attempt->discarding = false;
+        if (!status) {
+          log_.error("discard_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
+          return;  // asked again
+        }
+        (void)::unlink((paths_.job(id.job) + "/" + held_file(id)).c_str());
+        attempts_.erase(id);
+        if (!callbacks_.home_is_here(id.job)) copies_.forget(id.job);
+        callbacks_.report(balance::Discarded{id});
+      });
+}
+
+}  // namespace ternd

@@ -1,0 +1,565 @@
+// Life and death of the daemon. Actions: host_actions.cc; people: host_people.cc, host_jobs.cc.
+#include "daemon/host.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+
+#include "criu/leftovers.h"
+#include "criu/program.h"
+#include "daemon/entropy.h"
+#include "identity/join.h"
+#include "machine/cgroup.h"
+
+namespace ternd {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Status;
+
+constexpr std::size_t kAddressesMax = 4;
+
+std::map<base::JobId, node::StreamEnds> log_ends(const machine::StoreMap& records,
+                                                 const Paths& paths) {
+  std::map<base::JobId, node::StreamEnds> ends;
+  for (auto it = records.lower_bound("job/"); it != records.end(); ++it) {
+    if (it->first.rfind("job/", 0) != 0) break;
+    auto id = base::JobId::from_hex_text(it->first.substr(4));
+    if (id) ends[*id] = Copies::ends_of(paths.job(*id));
+  }
+  return ends;
+}
+
+Status make_dir(const std::string& path, mode_t mode) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return fail(Code::kIo, "cannot make the folder " + path + ": " + error.message());
+  if (::chmod(path.c_str(), mode) != 0 && errno != EPERM) {
+    return fail(Code::kIo, "cannot protect the folder " + path + ": " + std::strerror(errno));
+  }
+  return {};
+}
+
+machine::LoadSource machine_source(control::LoadSource source) {
+  switch (source) {
+    case control::LoadSource::kSystem:
+      return machine::LoadSource::kSystem;
+    case control::LoadSource::kCgroup:
+      return machine::LoadSource::kCgroup;
+    case control::LoadSource::kAuto:
+      break;
+  }
+  return machine::LoadSource::kAuto;
+}
+
+}  // namespace
+
+Host::Host(const control::DaemonOptions& options, base::Log& log)
+    : options_(options), log_(log), trusted_uids_(options.policy_uids) {}
+
+Host::~Host() {
+  *alive_ = false;
+  // Whatever refers to the node or to the loop goes before them.
+  control_.reset();
+  sampler_.reset();
+  preflight_.reset();
+  in_.reset();
+  out_.reset();
+  copies_.reset();
+  links_.reset();
+}
+
+// ---- start
+
+Status Host::start() {
+  ::umask(022);
+  if (Status made = make_dir(options_.paths.state_dir, 0700); !made) return made;
+  paths_.state = options_.paths.state_dir;
+  auto store = machine::Store::open(paths_.state, random_id<base::StoreId>());
+  if (!store) return store.error();
+  store_ = std::make_shared<machine::Store>(std::move(*store));
+  records_ = store_->map();
+  if (store_->tail_was_torn()) log_.warn("store_tail_cut", {{"state", paths_.state}});
+  if (Status made = make_dir(paths_.jobs(), 0700); !made) return made;
+  const control::SplitPath socket = control::split_path(options_.paths.socket);
+  if (Status made = make_dir(socket.dir, socket.dir == paths_.state ? 0700 : 0755); !made) {
+    return made;
+  }
+  if (Status ready = prepare_machine(); !ready) {
+    no_jobs_ = ready.error().detail;
+    log_.warn("no_jobs_here", {{"why", no_jobs_}});
+  }
+  if (Status opened = open_sockets(); !opened) return opened;
+  for (const int number : {SIGTERM, SIGINT}) {
+    signals_.push_back(std::make_unique<loop::Signal>(loop_, number, [this] { stop(); }));
+  }
+  signals_.push_back(std::make_unique<loop::Signal>(loop_, SIGPIPE, [] {}));
+  deadline_ = std::make_unique<loop::Timer>(loop_, [this] { post(node::Tick{}); });
+  minute_ = std::make_unique<loop::Timer>(loop_, [this] {
+    if (node_) post(node::WallClock{loop::Loop::wall_now()});
+    minute_->start(std::chrono::minutes(1));
+  });
+  minute_->start(std::chrono::minutes(1));
+  if (records_.count("id/chain") != 0) {
+    if (Status started = start_node(); !started) return started;
+  }
+  auto control =
+      ControlServer::start(loop_, options_.paths.socket, log_,
+                           [this](control::Request request, std::shared_ptr<Client> client) {
+                             serve(std::move(request), client);
+                           });
+  if (!control) return control.error();
+  control_ = std::move(*control);
+  log_.info("daemon_started", {{"state", paths_.state},
+                               {"listen", udp_->local().text()},
+                               {"member", node_ ? "yes" : "not yet"}});
+  return {};
+}
+
+// What jobs need of this machine. An error is the sentence that people see when they want to run
+// one; the rest of the daemon works without.
+Status Host::prepare_machine() {
+  auto own = machine::own_cgroup();
+  if (!own) return own.error();
+  std::string name = options_.cgroup.value_or("");
+  if (name.empty()) {
+    const auto hash = base::crypto::hash128({base::as_bytes(paths_.state)});
+    name = base::to_hex(base::ByteView(hash).first(4));
+  }
+  paths_.cgroup = *own + (own->back() == '/' ? "" : "/") + "tern-" + name;
+  auto root = machine::Cgroup::open_or_create(paths_.cgroup);
+  if (!root) {
+    const std::string why = root.error().detail;
+    paths_.cgroup.clear();
+    return fail(Code::kUnsupported,
+                "this daemon may not make control groups, so it runs no jobs (" + why +
+                    "); start it as root");
+  }
+  // Whatever a killed daemon left of CRIU goes first; copies are judged by their handovers.
+  std::set<std::string> keep;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(paths_.cgroup, error)) {
+    const std::string group = entry.path().filename().string();
+    if (group.rfind("job-", 0) != 0 || group.size() < 36) continue;
+    if (records_.count("job/" + group.substr(4, 32)) != 0) keep.insert(group);
+  }
+  auto leftovers = criu::kill_leftovers(paths_.cgroup, keep);
+  if (!leftovers) return leftovers.error();
+  for (const std::string& group : leftovers->killed)
+    log_.warn("leftover_killed", {{"cgroup", group}});
+  for (const std::string& group : leftovers->remaining) {
+    log_.error("leftover_remains", {{"cgroup", group}});
+  }
+  const char* home = ::getenv("HOME");
+  const char* data = ::getenv("XDG_DATA_HOME");
+  auto dir = machine::default_helpers_dir(::geteuid() == 0, home != nullptr ? home : "",
+                                          data != nullptr ? data : "");
+  if (!dir) return dir.error();
+  auto helpers = machine::install_helpers(*dir);
+  if (!helpers) return helpers.error();
+  helpers_ = std::move(*helpers);
+  criu::Search search = criu::search_from_environment();
+  search.explicit_path = options_.criu.value_or("");
+  auto program = criu::find_program(search);
+  if (program) {
+    paths_.criu = program->path;
+    criu_version_ = program->version.text();
+  } else {
+    // Jobs run; only moving them needs CRIU, and preflight says so.
+    no_criu_ = program.error().detail;
+    log_.warn("no_criu", {{"why", program.error().detail}});
+  }
+  return {};
+}
+
+Status Host::open_sockets() {
+  base::Endpoint at = options_.listen;
+  // Port 0: the kernel picks one for TCP, and UDP takes the same, unless somebody has it.
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    auto tcp = loop::Listener::tcp(loop_, at, [this](std::unique_ptr<loop::Stream> stream) {
+      if (links_) links_->accept(std::move(stream));
+    });
+    if (!tcp) return tcp.error();
+    base::Endpoint same = at;
+    same.port = (*tcp)->local().port;
+    auto udp = loop::UdpSocket::bind(loop_, same,
+                                     [this](const base::Endpoint& from, base::ByteView bytes) {
+                                       if (node_ && !stopping_) post(node::DatagramIn{from, bytes});
+                                     });
+    if (udp) {
+      tcp_ = std::move(*tcp);
+      udp_ = std::move(*udp);
+      return {};
+    }
+    if (at.port != 0) return udp.error();
+  }
+  return fail(Code::kExists, "no port is free for both TCP and UDP");
+}
+
+std::vector<base::Endpoint> Host::own_addresses() const {
+  const base::Endpoint local = udp_->local();
+  const bool any =
+      local.address == base::Endpoint{}.address || (local.is_v4() && local.address[12] == 0);
+  if (!any) return {local};
+  std::vector<base::Endpoint> found;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return found;
+  for (const ifaddrs* item = list; item != nullptr; item = item->ifa_next) {
+    if (item->ifa_addr == nullptr) continue;
+    base::Endpoint endpoint;
+    if (item->ifa_addr->sa_family == AF_INET) {
+      std::array<std::uint8_t, 4> v4{};
+      std::memcpy(v4.data(), &reinterpret_cast<const sockaddr_in*>(item->ifa_addr)->sin_addr, 4);
+      if (v4[0] == 127) continue;
+      endpoint = base::Endpoint::v4(v4, local.port);
+    } else if (item->ifa_addr->sa_family == AF_INET6 && !local.is_v4()) {
+      const auto& v6 = reinterpret_cast<const sockaddr_in6*>(item->ifa_addr)->sin6_addr;
+      if (IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6)) continue;
+      std::memcpy(endpoint.address.data(), &v6, 16);
+      endpoint.port = local.port;
+    } else {
+      continue;
+    }
+    found.push_back(endpoint);
+  }
+  ::freeifaddrs(list);
+  // IPv4 first: what a ticket carries should work on most networks.
+  std::stable_partition(found.begin(), found.end(),
+                        [](const base::Endpoint& e) { return e.is_v4(); });
+  if (found.size() > kAddressesMax) found.resize(kAddressesMax);
+  return found;
+}
+
+std::string Host::node_name() const {
+  std::string name = options_.name.value_or("");
+  if (name.empty()) {
+    char host[256] = {};
+    if (::gethostname(host, sizeof(host) - 1) == 0) name = host;
+  }
+  std::string clean;
+  for (const char c : name) {
+    const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const bool fine = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') ||
+                      lower == '-' || lower == '.';
+    clean.push_back(fine ? lower : '-');
+  }
+  while (!clean.empty() && (clean.front() == '-' || clean.front() == '.')) clean.erase(0, 1);
+  clean = clean.substr(0, 63);
+  while (!clean.empty() && (clean.back() == '-' || clean.back() == '.')) clean.pop_back();
+  return clean.empty() ? "node" : clean;
+}
+
+// ---- the node
+
+Status Host::start_node() {
+  auto keyring = identity::decode_keyring(records_["id/keyring"]);
+  if (!keyring) return keyring.error();
+  const base::Bytes& root = records_["id/root"];
+  if (root.size() != root_.size()) return fail(Code::kInvalid, "the stored mesh key is damaged");
+  std::copy(root.begin(), root.end(), root_.begin());
+  chain_ = records_["id/chain"];
+  mesh_name_ = std::string(base::as_text(records_["id/mesh_name"]));
+  if (records_.count("id/tickets") != 0) {
+    auto tickets = identity::TicketBook::decode(records_["id/tickets"]);
+    if (tickets) tickets_ = std::move(*tickets);
+  }
+  const base::Bytes& uids = records_["policy/uids"];
+  for (std::size_t i = 0; i + 4 <= uids.size(); i += 4) {
+    trusted_uids_.push_back(base::get_le32(base::ByteView(uids).subspan(i)));
+  }
+  keyring_ = std::move(*keyring);
+  const base::WallTime wall = loop::Loop::wall_now();
+  auto certificate = identity::verify(chain_, root_, wall);
+  if (!certificate) {
+    return fail(certificate.error().code,
+                "this node's certificate does not hold: " + certificate.error().detail +
+                    "; join again with a new ticket");
+  }
+  const base::Bytes& old = records_["incarnation"];
+  base::Incarnation incarnation{(old.size() == 8 ? base::get_le64(old) : 0) + 1};
+  base::Bytes counted(8);
+  base::put_le64(counted, incarnation.value);
+  // Before anybody hears of it: a start is counted once.
+  if (Status stored = store_->append({{"incarnation", counted}}); !stored) return stored;
+  records_["incarnation"] = counted;
+
+  Links::Identity who;
+  who.keys = keyring_->node.clone();
+  who.mesh = base::crypto::mesh_id_of(root_);
+  who.root = root_;
+  who.chain = chain_;
+  who.port = udp_->local().port;
+  Links::Callbacks callbacks;
+  callbacks.message = [this](base::NodeId from, base::Bytes message) {
+    post(node::MessageIn{from, std::move(message)});
+  };
+  callbacks.introduced = [this](const base::Bytes& chain, const base::Endpoint& at) {
+    post(node::Introduced{chain, at});
+  };
+  callbacks.bulk = [this](BulkStream bulk) {
+    if (in_) in_->take(std::move(bulk));
+  };
+  callbacks.psk = [this](const identity::TicketId& ticket) {
+    return tickets_.psk(ticket, loop::Loop::wall_now());
+  };
+  callbacks.join = [this](base::Bytes request, const base::crypto::DhPublic& proven,
+                          std::function<void(base::Bytes)> reply) {
+    on_join(request, proven, std::move(reply));
+  };
+  links_ = std::make_unique<Links>(loop_, std::move(who), log_, std::move(callbacks));
+
+  node::Config config;
+  config.keys = keyring_->node.clone();
+  config.chain = chain_;
+  config.root = root_;
+  config.store = store_->id();
+  config.incarnation = incarnation;
+  fill_random(config.salt);
+  config.gossip_secret = random_secret();
+  config.seed = random_seed();
+  config.version = TERN_VERSION;
+  config.addresses = own_addresses();
+  config.load_window = std::chrono::seconds(options_.load_window_seconds);
+  config.accepts_jobs = no_jobs_.empty() && !paths_.criu.empty();
+  config.wall = wall;
+  node_ =
+      std::make_unique<node::Node>(std::move(config), records_, log_ends(records_, paths_), log_);
+  start_jobs();
+  SamplerSettings settings;
+  auto resolved = machine::ProcSource().resolve(machine_source(options_.load_source));
+  settings.source = resolved ? *resolved : machine::LoadSource::kSystem;
+  if (paths_.cgroup.empty()) settings.source = machine::LoadSource::kSystem;
+  settings.window = std::chrono::seconds(options_.load_window_seconds);
+  settings.cgroup = paths_.cgroup;
+  settings.cpus_millis = options_.cpus_millis;
+  sampler_ = std::make_unique<Sampler>(
+      loop_, settings, copies_.get(),
+      [this](const base::JobId& job) { return node_->jobs().find(job); },
+      [this](node::Sample sample) { post(std::move(sample)); });
+  post(node::Start{wall});
+  for (const base::Endpoint& peer : options_.peers) post(node::SeedPeer{peer});
+  for (const auto& [key, value] : records_) {
+    if (key.rfind("peer/", 0) != 0) continue;
+    auto endpoint = base::Endpoint::unpack(value);
+    if (endpoint) post(node::SeedPeer{*endpoint});
+  }
+  return {};
+}
+
+void Host::start_jobs() {
+  if (!no_jobs_.empty()) return;
+  Copies::Callbacks callbacks;
+  callbacks.grew = [this](base::JobId job, node::StreamEnds ends) {
+    post(node::JobNews{node::jobs::SpoolGrew{job, ends}});
+    for (const auto& follow : std::vector(follows_)) follow_step(follow);
+  };
+  callbacks.ended = [this](base::JobId job, std::int32_t wait_status, node::StreamEnds ends) {
+    post(node::JobNews{node::jobs::Ended{job, wait_status, ends}});
+    if (sampler_) sampler_->soon();
+  };
+  callbacks.trouble = [this](base::JobId job, const std::string& trouble) {
+    log_.error("job_output", {{"job", job.hex()}, {"why", trouble}});
+  };
+  copies_ = std::make_unique<Copies>(loop_, paths_, helpers_, log_, std::move(callbacks));
+  preflight_ = std::make_unique<PreflightDesk>(
+      loop_, *copies_,
+      PreflightPolicy{criu_version_, no_criu_, options_.allow_root_jobs, trusted_uids_},
+      [this](const balance::Event& event) { post(node::Handover{event}); });
+  HandoverOut::Callbacks out;
+  out.report = [this](const balance::Event& event) { post(node::Handover{event}); };
+  out.describe = [this](const base::JobId& job) { return node_->describe(job); };
+  out.addresses = [this](const base::NodeId& node) { return node_->addresses_of(node); };
+  out.frozen = [this](const base::JobId& job) { post(node::JobFrozen{job}); };
+  out_ = std::make_unique<HandoverOut>(loop_, paths_, *copies_, *links_, log_, std::move(out));
+  HandoverIn::Callbacks in;
+  in.report = [this](const balance::Event& event) { post(node::Handover{event}); };
+  in.arrived = [this](const balance::HandoverId& id, const node::MoveMetadata& metadata) {
+    post(node::MoveArrived{id, metadata.spec});
+  };
+  in.refusal = [this](const node::JobSpec& spec) { return refusal(spec); };
+  in.memory_available = [this] { return sampler_ ? sampler_->memory_available() : 0; };
+  in.home_is_here = [this](const base::JobId& job) {
+    const node::jobs::Job* known = node_->jobs().find(job);
+    return known != nullptr && known->spec.home == node_->self();
+  };
+  in_ = std::make_unique<HandoverIn>(loop_, paths_, *copies_, log_, options_.allow_root_jobs,
+                                     std::move(in));
+}
+
+void Host::post(node::Event event) {
+  events_.push_back(std::move(event));
+  drain();
+}
+
+void Host::drain() {
+  if (draining_ || !node_) return;
+  draining_ = true;
+  while (!events_.empty()) {
+    const node::Event event = std::move(events_.front());
+    events_.pop_front();
+    for (const node::Action& action : node_->step(loop::Loop::now(), event)) perform(action);
+  }
+  draining_ = false;
+  arm();
+}
+
+void Host::arm() {
+  if (node_ && !stopping_) deadline_->start_at(node_->next_deadline());
+}
+
+// ---- the store: one batch after another, those that wait are written together
+
+void Host::store(std::vector<machine::StoreWrite> batch, std::function<void()> then) {
+  for (const machine::StoreWrite& write : batch) {
+    if (write.value) {
+      records_[write.key] = *write.value;
+    } else {
+      records_.erase(write.key);
+    }
+  }
+  batches_.push_back({std::move(batch), std::move(then)});
+  write_next();
+}
+
+void Host::write_next() {
+  if (writing_ || batches_.empty()) return;
+  writing_ = true;
+  auto all = std::make_shared<std::vector<machine::StoreWrite>>();
+  std::size_t size = 0;
+  std::size_t count = 0;
+  for (const Batch& batch : batches_) {
+    std::size_t batch_size = 0;
+    for (const machine::StoreWrite& write : batch.writes) {
+      batch_size += write.key.size() + 32 + (write.value ? write.value->size() : 0);
+    }
+    if (count > 0 && size + batch_size > machine::kStoreBatchSizeMax / 2) break;
+    size += batch_size;
+    ++count;
+    all->insert(all->end(), batch.writes.begin(), batch.writes.end());
+  }
+  auto outcome = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_, [store = store_, all, outcome] { *outcome = store->append(*all); },
+      [this, count, outcome, alive = alive_] {
+        if (!*alive) return;
+        writing_ = false;
+        if (!*outcome) {
+          log_.error("store_failed", {{"why", outcome->error().detail}});
+          if (store_->broken()) return fatal("the store's disk cannot be trusted any more");
+          // A full disk: nothing that depends on this goes on; tried again until there is room.
+          write_retry_ = std::make_unique<loop::Timer>(loop_, [this] { write_next(); });
+          return write_retry_->start(std::chrono::seconds(1));
+        }
+        std::vector<std::function<void()>> thens;
+        for (std::size_t i = 0; i < count; ++i) {
+          thens.push_back(std::move(batches_.front().then));
+          batches_.pop_front();
+        }
+        write_next();
+        for (const auto& then : thens) {
+          if (then) then();
+        }
+      });
+}
+
+// ---- the end
+
+void Host::fatal(const std::string& why) {
+  log_.error("daemon_cannot_go_on", {{"why", why}});
+  exit_code_ = 1;
+  stop();
+}
+
+void Host::stop() {
+  if (stopping_) return;
+  log_.info("daemon_stopping", {});
+  if (node_) post(node::Leave{});
+  stopping_ = true;
+  stop_by_ = loop::Loop::now() + kStopPatience;
+  if (control_) control_->stop_listening();
+  deadline_->stop();
+  minute_->stop();
+  sampler_.reset();
+  continue_stop();
+}
+
+void Host::continue_stop() {
+  const bool late = loop::Loop::now() >= stop_by_;
+  const bool answered = !control_ || control_->idle();
+  const std::size_t working = loop::blocking_in_flight();
+  if (!late && (!answered || working > 0 || writing_)) {
+    stop_timer_ = std::make_unique<loop::Timer>(loop_, [this] { continue_stop(); });
+    return stop_timer_->start(std::chrono::milliseconds(20));
+  }
+  if (late) {
+    log_.warn("stopped_waiting", {{"blocking_work", static_cast<std::uint64_t>(working)},
+                                  {"unanswered_clients", answered ? 0 : 1},
+                                  {"unwritten", static_cast<std::uint64_t>(batches_.size())}});
+  }
+  log_.info("daemon_stopped", {});
+  loop_.stop();
+}
+
+int Host::run() {
+  loop_.run();
+  return exit_code_;
+}
+
+// ---- somebody with a ticket
+
+void Host::on_join(const base::Bytes& request, const base::crypto::DhPublic& proven,
+                   std::function<void(base::Bytes)> reply) {
+  identity::JoinReply refused;
+  const auto refuse = [&](const base::Error& error) {
+    log_.info("join_refused", {{"why", error.detail}});
+    refused.reason = error.detail.substr(0, 200);
+    reply(identity::encode_join_reply(refused));
+  };
+  auto asked = identity::decode_join_request(request, proven);
+  if (!asked) return refuse(asked.error());
+  const base::WallTime now = loop::Loop::wall_now();
+  Status redeemed = tickets_.redeem(asked->ticket, asked->sign_public, asked->dh_public, now);
+  if (!redeemed) return refuse(redeemed.error());
+  identity::CertificateBody body;
+  body.mesh = base::crypto::mesh_id_of(root_);
+  body.name = asked->name;
+  body.sign_public = asked->sign_public;
+  body.dh_public = asked->dh_public;
+  body.not_before = static_cast<base::WallTime>(base::wall_seconds(now) - 3600);
+  body.not_after = static_cast<base::WallTime>(base::wall_seconds(now) + 365LL * 24 * 3600);
+  body.serial = static_cast<std::uint64_t>(base::wall_seconds(now));
+  identity::JoinReply accepted;
+  accepted.accepted = true;
+  accepted.root = root_;
+  accepted.addresses = own_addresses();
+  if (keyring_->root) {
+    body.issuer = identity::root_issuer_id(root_);
+    const std::string flag = "inviter/" + asked->ticket.hex();
+    if (records_.count(flag) != 0) body.roles |= identity::kInviter;
+    accepted.chain = identity::make_chain(body.mesh, {identity::issue(body, *keyring_->root)});
+  } else {
+    body.issuer = keyring_->node.id();
+    auto mine = identity::split_chain(chain_);
+    if (!mine) return refuse(mine.error());
+    accepted.chain = identity::make_chain(
+        body.mesh, {identity::issue(body, keyring_->node.sign), mine->front()});
+  }
+  log_.info("joined",
+            {{"name", asked->name}, {"node", base::crypto::node_id_of(asked->sign_public).hex()}});
+  // Stored, bound to the joiner's keys, before the reply: a ticket is redeemed once.
+  store({{"id/tickets", tickets_.encode()}},
+        [reply = std::move(reply), answer = identity::encode_join_reply(accepted)] {
+          reply(answer);
+        });
+}
+
+}  // namespace ternd

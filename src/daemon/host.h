@@ -1,0 +1,184 @@
+// The daemon: one libuv loop that hosts a node::Node and carries out its actions.
+//
+//   sockets, timers, disk, copies, CRIU  --events-->  Node  --actions-->  the same
+//
+// Events that arise while actions are carried out wait in a queue: all actions of one step are done
+// before the next event. Slow work runs in libuv's pool or in processes of its own.
+//
+// Identity. A state folder without one holds a daemon without a node: `tern up` makes identity and
+// mesh, `tern join` fetches a certificate; both are stored before the node starts. Keys in the
+// store: "id/keyring", "id/chain", "id/root", "id/mesh_name", "id/tickets", "policy/uids",
+// "incarnation"; the rest is the node's (node/node.h).
+//
+// Stop (SIGTERM, SIGINT, `tern down`): no new requests; the node says that it leaves; what runs off
+// the loop is waited for, at most kStopPatience, and named in the log. Jobs go on under their
+// keepers.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "control/daemon_options.h"
+#include "control/report.h"
+#include "daemon/control_server.h"
+#include "daemon/copies.h"
+#include "daemon/handover_in.h"
+#include "daemon/handover_out.h"
+#include "daemon/links.h"
+#include "daemon/paths.h"
+#include "daemon/preflight_desk.h"
+#include "daemon/sampler.h"
+#include "identity/ticket.h"
+#include "loop/handles.h"
+#include "machine/store.h"
+#include "node/node.h"
+
+namespace ternd {
+
+inline constexpr base::Duration kStopPatience = std::chrono::seconds(15);
+inline constexpr std::size_t kEventsKept = 1024;  // for `tern events`; the oldest go
+
+class Host {
+ public:
+  Host(const control::DaemonOptions& options, base::Log& log);
+  ~Host();
+  // Opens the store, the sockets and, where there is an identity, the node.
+  [[nodiscard]] base::Status start();
+  // Until it was told to stop. The process's exit code.
+  int run();
+
+ private:
+  struct PendingRun {  // what launching needs and nobody stores
+    std::vector<std::string> env;
+    unsigned umask = 022;
+    std::shared_ptr<Client> client;
+    std::optional<std::string> on;
+  };
+  using Answer = std::function<void(const node::Reply&)>;
+
+  // host.cc
+  [[nodiscard]] base::Status prepare_machine();
+  [[nodiscard]] base::Status open_sockets();
+  [[nodiscard]] base::Status start_node();
+  void start_jobs();
+  void stop();
+  void continue_stop();
+  void post(node::Event event);
+  void drain();
+  void arm();
+  void fatal(const std::string& why);
+  void store(std::vector<machine::StoreWrite> batch, std::function<void()> then);
+  void write_next();
+  [[nodiscard]] std::vector<base::Endpoint> own_addresses() const;
+  [[nodiscard]] std::string node_name() const;
+  void on_join(const base::Bytes& request, const base::crypto::DhPublic& proven,
+               std::function<void(base::Bytes)> reply);
+
+  // host_actions.cc
+  void perform(const node::Action& action);
+  void perform_handover(const balance::Action& action);
+  void perform_job(const node::jobs::Action& action);
+  void launch(const node::jobs::Launch& order);
+  void happened(const node::Happened& event);
+  [[nodiscard]] std::string refusal(const node::JobSpec& spec) const;
+
+  // host_people.cc, host_jobs.cc
+  void serve(control::Request request, const std::shared_ptr<Client>& client);
+  void answer_ping(const std::shared_ptr<Client>& client, std::optional<bool> created);
+  void answer(const control::UpRequest& request, const std::shared_ptr<Client>& client);
+  void answer(const control::InviteRequest& request, const std::shared_ptr<Client>& client);
+  void answer(const control::JoinRequest& request, const std::shared_ptr<Client>& client);
+  void answer_status(const std::shared_ptr<Client>& client);
+  void answer_jobs(const std::shared_ptr<Client>& client);
+  void answer(const control::RunRequest& request, const std::shared_ptr<Client>& client);
+  void answer(const control::KillRequest& request, const std::shared_ptr<Client>& client);
+  void answer(const control::MigrateRequest& request, const std::shared_ptr<Client>& client);
+  void answer(const control::ResolveRequest& request, const std::shared_ptr<Client>& client);
+  void answer(const control::EventsRequest& request, const std::shared_ptr<Client>& client);
+  void answer_down(const std::shared_ptr<Client>& client);
+  void answer_config(const std::shared_ptr<Client>& client);
+  void answer_metrics(const std::shared_ptr<Client>& client);
+  struct Follow;
+  void follow(const std::string& job, std::array<std::uint64_t, 2> from, bool until_exit,
+              bool wait_for_more, const std::shared_ptr<Client>& client);
+  void follow_step(const std::shared_ptr<Follow>& follow);
+  void on_log(const std::shared_ptr<Follow>& follow, const node::Reply& reply);
+  void try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t address, bool trust,
+                const std::shared_ptr<Client>& client);
+  void joined(const base::Bytes& reply, const identity::Ticket& ticket, bool trust,
+              const std::shared_ptr<Client>& client);
+  void ask_jobs(std::function<void(const node::JobsAnswer&)> then);
+  void find_job(const std::string& reference, const std::shared_ptr<Client>& client,
+                std::function<void(const node::JobInfo&)> then);
+  [[nodiscard]] base::Result<base::NodeId> find_node(const std::string& reference) const;
+  [[nodiscard]] std::uint64_t ask(Answer answer);
+  void move(const node::JobInfo& job, std::optional<base::NodeId> target,
+            const std::shared_ptr<Client>& client);
+  [[nodiscard]] bool needs_member(const std::shared_ptr<Client>& client) const;
+  [[nodiscard]] bool needs_jobs(const std::shared_ptr<Client>& client) const;
+
+  control::DaemonOptions options_;
+  base::Log& log_;
+  loop::Loop loop_;
+  Paths paths_;
+  machine::Helpers helpers_;
+  std::string criu_version_;
+  std::string no_criu_;  // why there is none
+  std::string no_jobs_;  // why this machine runs no jobs; empty where it does
+
+  std::shared_ptr<machine::Store> store_;
+  machine::StoreMap records_;  // as the store will be once all queued batches are written
+  struct Batch {
+    std::vector<machine::StoreWrite> writes;
+    std::function<void()> then;
+  };
+  std::deque<Batch> batches_;
+  bool writing_ = false;
+  std::unique_ptr<loop::Timer> write_retry_;
+
+  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<loop::UdpSocket> udp_;
+  std::unique_ptr<loop::Listener> tcp_;
+  std::vector<std::unique_ptr<loop::Signal>> signals_;
+  std::unique_ptr<loop::Timer> deadline_;
+  std::unique_ptr<loop::Timer> minute_;
+  std::unique_ptr<loop::Timer> stop_timer_;
+
+  std::optional<identity::Keyring> keyring_;
+  base::Bytes chain_;
+  base::crypto::SignPublic root_{};
+  std::string mesh_name_;
+  identity::TicketBook tickets_;
+  std::vector<std::uint32_t> trusted_uids_;
+  std::unique_ptr<Joining> joining_;
+
+  std::unique_ptr<node::Node> node_;
+  std::unique_ptr<Links> links_;
+  std::unique_ptr<Copies> copies_;
+  std::unique_ptr<HandoverOut> out_;
+  std::unique_ptr<HandoverIn> in_;
+  std::unique_ptr<PreflightDesk> preflight_;
+  std::unique_ptr<Sampler> sampler_;
+
+  std::deque<node::Event> events_;
+  bool draining_ = false;
+  bool stopping_ = false;
+  int exit_code_ = 0;
+  base::Time stop_by_{};
+
+  std::uint64_t next_request_ = 1;
+  std::map<std::uint64_t, Answer> asked_;
+  std::map<base::JobId, PendingRun> launching_;
+  std::vector<std::shared_ptr<Follow>> follows_;
+  std::deque<std::string> history_;  // JSON objects of `tern events`
+  std::vector<std::weak_ptr<Client>> watchers_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ternd

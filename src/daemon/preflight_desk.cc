@@ -1,0 +1,134 @@
+#include "daemon/preflight_desk.h"
+
+#include <grp.h>
+#include <pwd.h>
+
+#include <mutex>
+
+#include "balance/limits.h"
+#include "machine/preflight.h"
+
+namespace ternd {
+namespace {
+
+std::string join(const std::vector<std::string>& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) {
+    if (!text.empty()) text += "; ";
+    text += sentence;
+  }
+  return text;
+}
+
+// The groups that these users have on this machine: a guest may have those and no others.
+std::vector<std::uint32_t> local_groups(const std::vector<std::uint32_t>& uids) {
+  std::vector<std::uint32_t> groups;
+  for (const std::uint32_t uid : uids) {
+    passwd entry{};
+    passwd* found = nullptr;
+    std::vector<char> buffer(16 * 1024);
+    if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+      continue;
+    }
+    std::vector<gid_t> gids(256);
+    int count = static_cast<int>(gids.size());
+    if (::getgrouplist(found->pw_name, found->pw_gid, gids.data(), &count) < 0) continue;
+    groups.insert(groups.end(), gids.begin(), gids.begin() + count);
+  }
+  return groups;
+}
+
+}  // namespace
+
+struct PreflightDesk::Shared {
+  std::mutex one_at_a_time;
+  machine::FileHashes hashes;
+};
+
+PreflightDesk::PreflightDesk(loop::Loop& loop, const Copies& copies, PreflightPolicy policy,
+                             Report report)
+    : loop_(loop),
+      copies_(copies),
+      policy_(std::move(policy)),
+      report_(std::move(report)),
+      shared_(std::make_shared<Shared>()) {}
+
+PreflightDesk::~PreflightDesk() { *alive_ = false; }
+
+void PreflightDesk::collect(const balance::CollectRequirement& order) {
+  auto answer = std::make_shared<balance::RequirementCollected>();
+  answer->id = order.id;
+  const CopyView* copy = copies_.find(order.id.job);
+  if (copy == nullptr || copy->cgroup.empty()) {
+    answer->reason = "the job does not run here any more";
+    return report_(*answer);
+  }
+  if (policy_.criu_version.empty()) {
+    answer->reason = policy_.criu_missing;
+    return report_(*answer);
+  }
+  loop::run_blocking(
+      loop_,
+      [shared = shared_, answer, cgroup = copy->cgroup, version = policy_.criu_version] {
+        const std::lock_guard lock(shared->one_at_a_time);
+        auto group = machine::Cgroup::open(cgroup);
+        if (!group) {
+          answer->reason = group.error().detail;
+          return;
+        }
+        machine::InspectOptions options;
+        options.criu_version = version;
+        auto seen = machine::inspect_job(*group, options, shared->hashes);
+        if (!seen) {
+          answer->reason = seen.error().detail;
+          return;
+        }
+        if (!seen->obstacles.empty()) {
+          answer->reason = join(seen->obstacles);
+          return;
+        }
+        auto bytes = machine::encode_requirement(seen->requirement);
+        if (!bytes) {
+          answer->reason = bytes.error().detail;
+          return;
+        }
+        if (bytes->size() > balance::kRequirementSizeMax) {
+          answer->reason = "the job uses more files than a move can name";
+          return;
+        }
+        answer->requirement = std::move(*bytes);
+        answer->ok = true;
+      },
+      [this, answer, alive = alive_] {
+        if (*alive) report_(*answer);
+      });
+}
+
+void PreflightDesk::check(const balance::CheckPreflight& order) {
+  auto answer = std::make_shared<balance::PreflightChecked>();
+  answer->id = order.id;
+  loop::run_blocking(
+      loop_,
+      [shared = shared_, answer, bytes = order.requirement, policy = policy_] {
+        const std::lock_guard lock(shared->one_at_a_time);
+        auto requirement = machine::decode_requirement(bytes);
+        if (!requirement) {
+          answer->reason = "its description cannot be read: " + requirement.error().detail;
+          return;
+        }
+        machine::LocalPolicy local;
+        local.criu_version = policy.criu_version;
+        local.criu_missing = policy.criu_missing;
+        local.allow_root = policy.allow_root;
+        local.allowed_uids = policy.uids;
+        local.allowed_gids = local_groups(policy.uids);
+        const auto refusals = machine::check_requirement(*requirement, local, shared->hashes);
+        answer->ok = refusals.empty();
+        answer->reason = join(refusals);
+      },
+      [this, answer, alive = alive_] {
+        if (*alive) report_(*answer);
+      });
+}
+
+}  // namespace ternd

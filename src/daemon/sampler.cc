@@ -1,0 +1,147 @@
+#include "daemon/sampler.h"
+
+#include <algorithm>
+
+#include "probe/scum.h"
+
+namespace ternd {
+namespace {
+
+constexpr base::Duration kIntervalMax = std::chrono::seconds(5);
+constexpr base::Duration kIntervalMin = std::chrono::milliseconds(500);
+
+}  // namespace
+
+struct Sampler::Seen {
+  struct Job {
+    CopyView copy;
+    std::uint32_t runnable = 0;
+    std::vector<probe::ProcessSample> processes;
+  };
+  base::Time at{};
+  std::int64_t system_load_micros = 0;
+  std::uint32_t runnable = 0;
+  std::int64_t cpus_millis = 1000;
+  machine::MemoryView memory;
+  base::Duration since_boot{};
+  std::vector<Job> jobs;
+};
+
+Sampler::Sampler(loop::Loop& loop, SamplerSettings settings, const Copies* copies,
+                 std::function<const node::jobs::Job*(const base::JobId&)> describe, Sink sink)
+    : loop_(loop),
+      settings_(std::move(settings)),
+      copies_(copies),
+      describe_(std::move(describe)),
+      sink_(std::move(sink)),
+      timer_(loop, [this] { begin(); }) {
+  timer_.start(base::Duration(0));
+}
+
+Sampler::~Sampler() { *alive_ = false; }
+
+base::Duration Sampler::interval() const {
+  return std::clamp(settings_.window / 12, kIntervalMin, kIntervalMax);
+}
+
+void Sampler::soon() {
+  if (!busy_) timer_.start(base::Duration(0));
+}
+
+void Sampler::begin() {
+  if (busy_) return;
+  busy_ = true;
+  auto seen = std::make_shared<Seen>();
+  if (copies_ != nullptr) {
+    for (const CopyView& copy : copies_->all()) {
+      if (!copy.ended && !copy.cgroup.empty()) seen->jobs.push_back({copy, 0, {}});
+    }
+  }
+  const bool by_cgroup = settings_.source == machine::LoadSource::kCgroup;
+  const std::string cgroup = settings_.cgroup;
+  loop::run_blocking(
+      loop_,
+      [this, seen, by_cgroup, cgroup] {
+        if (by_cgroup) {
+          auto runnable = source_.runnable_below(cgroup);
+          if (runnable) seen->runnable = *runnable;
+        } else {
+          auto load = source_.system_load();
+          if (load) seen->system_load_micros = load->load1_micros;
+        }
+        auto cpus = source_.cpus();
+        if (cpus) seen->cpus_millis = cpus->usable_millis;
+        auto memory = source_.memory();
+        if (memory) seen->memory = *memory;
+        auto since_boot = source_.since_boot();
+        if (since_boot) seen->since_boot = *since_boot;
+        for (Seen::Job& job : seen->jobs) {
+          auto runnable = source_.runnable_below(job.copy.cgroup);
+          if (runnable) job.runnable = *runnable;
+          auto processes = source_.processes_below(job.copy.cgroup);
+          if (processes) job.processes = std::move(*processes);
+        }
+        seen->at = loop::Loop::now();
+      },
+      [this, seen, alive = alive_] {
+        if (!*alive) return;
+        busy_ = false;
+        timer_.start(interval());
+        finish(*seen);
+      });
+}
+
+void Sampler::finish(const Seen& seen) {
+  node::Sample sample;
+  if (settings_.source == machine::LoadSource::kCgroup) {
+    if (!average_) average_.emplace(seen.at, settings_.window);
+    average_->sample(seen.at, seen.runnable);
+    sample.load_micros = average_->micros();
+  } else {
+    sample.load_micros = seen.system_load_micros;
+  }
+  sample.cpus_millis = settings_.cpus_millis.value_or(seen.cpus_millis);
+  sample.memory_total_bytes = seen.memory.usable.total_bytes;
+  sample.memory_free_bytes = seen.memory.usable.available_bytes;
+  memory_available_ =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(sample.memory_free_bytes, 0));
+  std::map<base::JobId, probe::LoadAverage> averages;
+  for (const Seen::Job& seen_job : seen.jobs) {
+    const node::jobs::Job* job = describe_(seen_job.copy.job);
+    if (job == nullptr) continue;
+    const base::JobId id = seen_job.copy.job;
+    auto known = job_averages_.find(id);
+    if (known == job_averages_.end()) {
+      known = job_averages_
+                  .emplace(id, probe::LoadAverage(seen.at, settings_.window, job->spec.load_micros))
+                  .first;
+    }
+    known->second.sample(seen.at, seen_job.runnable);
+    node::JobSample one;
+    one.job = id;
+    one.pid = seen_job.copy.init.pid;
+    one.load_micros = known->second.micros();
+    probe::JobPast past;
+    past.cpu_time = base::Duration(static_cast<std::int64_t>(job->spec.cpu_micros));
+    past.age = std::chrono::seconds(std::max<std::int64_t>(
+        base::wall_seconds(loop::Loop::wall_now()) - base::wall_seconds(job->spec.started_at), 0));
+    past.arrived = seen.since_boot;
+    const std::int64_t total = std::max<std::int64_t>(seen.memory.machine_total_bytes, 1);
+    const probe::Usage usage =
+        probe::usage_of_job(seen_job.processes, past, seen.since_boot, total);
+    one.cpu_micros = usage.cpu_micros;
+    one.memory_micros = usage.memory_micros;
+    one.scum_micros = probe::scum_of(usage).total_micros();
+    one.cpu_time_micros =
+        static_cast<std::uint64_t>(probe::cpu_time_of_job(seen_job.processes, past).count());
+    for (const probe::ProcessSample& process : seen_job.processes) {
+      one.memory_bytes += process.rss_bytes;
+    }
+    averages.emplace(id, known->second);
+    sample.jobs.push_back(std::move(one));
+  }
+  job_averages_ = std::move(averages);
+  sink_(std::move(sample));
+}
+
+}  // namespace ternd

@@ -1,0 +1,58 @@
+// Measures this machine and its jobs at an interval, off the loop, and hands out node::Sample.
+//
+// The load of the node is the system's, or, where it is measured by cgroup, the average of runnable
+// tasks in the node's subtree; each job has its own average either way. The interval is the
+// kernel's 5 s, shorter for a shorter window.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "daemon/copies.h"
+#include "loop/handles.h"
+#include "machine/proc_source.h"
+#include "node/event.h"
+#include "node/jobs.h"
+#include "probe/load_average.h"
+
+namespace ternd {
+
+struct SamplerSettings {
+  machine::LoadSource source = machine::LoadSource::kSystem;  // resolved: not kAuto
+  base::Duration window = std::chrono::seconds(60);
+  std::string cgroup;  // the node's subtree
+  std::optional<std::int64_t> cpus_millis;
+};
+
+class Sampler {
+ public:
+  using Sink = std::function<void(node::Sample)>;
+  Sampler(loop::Loop& loop, SamplerSettings settings, const Copies* copies,
+          std::function<const node::jobs::Job*(const base::JobId&)> describe, Sink sink);
+  ~Sampler();
+  void soon();  // jobs came or went: sample now, without counting twice
+  [[nodiscard]] base::Duration interval() const;
+  [[nodiscard]] std::uint64_t memory_available() const { return memory_available_; }
+
+ private:
+  struct Seen;
+  void begin();
+  void finish(const Seen& seen);
+
+  loop::Loop& loop_;
+  SamplerSettings settings_;
+  const Copies* copies_;  // null where no jobs can run
+  std::function<const node::jobs::Job*(const base::JobId&)> describe_;
+  Sink sink_;
+  loop::Timer timer_;
+  machine::ProcSource source_;
+  std::optional<probe::LoadAverage> average_;
+  std::map<base::JobId, probe::LoadAverage> job_averages_;
+  std::uint64_t memory_available_ = 0;
+  bool busy_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ternd

@@ -1,0 +1,241 @@
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+
+#include "machine/fd.h"
+#include "machine/preflight.h"
+#include "probe/proc_parse.h"
+
+namespace machine {
+namespace {
+
+// What a compiler or a library may choose code by. Other flags describe the kernel, virtualisation
+// or known faults and differ between machines that run each other's programs.
+constexpr std::array<std::string_view, 47> kX86Flags = {
+    "3dnowprefetch", "abm",     "adx",       "aes",    "bmi1",      "bmi2",  "cldemote",
+    "clflushopt",    "clwb",    "clzero",    "cmov",   "cx16",      "cx8",   "erms",
+    "f16c",          "fma",     "fma4",      "fpu",    "fsgsbase",  "fsrm",  "fxsr",
+    "gfni",          "hle",     "lahf_lm",   "lm",     "mmx",       "movbe", "movdir64b",
+    "movdiri",       "ospke",   "pclmulqdq", "pni",    "popcnt",    "rdpid", "rdrand",
+    "rdseed",        "rdtscp",  "rtm",       "sha_ni", "serialize", "tbm",   "vaes",
+    "vpclmulqdq",    "waitpkg", "xgetbv1",   "xop",    "umip"};
+
+bool x86_flag_matters(std::string_view flag) {
+  for (const std::string_view prefix : {"avx", "amx", "sse", "ssse", "xsave"}) {
+    if (flag.starts_with(prefix)) return true;
+  }
+  return std::find(kX86Flags.begin(), kX86Flags.end(), flag) != kX86Flags.end();
+}
+
+// The calling thread as somebody else, as far as files go (machine/preflight.h).
+class FileUser {
+ public:
+  FileUser(std::uint32_t uid, const std::vector<std::uint32_t>& gids) {
+    if (::geteuid() != 0 || uid == 0) return;
+    const int count = ::getgroups(0, nullptr);
+    groups_.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+    if (::getgroups(count, groups_.data()) != count) return;
+    const std::uint32_t gid = gids.empty() ? uid : gids.front();
+    // A group of root is only handed on where policy let the requirement have it.
+    if (::syscall(SYS_setgroups, gids.size(), gids.data()) != 0) return;
+    changed_ = true;
+    ::syscall(SYS_setfsgid, gid);
+    ::syscall(SYS_setfsuid, uid);
+    // Each returns the previous id, so a second call tells what the first one did.
+    good_ = static_cast<std::uint32_t>(::syscall(SYS_setfsuid, uid)) == uid &&
+            static_cast<std::uint32_t>(::syscall(SYS_setfsgid, gid)) == gid;
+  }
+  ~FileUser() {
+    if (!changed_) return;
+    ::syscall(SYS_setfsuid, ::geteuid());
+    ::syscall(SYS_setfsgid, ::getegid());
+    // Staying another user would be a hole in everything this thread does next.
+    CHECK(::syscall(SYS_setgroups, groups_.size(), groups_.data()) == 0);
+  }
+  FileUser(const FileUser&) = delete;
+  FileUser& operator=(const FileUser&) = delete;
+  [[nodiscard]] bool good() const { return !changed_ || good_; }
+
+ private:
+  std::vector<gid_t> groups_;
+  bool changed_ = false;
+  bool good_ = false;
+};
+
+Fd open_plainly(const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return Fd(static_cast<int>(
+      retry([&] { return ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how); })));
+}
+
+std::string file_refusal(const RequiredFile& wanted, FileHashes& hashes) {
+  const Fd found = open_plainly(wanted.path);
+  if (!found.valid()) {
+    if (errno == ENOENT || errno == ENOTDIR) return wanted.path + " is missing here";
+    if (errno == ELOOP) return wanted.path + " is a symbolic link here";
+    return wanted.path + " cannot be opened by the job's user here";
+  }
+  struct stat info {};
+  if (::fstat(found.get(), &info) != 0) return wanted.path + " cannot be looked at here";
+  if ((info.st_mode & S_IFMT) != (wanted.mode & S_IFMT)) {
+    return wanted.path + " is something else here (not a " +
+           (S_ISDIR(wanted.mode) ? "folder)" : "regular file)");
+  }
+  if (S_ISDIR(wanted.mode)) return {};
+  if (static_cast<std::uint64_t>(info.st_size) != wanted.size) {
+    return wanted.path + " differs here (size)";
+  }
+  if ((info.st_mode & 07777) != (wanted.mode & 07777)) {
+    return wanted.path + " differs here (permissions)";
+  }
+  // Only now opened for reading: it is a regular file, so that opening has no effect on anything.
+  const std::string again = "/proc/self/fd/" + std::to_string(found.get());
+  const Fd fd(retry([&] { return ::open(again.c_str(), O_RDONLY | O_CLOEXEC); }));
+  if (!fd.valid()) return wanted.path + " cannot be read by the job's user here";
+  auto hash = hashes.hash(fd.get());
+  if (!hash) return wanted.path + " cannot be compared here: " + hash.error().detail;
+  return *hash == wanted.hash ? std::string() : wanted.path + " differs here (content hash)";
+}
+
+std::string memory_refusal(const Requirement& requirement, const LocalPolicy& policy) {
+  std::uint64_t available = UINT64_MAX;
+  if (auto text = read_small_file("/proc/meminfo", 1 << 20)) {
+    if (auto memory = probe::parse_meminfo(*text); memory) {
+      available = static_cast<std::uint64_t>(std::max<std::int64_t>(memory->available_bytes, 0));
+    }
+  }
+  if (policy.memory_bytes_max) available = std::min(available, *policy.memory_bytes_max);
+  if (requirement.memory_bytes <= available) return {};
+  return "memory: needs " + std::to_string((requirement.memory_bytes >> 20) + 1) + " MiB, " +
+         std::to_string(available >> 20) + " MiB available";
+}
+
+void add_user_refusals(const Requirement& requirement, const LocalPolicy& policy,
+                       std::vector<std::string>& out) {
+  const auto listed = [](const std::vector<std::uint32_t>& list, std::uint32_t id) {
+    return std::find(list.begin(), list.end(), id) != list.end();
+  };
+  const bool root = listed(requirement.uids, 0) || listed(requirement.gids, 0);
+  if (root && !policy.allow_root) {
+    out.emplace_back("jobs of root are not allowed here; run it as another user");
+  }
+  for (const std::uint32_t uid : requirement.uids) {
+    if (uid == 0 || listed(policy.allowed_uids, uid)) continue;
+    out.push_back(
+        "jobs of user " + std::to_string(uid) +
+        " are not allowed here; the owner of this node must name them as the same person");
+  }
+  for (const std::uint32_t gid : requirement.gids) {
+    if (gid == 0 || listed(policy.allowed_gids, gid)) continue;
+    out.push_back("jobs of group " + std::to_string(gid) + " are not allowed here");
+  }
+}
+
+std::string cpu_refusal(const Requirement& requirement) {
+  auto text = read_small_file("/proc/cpuinfo", 16 << 20);
+  const auto here = text ? parse_cpu_flags(*text) : std::vector<std::string>();
+  std::string lacks;
+  std::size_t count = 0;
+  for (const std::string& flag : requirement.cpu_flags) {
+    if (std::binary_search(here.begin(), here.end(), flag)) continue;
+    if (++count <= 5) lacks += (lacks.empty() ? "" : ", ") + flag;
+  }
+  if (count == 0) return {};
+  if (count > 5) lacks += " and " + std::to_string(count - 5) + " more";
+  return "this CPU lacks instructions that the job may use (" + lacks + ")";
+}
+
+int compare_versions(std::string_view a, std::string_view b) {
+  for (int part = 0; part < 3; ++part) {
+    unsigned left = 0;
+    unsigned right = 0;
+    a.remove_prefix(static_cast<std::size_t>(
+        std::from_chars(a.data(), a.data() + a.size(), left).ptr - a.data()));
+    b.remove_prefix(static_cast<std::size_t>(
+        std::from_chars(b.data(), b.data() + b.size(), right).ptr - b.data()));
+    if (left != right) return left < right ? -1 : 1;
+    if (a.starts_with('.')) a.remove_prefix(1);
+    if (b.starts_with('.')) b.remove_prefix(1);
+  }
+  return 0;
+}
+
+void add_machine_refusals(const Requirement& requirement, const LocalPolicy& policy,
+                          std::vector<std::string>& out) {
+  utsname name{};
+  ::uname(&name);
+  if (requirement.architecture != name.machine) {
+    out.push_back("this is an " + std::string(name.machine) + " machine, and the job's is " +
+                  requirement.architecture);
+  } else if (std::string why = cpu_refusal(requirement); !why.empty()) {
+    out.push_back(why);
+  }
+  if (compare_versions(name.release, "5.14") < 0) {
+    out.emplace_back("the kernel here is too old: 5.14 or newer is needed");
+  }
+  if (policy.criu_version.empty()) {
+    out.push_back(policy.criu_missing.empty() ? "there is no CRIU here; run scripts/install-criu"
+                                              : policy.criu_missing);
+  } else if (compare_versions(policy.criu_version, requirement.criu) < 0) {
+    out.push_back("CRIU here is version " + policy.criu_version + ", older than the job's (" +
+                  requirement.criu + "); run scripts/install-criu");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> parse_cpu_flags(std::string_view cpuinfo) {
+  std::set<std::string> flags;
+  for (const std::string_view key : {"\nflags", "\nFeatures"}) {
+    const std::size_t at = cpuinfo.find(key);
+    if (at == std::string_view::npos) continue;
+    std::string_view line = cpuinfo.substr(at + 1);
+    line = line.substr(0, line.find('\n'));
+    line.remove_prefix(std::min(line.find(':'), line.size() - 1) + 1);
+    while (!line.empty()) {
+      const std::size_t end = std::min(line.find(' '), line.size());
+      const std::string_view flag = line.substr(0, end);
+      line.remove_prefix(std::min(end + 1, line.size()));
+      const bool matters = key == "\nFeatures" || x86_flag_matters(flag);
+      if (!flag.empty() && flag.size() <= 32 && matters) flags.emplace(flag);
+    }
+    break;
+  }
+  return {flags.begin(), flags.end()};
+}
+
+std::vector<std::string> check_requirement(const Requirement& requirement,
+                                           const LocalPolicy& policy, FileHashes& hashes) {
+  std::vector<std::string> out;
+  add_machine_refusals(requirement, policy, out);
+  add_user_refusals(requirement, policy, out);
+  if (std::string why = memory_refusal(requirement, policy); !why.empty()) out.push_back(why);
+  // Whoever is not welcome learns nothing about files.
+  if (out.empty()) {
+    const std::uint32_t uid = requirement.uids.empty() ? 0 : requirement.uids.back();
+    const FileUser user(uid, requirement.gids);
+    if (!user.good()) out.emplace_back("this node cannot look at files as the job's user");
+    for (const RequiredFile& file : requirement.files) {
+      if (!user.good()) break;
+      if (std::string why = file_refusal(file, hashes); !why.empty()) out.push_back(why);
+    }
+  }
+  if (out.size() > kSentencesMax) {
+    const std::size_t more = out.size() - kSentencesMax + 1;
+    out.resize(kSentencesMax - 1);
+    out.push_back("and " + std::to_string(more) + " more");
+  }
+  return out;
+}
+
+}  // namespace machine

@@ -1,0 +1,186 @@
+// What nodes tell each other about jobs, beside the agreement (balance) and the checkpoint's
+// stream. Delivery may lose, double and reorder; every message is answered and sent again until it
+// is.
+//
+// Envelope of every message between nodes (MessagePack): [version = 1, kind, body]
+//   kind 0  agreement   body = bytes of balance, opaque here
+//   kind 1  output      [job, stream 1|2, offset, bytes <= 32 KiB]           host -> home
+//   kind 2  output ack  [job, stdout have, stderr have]                      home -> host
+//   kind 3  here        [job, epoch, moves]: the job runs with the sender    host -> home
+//   kind 4  here ack    [job, epoch]                                         home -> host
+//   kind 5  exited      [job, epoch, wait status, stdout end, stderr end]    host -> home
+//   kind 6  exited ack  [job]                                                home -> host
+//   kind 7  jobs query  [query]
+//   kind 8  jobs reply  [query, [job info...] <= 256]
+//   kind 9  order       [query, verb, job, number, text]  a person's word on a job, to its host
+//   kind 10 order reply [query, over, exit code, sentence, handover json text]
+//   kind 11 log query   [query, job, stream, offset]                         anybody -> home
+//   kind 12 log reply   [query, known, job, stream, offset, bytes, stdout end, stderr end, exited,
+//                        wait status]
+//
+// JobSpec, durable under "job/<hex>" and sent as the checkpoint's metadata:
+//   [version = 1, id, name, argv, cwd, uid, gid, groups, home, started at, cpu micros, moves, load]
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace node {
+
+inline constexpr int kStreams = 2;  // stdout, stderr
+using StreamEnds = std::array<std::uint64_t, kStreams>;
+
+// What a job is, wherever it runs.
+struct JobSpec {
+  base::JobId id;
+  std::string name;
+  std::vector<std::string> argv;
+  std::string cwd;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::vector<std::uint32_t> groups;
+  base::NodeId home;
+  base::WallTime started_at{};
+  std::uint64_t cpu_micros = 0;  // used on earlier nodes
+  std::uint64_t moves = 0;
+  std::int64_t load_micros = 0;  // its own average when it last left a node
+  friend bool operator==(const JobSpec&, const JobSpec&) = default;
+};
+
+enum class JobState : std::uint8_t {
+  kQueued,
+  kRunning,
+  kThrottled,
+  kHandover,
+  kParked,
+  kExited,
+  kLost,
+};
+[[nodiscard]] const char* job_state_name(JobState state);
+
+// One line of `tern ps`, as one node knows it.
+struct JobInfo {
+  base::JobId id;
+  std::string name;
+  std::string command;
+  JobState state = JobState::kRunning;
+  base::NodeId node;  // where it is, as far as the teller knows
+  base::NodeId home;
+  bool here = false;  // the teller owns the running copy
+  std::uint64_t epoch = 0;
+  std::int64_t pid = 0;
+  std::int64_t scum_micros = 0;
+  std::int64_t cpu_micros = 0;     // 1'000'000 = one CPU
+  std::int64_t memory_micros = 0;  // 1'000'000 = all of the node's memory
+  base::WallTime started_at{};
+  std::uint64_t moves = 0;
+  std::optional<std::int32_t> wait_status;  // once it ended
+  friend bool operator==(const JobInfo&, const JobInfo&) = default;
+};
+
+struct Agreement {
+  base::Bytes bytes;
+  friend bool operator==(const Agreement&, const Agreement&) = default;
+};
+struct Output {
+  base::JobId job;
+  int stream = 0;  // 0 stdout, 1 stderr
+  std::uint64_t offset = 0;
+  base::Bytes bytes;
+  friend bool operator==(const Output&, const Output&) = default;
+};
+struct OutputAck {
+  base::JobId job;
+  StreamEnds have{};
+  friend bool operator==(const OutputAck&, const OutputAck&) = default;
+};
+struct Here {
+  base::JobId job;
+  base::Epoch epoch;
+  std::uint64_t moves = 0;
+  friend bool operator==(const Here&, const Here&) = default;
+};
+struct HereAck {
+  base::JobId job;
+  base::Epoch epoch;
+  friend bool operator==(const HereAck&, const HereAck&) = default;
+};
+struct Exited {
+  base::JobId job;
+  base::Epoch epoch;
+  std::int32_t wait_status = 0;
+  StreamEnds ends{};
+  friend bool operator==(const Exited&, const Exited&) = default;
+};
+struct ExitedAck {
+  base::JobId job;
+  friend bool operator==(const ExitedAck&, const ExitedAck&) = default;
+};
+struct JobsQuery {
+  std::uint64_t query = 0;
+  friend bool operator==(const JobsQuery&, const JobsQuery&) = default;
+};
+struct JobsReply {
+  std::uint64_t query = 0;
+  std::vector<JobInfo> jobs;
+  friend bool operator==(const JobsReply&, const JobsReply&) = default;
+};
+enum class Verb : std::uint8_t { kKill, kMigrate };
+struct Order {
+  std::uint64_t query = 0;
+  Verb verb = Verb::kKill;
+  base::JobId job;
+  std::uint32_t uid = 0;     // who asks, as the asking node's control socket saw it
+  std::uint64_t number = 0;  // kKill: the signal
+  base::NodeId target;       // kMigrate: zero for the best one
+  friend bool operator==(const Order&, const Order&) = default;
+};
+struct OrderReply {
+  std::uint64_t query = 0;
+  bool over = false;
+  std::uint8_t exit_code = 0;
+  std::string sentence;
+  std::string handover;  // of cli.md's `tern migrate --json`, empty where there is none
+  friend bool operator==(const OrderReply&, const OrderReply&) = default;
+};
+struct LogQuery {
+  std::uint64_t query = 0;
+  base::JobId job;
+  int stream = 0;
+  std::uint64_t offset = 0;
+  friend bool operator==(const LogQuery&, const LogQuery&) = default;
+};
+struct LogReply {
+  std::uint64_t query = 0;
+  bool known = false;
+  base::JobId job;
+  int stream = 0;
+  std::uint64_t offset = 0;
+  base::Bytes bytes;
+  StreamEnds ends{};
+  bool exited = false;
+  std::int32_t wait_status = 0;
+  friend bool operator==(const LogReply&, const LogReply&) = default;
+};
+
+using Message = std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck,
+                             JobsQuery, JobsReply, Order, OrderReply, LogQuery, LogReply>;
+
+[[nodiscard]] base::Bytes encode(const Message& message);
+[[nodiscard]] base::Result<Message> decode_message(base::ByteView bytes);
+[[nodiscard]] base::Bytes encode(const JobSpec& spec);
+[[nodiscard]] base::Result<JobSpec> decode_spec(base::ByteView bytes);
+
+// A sentence from elsewhere, fit to be shown: control characters out, at most kReasonSizeMax bytes.
+[[nodiscard]] std::string printable(std::string_view text);
+
+}  // namespace node

@@ -1,0 +1,404 @@
+#include "node/jobs.h"
+
+#include <algorithm>
+
+#include "base/wire.h"
+
+namespace node::jobs {
+namespace {
+
+using base::JobId;
+using base::NodeId;
+using base::Time;
+
+constexpr char kPrefix[] = "job/";
+
+std::string key_of(JobId job) { return kPrefix + job.hex(); }
+
+// Durable form: [spec bytes, ended, wait status].
+base::Bytes record_of(const Job& job) {
+  base::Writer w;
+  w.array(3).bin(encode(job.spec)).boolean(job.wait_status.has_value());
+  w.i64(job.wait_status.value_or(0));
+  return w.take();
+}
+
+base::Result<Job> read_record(base::ByteView bytes) {
+  base::Reader r(bytes);
+  r.array_of(3);
+  const base::ByteView spec_bytes = r.bin(2 * kMessageSizeMax);
+  const bool ended = r.boolean();
+  const auto status = static_cast<std::int32_t>(r.i64());
+  if (base::Status finished = r.finish(); !finished) return finished.error();
+  auto spec = decode_spec(spec_bytes);
+  if (!spec) return spec.error();
+  Job job;
+  job.spec = *spec;
+  job.recovered = true;
+  if (ended) job.wait_status = status;
+  return job;
+}
+
+}  // namespace
+
+Jobs::Jobs(NodeId self, const std::map<std::string, base::Bytes>& records,
+           const std::map<JobId, StreamEnds>& home_ends)
+    : self_(self) {
+  for (auto it = records.lower_bound(kPrefix); it != records.end(); ++it) {
+    if (it->first.rfind(kPrefix, 0) != 0) break;
+    auto job = read_record(it->second);
+    if (!job) {
+      ++unreadable_records_;
+      continue;
+    }
+    const auto ends = home_ends.find(job->spec.id);
+    if (ends != home_ends.end()) job->have = ends->second;
+    if (job->wait_status && job->spec.home == self_) exited_.push_back(job->spec.id);
+    const JobId id = job->spec.id;
+    jobs_.emplace(id, std::move(*job));
+  }
+}
+
+Actions Jobs::step(Time now, const Event& event) {
+  std::visit([&](const auto& e) { on(now, e); }, event);
+  return std::exchange(actions_, {});
+}
+
+const Job* Jobs::find(JobId job) const {
+  const auto it = jobs_.find(job);
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+Job* Jobs::get(JobId job) {
+  const auto it = jobs_.find(job);
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+void Jobs::keep(const Job& job, std::function<void()> then) {
+  const std::uint64_t id = next_keep_++;
+  waiting_[id] = std::move(then);
+  out(Keep{id, key_of(job.spec.id), record_of(job)});
+}
+
+void Jobs::forget(JobId job) {
+  if (jobs_.erase(job) == 0) return;
+  const std::uint64_t id = next_keep_++;
+  waiting_[id] = [this, job] {
+    if (get(job) == nullptr) out(Forget{job});
+  };
+  out(Keep{id, key_of(job), std::nullopt});
+}
+
+void Jobs::on(Time /*now*/, const Kept& event) {
+  const auto it = waiting_.find(event.id);
+  if (it == waiting_.end()) return;
+  const auto then = std::move(it->second);
+  waiting_.erase(it);
+  if (then) then();
+}
+
+// ---- a job's life here
+
+void Jobs::on(Time now, const Begin& event) {
+  CHECK(event.spec.home == self_);
+  Job& job = jobs_[event.spec.id];
+  job.spec = event.spec;
+  job.at = self_;
+  job.arrived = now;
+  const JobId id = event.spec.id;
+  keep(job, [this, id] { out(Announce{id}); });
+}
+
+void Jobs::on(Time /*now*/, const Launched& event) {
+  Job* job = get(event.job);
+  if (job == nullptr) return;
+  job->pid = event.pid;
+  job->launched = true;
+  out(Changed{event.job, "started"});
+}
+
+void Jobs::on(Time /*now*/, const LaunchFailed& event) {
+  if (get(event.job) == nullptr) return;
+  out(Changed{event.job, "did not start: " + event.reason});
+  out(OverHere{event.job});
+  forget(event.job);
+}
+
+void Jobs::on(Time now, const Owner& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || event.epoch < job->epoch) return;
+  const bool was_here = job->here;
+  job->epoch = event.epoch;
+  job->here = event.here;
+  job->at = event.at;
+  if (event.here) {
+    if (was_here || job->wait_status) return;
+    job->arrived = now;
+    job->here_acked = job->spec.home == self_;
+    job->told_here = Time{};
+    if (job->arriving) {
+      job->arriving = false;
+      job->launched = true;
+      ++job->spec.moves;
+      keep(*job, nullptr);
+      out(Changed{event.job, "arrived"});
+      tell_here(now, *job);
+    } else if (job->recovered) {
+      job->launched = true;
+      out(Attend{job->spec, event.epoch});
+    } else {
+      out(Launch{job->spec, event.epoch});
+    }
+    return;
+  }
+  if (was_here) out(Changed{event.job, "left"});
+  job->launched = false;
+  if (job->spec.home != self_ && !job->arriving) forget(event.job);
+}
+
+void Jobs::on(Time now, const Arriving& event) {
+  const JobId id = event.spec.id;
+  Job* known = get(id);
+  if (known == nullptr && full()) return;  // the attempt times out; nothing is lost
+  Job& job = known != nullptr ? *known : jobs_[id];
+  if (job.here) return;
+  const StreamEnds have = job.have;
+  job.spec = event.spec;
+  job.have = have;
+  job.arriving = true;
+  job.recovered = false;
+  job.arrived = now;
+  job.wait_status.reset();
+  keep(job, [this, id] { out(Stored{id}); });
+}
+
+void Jobs::on(Time /*now*/, const DropArrival& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || !job->arriving || job->here) return;
+  job->arriving = false;
+  if (job->spec.home != self_) forget(event.job);
+}
+
+void Jobs::on(Time now, const Ended& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || !job->here || job->wait_status) return;
+  job->launched = false;
+  job->spool = event.ends;
+  if (job->spec.home == self_) {
+    job->have = event.ends;
+    finish_at_home(*job, event.wait_status, self_);
+    return;
+  }
+  job->wait_status = event.wait_status;
+  const JobId id = event.job;
+  keep(*job, [this, id] {
+    Job* ended = get(id);
+    if (ended != nullptr) ended->told_exit = Time{};  // Tick tells home
+  });
+  relay(now, *job);
+}
+
+// ---- output, on the node that runs the job
+
+void Jobs::on(Time now, const SpoolGrew& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || !job->here) return;
+  job->spool = event.ends;
+  if (job->spec.home == self_) {
+    job->have = event.ends;
+    return;
+  }
+  relay(now, *job);
+}
+
+void Jobs::relay(Time now, Job& job) {
+  for (int stream = 0; stream < kStreams; ++stream) {
+    const auto s = static_cast<std::size_t>(stream);
+    if (job.reading[s] || job.home_has[s] >= job.spool[s]) continue;
+    if (job.in_flight[s] && now - job.sent_at[s] < kOutputResend) continue;
+    job.reading[s] = true;
+    out(ReadSpool{job.spec.id, stream, job.home_has[s], kOutputChunkMax});
+  }
+}
+
+void Jobs::on(Time now, const SpoolRead& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || event.stream < 0 || event.stream >= kStreams) return;
+  const auto s = static_cast<std::size_t>(event.stream);
+  job->reading[s] = false;
+  if (!job->here || event.bytes.empty()) return;
+  job->in_flight[s] = true;
+  job->sent_at[s] = now;
+  out(Tell{job->spec.home, Output{event.job, event.stream, event.offset, event.bytes}});
+}
+
+void Jobs::on_output_ack(Time now, NodeId from, const OutputAck& message) {
+  Job* job = get(message.job);
+  if (job == nullptr || !job->here || job->spec.home != from) return;
+  for (std::size_t s = 0; s < kStreams; ++s) {
+    // Home's word counts as it is, also when it goes back: home may have lost an unsynced tail. An
+    // answer that says nothing new leaves the piece in flight to its timer.
+    const std::uint64_t has = std::min(message.have[s], job->spool[s]);
+    if (has == job->home_has[s] && job->in_flight[s]) continue;
+    job->home_has[s] = has;
+    job->in_flight[s] = false;
+  }
+  relay(now, *job);
+  if (job->wait_status && job->home_has == job->spool) tell_exit(now, *job);
+}
+
+void Jobs::tell_here(Time now, Job& job) {
+  if (job.here_acked || !job.here || job.spec.home == self_) return;
+  job.told_here = now;
+  out(Tell{job.spec.home, Here{job.spec.id, job.epoch, job.spec.moves}});
+}
+
+void Jobs::tell_exit(Time now, Job& job) {
+  job.told_exit = now;
+  out(Tell{job.spec.home, Exited{job.spec.id, job.epoch, *job.wait_status, job.spool}});
+}
+
+void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
+  Job* job = get(message.job);
+  if (job == nullptr || job->spec.home != from || !job->wait_status) return;
+  if (job->spec.home == self_) return;
+  out(OverHere{message.job});
+  forget(message.job);
+}
+
+// ---- at home
+
+void Jobs::on_output(NodeId from, const Output& message) {
+  Job* job = get(message.job);
+  if (job == nullptr || job->spec.home != self_ || job->here) {
+    // A job that is over or was forgotten: let the sender stop.
+    if (job == nullptr) out(Tell{from, ExitedAck{message.job}});
+    return;
+  }
+  const auto s = static_cast<std::size_t>(message.stream);
+  const std::uint64_t end = message.offset + message.bytes.size();
+  if (job->appending[s]) return;  // answered when it is done
+  if (message.offset > job->have[s] || end <= job->have[s]) {
+    out(Tell{from, OutputAck{message.job, job->have}});
+    return;
+  }
+  const auto skip = static_cast<std::ptrdiff_t>(job->have[s] - message.offset);
+  job->appending[s] = true;
+  job->at = from;
+  out(AppendHome{message.job, message.stream, job->have[s],
+                 base::Bytes(message.bytes.begin() + skip, message.bytes.end())});
+}
+
+void Jobs::on(Time /*now*/, const HomeAppended& event) {
+  Job* job = get(event.job);
+  if (job == nullptr) return;
+  job->have = event.ends;
+  job->appending = {};
+  out(Tell{job->at, OutputAck{event.job, job->have}});
+  out(Changed{event.job, "output"});
+  if (!job->pending_exit) return;
+  const Exited exit = *job->pending_exit;
+  if (job->have[0] >= exit.ends[0] && job->have[1] >= exit.ends[1]) {
+    finish_at_home(*job, exit.wait_status, job->at);
+  }
+}
+
+void Jobs::on_here(NodeId from, const Here& message) {
+  Job* job = get(message.job);
+  if (job != nullptr && job->spec.home == self_ && message.epoch >= job->epoch && !job->here) {
+    job->epoch = message.epoch;
+    job->at = from;
+    job->spec.moves = std::max(job->spec.moves, message.moves);
+    out(Changed{message.job, "moved"});
+  }
+  out(Tell{from, HereAck{message.job, message.epoch}});
+}
+
+void Jobs::on_exited(NodeId from, const Exited& message) {
+  Job* job = get(message.job);
+  if (job == nullptr || (job->wait_status && job->spec.home == self_)) {
+    out(Tell{from, ExitedAck{message.job}});
+    return;
+  }
+  if (job->spec.home != self_ || job->here || message.epoch < job->epoch) return;
+  job->epoch = message.epoch;
+  job->at = from;
+  if (job->have[0] < message.ends[0] || job->have[1] < message.ends[1]) {
+    job->pending_exit = message;
+    out(Tell{from, OutputAck{message.job, job->have}});
+    return;
+  }
+  finish_at_home(*job, message.wait_status, from);
+}
+
+void Jobs::finish_at_home(Job& job, std::int32_t wait_status, NodeId teller) {
+  if (job.wait_status) return;
+  job.wait_status = wait_status;
+  job.pending_exit.reset();
+  const JobId id = job.spec.id;
+  keep(job, [this, id, teller] {
+    if (get(id) == nullptr) return;
+    if (teller == self_) {
+      out(OverHere{id});
+    } else {
+      out(Tell{teller, ExitedAck{id}});
+    }
+    out(Changed{id, "exited"});
+    exited_.push_back(id);
+    trim_exited();
+  });
+}
+
+void Jobs::trim_exited() {
+  while (exited_.size() > kExitedKeptMax) {
+    const JobId oldest = exited_.front();
+    exited_.pop_front();
+    const Job* job = find(oldest);
+    if (job != nullptr && job->wait_status) forget(oldest);
+  }
+}
+
+// ---- routing and time
+
+void Jobs::on(Time now, const Peer& event) {
+  const NodeId from = event.from;
+  if (const auto* output = std::get_if<Output>(&event.message)) return on_output(from, *output);
+  if (const auto* ack = std::get_if<OutputAck>(&event.message)) {
+    return on_output_ack(now, from, *ack);
+  }
+  if (const auto* here = std::get_if<Here>(&event.message)) return on_here(from, *here);
+  if (const auto* exited = std::get_if<Exited>(&event.message)) return on_exited(from, *exited);
+  if (const auto* ack = std::get_if<ExitedAck>(&event.message)) return on_exited_ack(from, *ack);
+  if (const auto* ack = std::get_if<HereAck>(&event.message)) {
+    Job* job = get(ack->job);
+    if (job != nullptr && job->spec.home == from && ack->epoch == job->epoch) {
+      job->here_acked = true;
+    }
+  }
+}
+
+void Jobs::on(Time now, const Tick& /*event*/) {
+  for (auto& [id, job] : jobs_) {
+    if (!job.here || job.spec.home == self_) continue;
+    if (!job.here_acked && now - job.told_here >= kHereResend) tell_here(now, job);
+    relay(now, job);
+    if (job.wait_status && now - job.told_exit >= kExitResend) tell_exit(now, job);
+  }
+}
+
+base::Time Jobs::next_deadline() const {
+  Time next = base::kNever;
+  for (const auto& [id, job] : jobs_) {
+    if (!job.here || job.spec.home == self_) continue;
+    if (!job.here_acked) next = std::min(next, job.told_here + kHereResend);
+    for (std::size_t s = 0; s < kStreams; ++s) {
+      if (job.in_flight[s] && job.home_has[s] < job.spool[s]) {
+        next = std::min(next, job.sent_at[s] + kOutputResend);
+      }
+    }
+    if (job.wait_status) next = std::min(next, job.told_exit + kExitResend);
+  }
+  return next;
+}
+
+}  // namespace node::jobs

@@ -1,0 +1,227 @@
+// The jobs that this node is home to or runs: their descriptions, where they are, their output and
+// how they ended. Who may run a job is balance's decision; this core follows it (Owner).
+//
+// A job as one node sees it:
+//
+//   Begin -> [stored] -> Announce -> Owner(here) -> Launch --Launched--> running here
+//                                                     \--LaunchFailed--> forgotten
+//   Arriving(spec) -> [stored] -> Stored -> Owner(here) -> running here   (DropArrival: forgotten)
+//   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it)
+//   running here --Ended--> exited: at home kept for `tern ps`; elsewhere told to home until home
+//                           has acknowledged it with all of its output, then forgotten
+//
+// Output. A node that runs a job of another home sends what its spool gained, piece after piece,
+// each sent again until home says how far it has it; nothing of that is remembered here, home's
+// word is the state. Offsets count the bytes of one stream since the job first started, on all
+// nodes, so nothing is ever missing or doubled: home takes a piece only where it continues. A job
+// that leaves takes what home has not acknowledged along (daemon), so its next host can go on.
+//
+// Rules for callers: actions are performed in order; Keep is answered by Kept after the fsync, and
+// what depends on it is emitted only then.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "node/job_wire.h"
+#include "node/limits.h"
+
+namespace node::jobs {
+
+// ---- events
+
+struct Begin {  // a person ran it; home is this node
+  JobSpec spec;
+};
+struct Launched {
+  base::JobId job;
+  std::int64_t pid = 0;
+};
+struct LaunchFailed {
+  base::JobId job;
+  std::string reason;
+};
+struct Owner {  // balance::OwnerChanged
+  base::JobId job;
+  base::Epoch epoch;
+  bool here = false;
+  base::NodeId at;
+};
+struct Arriving {  // SINK: a checkpoint's metadata came; answered by Stored
+  JobSpec spec;
+};
+struct DropArrival {  // SINK: nothing of that attempt is left
+  base::JobId job;
+};
+struct SpoolGrew {  // bytes that the local spool holds
+  base::JobId job;
+  StreamEnds ends{};
+};
+struct SpoolRead {  // answers ReadSpool; empty bytes: there was nothing (any more)
+  base::JobId job;
+  int stream = 0;
+  std::uint64_t offset = 0;
+  base::Bytes bytes;
+};
+struct HomeAppended {  // answers AppendHome, after the fsync; ends as they are now
+  base::JobId job;
+  StreamEnds ends{};
+};
+struct Ended {  // the copy that ran here is gone; its spool is complete
+  base::JobId job;
+  std::int32_t wait_status = 0;
+  StreamEnds ends{};
+};
+struct Peer {
+  base::NodeId from;
+  Message message;
+};
+struct Kept {
+  std::uint64_t id = 0;
+};
+struct Tick {};
+
+using Event = std::variant<Begin, Launched, LaunchFailed, Owner, Arriving, DropArrival, SpoolGrew,
+                           SpoolRead, HomeAppended, Ended, Peer, Kept, Tick>;
+
+// ---- actions
+
+struct Keep {  // durable; answered by Kept{id}
+  std::uint64_t id = 0;
+  std::string key;
+  std::optional<base::Bytes> value;
+};
+struct Announce {  // tell balance: JobStarted
+  base::JobId job;
+};
+struct Launch {
+  JobSpec spec;
+  base::Epoch epoch;
+};
+// After a restart: a job that is owned here. If its processes are there, give it a keeper (paused
+// while frozen); if not, report Ended.
+struct Attend {
+  JobSpec spec;
+  base::Epoch epoch;
+};
+struct Stored {  // answers Arriving
+  base::JobId job;
+};
+struct Tell {
+  base::NodeId to;
+  Message message;
+};
+struct ReadSpool {
+  base::JobId job;
+  int stream = 0;
+  std::uint64_t offset = 0;
+  std::size_t size_max = 0;
+};
+struct AppendHome {  // to home's log of a job that runs elsewhere, exactly at `offset`
+  base::JobId job;
+  int stream = 0;
+  std::uint64_t offset = 0;
+  base::Bytes bytes;
+};
+struct Forget {  // the job's folder is of no more use here
+  base::JobId job;
+};
+struct OverHere {  // tell balance: JobEnded
+  base::JobId job;
+};
+struct Changed {  // for `tern events` and those who wait for this job
+  base::JobId job;
+  std::string what;
+};
+
+using Action = std::variant<Keep, Announce, Launch, Attend, Stored, Tell, ReadSpool, AppendHome,
+                            Forget, OverHere, Changed>;
+using Actions = std::vector<Action>;
+
+// ---- what is known of one job
+
+struct Job {
+  JobSpec spec;
+  base::Epoch epoch;
+  bool here = false;       // owned here
+  bool arriving = false;   // described only: a copy of it may become ours
+  bool launched = false;   // here and under way
+  bool recovered = false;  // known from before this start of the daemon
+  std::int64_t pid = 0;
+  base::Time arrived{};
+  base::NodeId at;  // where it runs, as far as known
+  std::optional<std::int32_t> wait_status;
+  // Here, for another home: what the spool holds, how far home has it, what was sent last.
+  StreamEnds spool{};
+  StreamEnds home_has{};
+  std::array<bool, kStreams> reading{};
+  std::array<base::Time, kStreams> sent_at{};
+  std::array<bool, kStreams> in_flight{};
+  base::Time told_exit{};
+  base::Time told_here{};
+  bool here_acked = false;
+  // At home, for a job elsewhere.
+  StreamEnds have{};
+  std::array<bool, kStreams> appending{};
+  std::optional<Exited> pending_exit;
+};
+
+class Jobs {
+ public:
+  // `records` are those under "job/", `home_ends` what home's logs held at start.
+  Jobs(base::NodeId self, const std::map<std::string, base::Bytes>& records,
+       const std::map<base::JobId, StreamEnds>& home_ends);
+  [[nodiscard]] Actions step(base::Time now, const Event& event);
+  [[nodiscard]] base::Time next_deadline() const;
+
+  [[nodiscard]] const std::map<base::JobId, Job>& all() const { return jobs_; }
+  [[nodiscard]] const Job* find(base::JobId job) const;
+  [[nodiscard]] bool full() const { return jobs_.size() >= kJobsMax; }
+  [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
+
+ private:
+  void on(base::Time now, const Begin& event);
+  void on(base::Time now, const Launched& event);
+  void on(base::Time now, const LaunchFailed& event);
+  void on(base::Time now, const Owner& event);
+  void on(base::Time now, const Arriving& event);
+  void on(base::Time now, const DropArrival& event);
+  void on(base::Time now, const SpoolGrew& event);
+  void on(base::Time now, const SpoolRead& event);
+  void on(base::Time now, const HomeAppended& event);
+  void on(base::Time now, const Ended& event);
+  void on(base::Time now, const Peer& event);
+  void on(base::Time now, const Kept& event);
+  void on(base::Time now, const Tick& event);
+  void on_output(base::NodeId from, const Output& message);
+  void on_output_ack(base::Time now, base::NodeId from, const OutputAck& message);
+  void on_here(base::NodeId from, const Here& message);
+  void on_exited(base::NodeId from, const Exited& message);
+  void on_exited_ack(base::NodeId from, const ExitedAck& message);
+
+  void relay(base::Time now, Job& job);
+  void tell_here(base::Time now, Job& job);
+  void tell_exit(base::Time now, Job& job);
+  void finish_at_home(Job& job, std::int32_t wait_status, base::NodeId teller);
+  void trim_exited();
+  void forget(base::JobId job);
+  void keep(const Job& job, std::function<void()> then);
+  void out(Action action) { actions_.push_back(std::move(action)); }
+  [[nodiscard]] Job* get(base::JobId job);
+
+  base::NodeId self_;
+  std::map<base::JobId, Job> jobs_;
+  std::map<std::uint64_t, std::function<void()>> waiting_;  // for Kept, by id
+  std::uint64_t next_keep_ = 1;
+  std::deque<base::JobId> exited_;  // at home, oldest first
+  std::uint64_t unreadable_records_ = 0;
+  Actions actions_;
+};
+
+}  // namespace node::jobs

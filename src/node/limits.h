@@ -1,0 +1,32 @@
+// Limits of the node's own tables and messages. What happens when one is full stands beside it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/time.h"
+
+namespace node {
+
+inline constexpr std::size_t kJobsMax = 1024;                // known here; a further one is refused
+inline constexpr std::size_t kExitedKeptMax = 256;           // at home; the oldest is forgotten
+inline constexpr std::size_t kNameSizeMax = 64;              // bytes of a job's name
+inline constexpr std::size_t kArgumentsMax = 1024;           // of a command
+inline constexpr std::size_t kArgumentsSizeMax = 32 * 1024;  // bytes, all together
+inline constexpr std::size_t kPathSizeMax = 4096;
+inline constexpr std::size_t kGroupsMax = 64;              // supplementary groups of a job's user
+inline constexpr std::size_t kOutputChunkMax = 32 * 1024;  // bytes of output in one message
+inline constexpr std::size_t kReasonSizeMax = 1024;        // bytes of a sentence from a peer; cut
+inline constexpr std::size_t kJobsInReplyMax =
+    256;                                        // further jobs are left out of one node's reply
+inline constexpr std::size_t kQueriesMax = 64;  // of people, waiting for peers; refused
+inline constexpr std::size_t kMessageSizeMax = 61 * 1024;
+static_assert(kOutputChunkMax + 1024 < kMessageSizeMax);
+
+inline constexpr base::Duration kOutputResend = std::chrono::milliseconds(700);
+inline constexpr base::Duration kExitResend = std::chrono::seconds(1);
+inline constexpr base::Duration kHereResend = std::chrono::seconds(2);
+inline constexpr base::Duration kQueryPatience = std::chrono::milliseconds(1500);
+inline constexpr base::Duration kForwardPatience = std::chrono::minutes(20);  // a person's migrate
+
+}  // namespace node

@@ -1,0 +1,474 @@
+// The routing between cores. What people ask for is in node_people.cc, what is shown in
+// node_status.cc.
+#include "node/node.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace node {
+namespace {
+
+using base::NodeId;
+
+constexpr int kNobody = 0;
+constexpr int kBalance = 1;
+constexpr int kJobs = 2;
+
+base::Rng seeded(std::uint64_t seed, std::uint64_t stream) {
+  return base::Rng(seed ^ (stream * 0x9e3779b97f4a7c15ULL));
+}
+
+bool is_host_operation(const balance::Action& action) {
+  return std::holds_alternative<balance::CollectRequirement>(action) ||
+         std::holds_alternative<balance::CheckPreflight>(action) ||
+         std::holds_alternative<balance::FreezeAndStream>(action) ||
+         std::holds_alternative<balance::SendSeal>(action) ||
+         std::holds_alternative<balance::Thaw>(action) ||
+         std::holds_alternative<balance::KillOriginal>(action) ||
+         std::holds_alternative<balance::CheckOriginal>(action) ||
+         std::holds_alternative<balance::ExpectStream>(action) ||
+         std::holds_alternative<balance::Restore>(action) ||
+         std::holds_alternative<balance::CheckCopy>(action) ||
+         std::holds_alternative<balance::ReleaseCopy>(action) ||
+         std::holds_alternative<balance::DiscardCopy>(action);
+}
+
+identity::Roster roster_of(const Node::Records& records, const base::crypto::SignPublic& root,
+                           base::WallTime now) {
+  identity::Roster roster(root);
+  for (auto it = records.lower_bound("member/"); it != records.end(); ++it) {
+    if (it->first.rfind("member/", 0) != 0) break;
+    (void)roster.learn(it->second, now).ok();  // one that has expired is left out
+  }
+  return roster;
+}
+
+}  // namespace
+
+Node::Node(Config config, const Records& records,
+           const std::map<base::JobId, StreamEnds>& home_ends, base::Log& log)
+    : config_(std::move(config)), self_(config_.keys.id()), log_(log), moved_(config_.load_window) {
+  gossip::Config gossip{config_.keys.clone(),
+                        config_.chain,
+                        roster_of(records, config_.root, config_.wall),
+                        config_.salt,
+                        config_.gossip_secret.clone(),
+                        config_.seed};
+  gossip_ = std::make_unique<gossip::Gossip>(std::move(gossip), log);
+  balance::Config agreement;
+  agreement.self = self_;
+  agreement.store = config_.store;
+  agreement.incarnation = config_.incarnation;
+  balance_ = std::make_unique<balance::Balance>(agreement, seeded(config_.seed, 1), records, log);
+  jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
+}
+
+Node::~Node() = default;
+
+Actions Node::step(base::Time now, const Event& event) {
+  now_ = std::max(now, now_);
+  std::visit([this](const auto& e) { on(e); }, event);
+  return std::exchange(actions_, {});
+}
+
+base::Time Node::next_deadline() const {
+  base::Time next =
+      std::min({gossip_->next_deadline(), balance_->next_deadline(), jobs_->next_deadline()});
+  for (const auto& [query, waiting] : waiting_) next = std::min(next, waiting.deadline);
+  return next;
+}
+
+// ---- events from the host
+
+void Node::on(const Start& event) {
+  gossip::Started started;
+  started.incarnation = config_.incarnation;
+  started.wall = event.wall;
+  started.fields = digest_fields();
+  to_gossip(started);
+  to_balance(balance::Tick{});
+}
+
+void Node::on(const Tick& /*event*/) {
+  to_gossip(gossip::Tick{});
+  to_balance(balance::Tick{});
+  to_jobs(jobs::Tick{});
+  std::vector<std::uint64_t> due;
+  for (const auto& [query, waiting] : waiting_) {
+    if (waiting.deadline <= now_) due.push_back(query);
+  }
+  for (const std::uint64_t query : due) {
+    const auto it = waiting_.find(query);
+    if (it->second.is_jobs) {
+      answer_jobs(query);
+    } else {
+      const std::uint64_t request = it->second.request;
+      waiting_.erase(it);
+      reply(request, 4, "the node that has the job does not answer");
+    }
+  }
+}
+
+void Node::on(const WallClock& event) { to_gossip(gossip::WallClock{event.wall}); }
+void Node::on(const DatagramIn& event) { to_gossip(gossip::Datagram{event.from, event.bytes}); }
+void Node::on(const Introduced& event) {
+  to_gossip(gossip::MemberIntroduced{event.chain, event.endpoint});
+}
+void Node::on(const SeedPeer& event) { to_gossip(gossip::PeerSeed{event.endpoint}); }
+void Node::on(const Leave& /*event*/) { to_gossip(gossip::Leave{}); }
+
+void Node::on(const MessageIn& event) {
+  auto message = decode_message(event.bytes);
+  if (!message) {
+    log_.debug("message_dropped", {{"from", event.from.hex()}, {"why", message.error().detail}});
+    return;
+  }
+  on_message(event.from, *message);
+}
+
+void Node::on_message(NodeId from, const Message& message) {
+  if (const auto* agreement = std::get_if<Agreement>(&message)) {
+    return to_balance(balance::Received{from, agreement->bytes});
+  }
+  if (const auto* query = std::get_if<JobsQuery>(&message)) {
+    return send(from, JobsReply{query->query, job_infos()});
+  }
+  if (const auto* jobs_reply = std::get_if<JobsReply>(&message)) {
+    const auto it = waiting_.find(jobs_reply->query);
+    if (it == waiting_.end() || it->second.missing.erase(from) == 0) return;
+    for (const JobInfo& info : jobs_reply->jobs) merge(it->second, info);
+    if (it->second.missing.empty()) answer_jobs(jobs_reply->query);
+    return;
+  }
+  if (const auto* order = std::get_if<Order>(&message)) return on_order(from, *order);
+  if (const auto* answer = std::get_if<OrderReply>(&message)) {
+    const auto it = waiting_.find(answer->query);
+    if (it == waiting_.end() || it->second.missing.count(from) == 0) return;
+    Reply done;
+    done.request = it->second.request;
+    done.over = answer->over;
+    done.exit_code = answer->exit_code;
+    done.sentence = answer->sentence;
+    if (!answer->handover.empty()) done.handover_json = answer->handover;
+    if (answer->over) {
+      waiting_.erase(it);
+    } else {
+      it->second.deadline = now_ + kForwardPatience;
+    }
+    return out(std::move(done));
+  }
+  if (const auto* query = std::get_if<LogQuery>(&message)) {
+    const std::uint64_t token = next_query_++;
+    const jobs::Job* job = jobs_->find(query->job);
+    if (job == nullptr || job->spec.home != self_) {
+      LogReply unknown;
+      unknown.query = query->query;
+      unknown.job = query->job;
+      return send(from, unknown);
+    }
+    if (log_reads_.size() >= kQueriesMax) return;
+    log_reads_[token] = *query;
+    remote_ops_[token] = {from, query->query};
+    return out(ReadLog{token, query->job, query->stream, query->offset});
+  }
+  if (const auto* log = std::get_if<LogReply>(&message)) {
+    const auto it = waiting_.find(log->query);
+    if (it == waiting_.end() || it->second.missing.count(from) == 0) return;
+    Reply done;
+    done.request = it->second.request;
+    done.log = *log;
+    waiting_.erase(it);
+    return out(std::move(done));
+  }
+  to_jobs(jobs::Peer{from, message});
+}
+
+void Node::on(const Persisted& event) {
+  const auto it = persisting_.find(event.id);
+  if (it == persisting_.end()) return;
+  const Persisting what = it->second;
+  persisting_.erase(it);
+  if (what.owner == kBalance) to_balance(balance::Persisted{what.inner});
+  if (what.owner == kJobs) to_jobs(jobs::Kept{what.inner});
+}
+
+void Node::on(const Sample& event) {
+  sample_ = event;
+  sampled_ = true;
+  on_local();
+}
+
+void Node::on(const Handover& event) {
+  to_balance(event.event);
+  if (const auto* discarded = std::get_if<balance::Discarded>(&event.event)) {
+    to_jobs(jobs::DropArrival{discarded->id.job});
+  }
+}
+
+void Node::on(const JobFrozen& event) {
+  for (auto& [id, timing] : timings_) {
+    if (id.job == event.job && !timing.frozen) timing.frozen = now_;
+  }
+}
+
+void Node::on(const JobNews& event) {
+  if (const auto* failed = std::get_if<jobs::LaunchFailed>(&event.event)) {
+    const auto it = running_.find(failed->job);
+    if (it != running_.end()) {
+      reply(it->second, 1, failed->reason);
+      running_.erase(it);
+    }
+  }
+  if (const auto* launched = std::get_if<jobs::Launched>(&event.event)) {
+    const auto it = running_.find(launched->job);
+    if (it != running_.end()) {
+      reply(it->second, 0, "");
+      running_.erase(it);
+    }
+  }
+  to_jobs(event.event);
+}
+
+void Node::on(const MoveArrived& event) { to_jobs(jobs::Arriving{event.spec}); }
+
+// ---- into the cores
+
+void Node::to_gossip(const gossip::Event& event) {
+  for (const gossip::Action& action : gossip_->step(now_, event)) take(action);
+}
+
+void Node::to_balance(const balance::Event& event) {
+  for (const balance::Action& action : balance_->step(now_, event)) take(action);
+}
+
+void Node::to_jobs(const jobs::Event& event) {
+  for (const jobs::Action& action : jobs_->step(now_, event)) take(action);
+}
+
+// ---- out of gossip
+
+void Node::take(const gossip::Action& action) {
+  if (const auto* datagram = std::get_if<gossip::SendDatagram>(&action)) {
+    return out(SendDatagram{datagram->to, datagram->bytes});
+  }
+  if (const auto* contact = std::get_if<gossip::Contact>(&action)) {
+    return out(Contact{contact->endpoint});
+  }
+  const auto happened = [this](const char* kind, NodeId node) {
+    Happened event;
+    event.kind = kind;
+    event.node = node;
+    event.text = name_of(node);
+    out(std::move(event));
+  };
+  if (const auto* up = std::get_if<gossip::NodeUp>(&action)) return happened("join", up->node);
+  if (const auto* suspect = std::get_if<gossip::NodeSuspect>(&action)) {
+    return happened("suspect", suspect->node);
+  }
+  if (const auto* dead = std::get_if<gossip::NodeDead>(&action)) {
+    return happened("death", dead->node);
+  }
+  if (const auto* left = std::get_if<gossip::NodeLeft>(&action)) {
+    return happened("leave", left->node);
+  }
+  if (const auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
+    return persist({{"member/" + learned->node.hex(), learned->chain}}, 0, kNobody);
+  }
+  if (const auto* raised = std::get_if<gossip::IncarnationRaised>(&action)) {
+    base::Bytes value(8);
+    base::put_le64(value, raised->incarnation.value);
+    return persist({{"incarnation", value}}, 0, kNobody);
+  }
+  if (std::holds_alternative<gossip::IdentityConflict>(action)) {
+    return out(Fatal{"another node runs with this node's identity (a copied state folder?)"});
+  }
+  on_view();
+}
+
+void Node::on_view() {
+  balance::ViewChanged changed;
+  for (const gossip::NodeView& view : gossip_->view()) {
+    balance::NodeLoad load;
+    load.id = view.id;
+    load.live = view.state == gossip::State::kAlive && view.readable;
+    load.trit = static_cast<probe::Trit>(view.fields.trit);
+    load.effective_ratio_micros = view.fields.effective_milli * 1000;
+    load.cpus_millis = std::max<std::int64_t>(view.fields.cpus_milli, 1);
+    load.memory_total_bytes = static_cast<std::int64_t>(view.fields.mem_total_bytes);
+    load.memory_free_bytes = static_cast<std::int64_t>(view.fields.mem_free_bytes);
+    load.accepts_jobs = view.fields.accepts_jobs;
+    load.has_seat = view.fields.seat.has_value();
+    changed.nodes.push_back(load);
+  }
+  to_balance(changed);
+}
+
+// ---- this node's own load
+
+void Node::on_local() {
+  if (!sampled_) return;
+  const std::int64_t cpus = std::max<std::int64_t>(sample_.cpus_millis, 1);
+  const std::int64_t load = moved_.effective_load_micros(now_, sample_.load_micros);
+  effective_micros_ = probe::ratio_micros(load, cpus);
+  const probe::Trit before = trit_.trit();
+  const probe::Trit trit = trit_.update(effective_micros_);
+  if (trit != before) {
+    Happened event;
+    event.kind = "trit";
+    event.node = self_;
+    event.text = probe::trit_name(trit);
+    out(std::move(event));
+  }
+  balance::LocalState local;
+  local.trit = trit;
+  local.effective_ratio_micros = effective_micros_;
+  local.cpus_millis = cpus;
+  local.memory_total_bytes = sample_.memory_total_bytes;
+  local.memory_free_bytes = sample_.memory_free_bytes;
+  local.policy.accepts_jobs = config_.accepts_jobs;
+  local.policy.moves_jobs = config_.moves_jobs;
+  for (const auto& [id, job] : jobs_->all()) {
+    if (!job.here || !job.launched || job.wait_status) continue;
+    balance::JobFacts facts;
+    facts.id = id;
+    facts.epoch = job.epoch;
+    facts.arrived = job.arrived;
+    for (const JobSample& seen : sample_.jobs) {
+      if (seen.job != id) continue;
+      facts.load_micros = seen.load_micros;
+      facts.memory_bytes = seen.memory_bytes;
+      facts.scum_micros = seen.scum_micros;
+      facts.movable = seen.movable;
+      facts.why_not = seen.why_not;
+    }
+    local.jobs.push_back(facts);
+  }
+  to_balance(local);
+  to_gossip(gossip::LocalDigest{digest_fields()});
+}
+
+gossip::DigestFields Node::digest_fields() const {
+  gossip::DigestFields fields;
+  fields.effective_milli = std::min<std::int64_t>(effective_micros_ / 1000, 1'000'000'000);
+  const std::int64_t ratio =
+      probe::ratio_micros(sample_.load_micros, std::max<std::int64_t>(sample_.cpus_millis, 1));
+  fields.ratio_milli = std::min<std::int64_t>(ratio / 1000, 1'000'000'000);
+  fields.trit = probe::trit_value(trit_.trit());
+  fields.cpus_milli = std::clamp<std::int64_t>(sample_.cpus_millis, 1, 1'000'000'000);
+  fields.mem_total_bytes = static_cast<std::uint64_t>(sample_.memory_total_bytes);
+  fields.mem_free_bytes = static_cast<std::uint64_t>(sample_.memory_free_bytes);
+  for (const auto& [id, job] : jobs_->all()) fields.jobs += job.here && job.launched ? 1 : 0;
+  if (seat_) {
+    gossip::Seat seat;
+    seat.triad = seat_->triad;
+    seat.role = seat_->seat == balance::Seat::kSource        ? gossip::SeatRole::kSource
+                : seat_->seat == balance::Seat::kCoordinator ? gossip::SeatRole::kCoordinator
+                                                             : gossip::SeatRole::kSink;
+    seat.term = seat_->term;
+    fields.seat = seat;
+  }
+  fields.capabilities = config_.capabilities;
+  // Nobody is offered work before the first sample says what this node has.
+  fields.accepts_jobs = config_.accepts_jobs && sampled_;
+  fields.addresses = config_.addresses;
+  fields.version = config_.version;
+  return fields;
+}
+
+// ---- out of balance
+
+void Node::take(const balance::Action& action) {
+  if (const auto* message = std::get_if<balance::Send>(&action)) {
+    return send(message->to, Agreement{message->bytes});
+  }
+  if (const auto* record = std::get_if<balance::Persist>(&action)) {
+    return persist(record->changes, record->id, kBalance);
+  }
+  if (const auto* seat = std::get_if<balance::SeatChanged>(&action)) {
+    seat_ = seat->seat;
+    Happened event;
+    event.kind = "seat";
+    event.node = self_;
+    if (seat_) {
+      event.text = (seat_->seat == balance::Seat::kSource        ? "source"
+                    : seat_->seat == balance::Seat::kCoordinator ? "coordinator"
+                                                                 : "sink") +
+                   std::string(" in triad ") + seat_->triad.brief() + ", term " +
+                   std::to_string(seat_->term.value) + (seat_->leads ? ", in office" : "");
+    } else {
+      event.text = "none";
+    }
+    out(std::move(event));
+    return to_gossip(gossip::LocalDigest{digest_fields()});
+  }
+  if (const auto* owner = std::get_if<balance::OwnerChanged>(&action)) return take_owner(*owner);
+  if (const auto* event = std::get_if<balance::HandoverEvent>(&action)) {
+    return take_handover(*event);
+  }
+  if (const auto* person = std::get_if<balance::PersonReply>(&action)) {
+    return take_person_reply(*person);
+  }
+  if (std::holds_alternative<balance::Advised>(action)) return;  // shown by later commands
+  CHECK(is_host_operation(action));
+  if (const auto* freeze = std::get_if<balance::FreezeAndStream>(&action)) {
+    timings_.try_emplace(freeze->id, Timing{now_, std::nullopt});
+  }
+  out(HandoverOrder{action});
+}
+
+void Node::take_owner(const balance::OwnerChanged& change) {
+  const jobs::Job* job = jobs_->find(change.job);
+  const bool left = job != nullptr && job->here && !change.here;
+  const bool came = job != nullptr && job->arriving && change.here;
+  if (left) {
+    for (const JobSample& seen : sample_.jobs) {
+      if (seen.job == change.job) moved_.sent_away(now_, seen.load_micros);
+    }
+  }
+  if (came) moved_.taken_in(now_, job->spec.load_micros);
+  to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at});
+  if (left || came) on_local();
+}
+
+// ---- out of jobs
+
+void Node::take(const jobs::Action& action) {
+  if (const auto* record = std::get_if<jobs::Keep>(&action)) {
+    return persist({{record->key, record->value}}, record->id, kJobs);
+  }
+  if (const auto* announce = std::get_if<jobs::Announce>(&action)) {
+    return to_balance(balance::JobStarted{announce->job});
+  }
+  if (const auto* over = std::get_if<jobs::OverHere>(&action)) {
+    return to_balance(balance::JobEnded{over->job});
+  }
+  if (const auto* stored = std::get_if<jobs::Stored>(&action)) {
+    return out(MoveStored{stored->job});
+  }
+  if (const auto* tell = std::get_if<jobs::Tell>(&action)) return send(tell->to, tell->message);
+  if (const auto* changed = std::get_if<jobs::Changed>(&action)) {
+    Happened event;
+    event.kind = changed->what == "output" ? "output" : "job";
+    event.node = self_;
+    event.job = changed->job;
+    event.text = changed->what;
+    return out(std::move(event));
+  }
+  out(JobOrder{action});
+}
+
+void Node::persist(std::vector<balance::RecordChange> changes, std::uint64_t inner, int owner) {
+  const std::uint64_t id = next_persist_++;
+  persisting_[id] = {owner, inner};
+  out(Persist{id, std::move(changes)});
+}
+
+void Node::send(NodeId to, const Message& message) {
+  if (to == self_) {
+    // A job's home and host may be the same node; no wire lies between them.
+    return on_message(self_, message);
+  }
+  out(SendMessage{to, addresses_of(to), encode(message)});
+}
+
+}  // namespace node

@@ -1,0 +1,192 @@
+// One node: gossip, balance and jobs composed; still pure. The daemon and the simulator host it.
+//
+//   datagrams, contacts -> gossip  --view-->  balance  <--- load samples (effective ratio, trit)
+//   messages  -> [envelope] -> balance | jobs | queries
+//   balance  --OwnerChanged-->  jobs        jobs  --JobStarted, JobEnded-->  balance
+//   balance's host operations -> HandoverOrder        jobs' -> JobOrder
+//
+// No core calls another: each returns actions, and this class turns one core's word into another's
+// event, in order, until nothing is left.
+//
+// Durable records, all in one store: "own/", "end/", "acc/", "tri/" are balance's, "job/" are
+// jobs', "member/<node>" are certificate chains that gossip learned, "incarnation" this node's.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "balance/balance.h"
+#include "base/log.h"
+#include "gossip/gossip.h"
+#include "node/event.h"
+#include "node/jobs.h"
+#include "node/move_metadata.h"
+#include "probe/load_average.h"
+#include "probe/moved_load.h"
+#include "probe/sample.h"
+#include "probe/trit.h"
+
+namespace node {
+
+struct Config {
+  identity::NodeKeys keys;
+  base::Bytes chain;
+  base::crypto::SignPublic root{};
+  base::StoreId store;
+  base::Incarnation incarnation;
+  gossip::Salt salt{};
+  base::Secret<32> gossip_secret;
+  std::uint64_t seed = 0;
+  std::string version;
+  std::vector<base::Endpoint> addresses;
+  base::Duration load_window = std::chrono::seconds(60);
+  bool accepts_jobs = true;
+  bool moves_jobs = true;
+  std::uint64_t capabilities = 0;
+  base::WallTime wall{};
+};
+
+// What `tern status` shows of this node and its view.
+struct StatusNode {
+  gossip::NodeView view;
+  bool self = false;
+};
+struct Status {
+  std::vector<StatusNode> nodes;
+  int sum = 0;              // S: the trits of all live nodes known here
+  int seats_sum_mod_3 = 0;  // over the seats that the view shows
+  std::optional<balance::SeatInfo> seat;
+  std::int64_t ratio_micros = 0;
+  std::int64_t effective_ratio_micros = 0;
+  probe::Trit trit = probe::Trit::kErgodic;
+};
+
+class Node {
+ public:
+  using Records = std::map<std::string, base::Bytes>;
+  // `records`: the whole store; `home_ends`: how far this home's logs reach. `log` outlives this.
+  Node(Config config, const Records& records, const std::map<base::JobId, StreamEnds>& home_ends,
+       base::Log& log);
+  ~Node();
+
+  [[nodiscard]] Actions step(base::Time now, const Event& event);
+  [[nodiscard]] base::Time next_deadline() const;
+
+  [[nodiscard]] base::NodeId self() const { return self_; }
+  [[nodiscard]] Status status() const;
+  [[nodiscard]] const jobs::Jobs& jobs() const { return *jobs_; }
+  [[nodiscard]] std::vector<base::Endpoint> addresses_of(const base::NodeId& node) const;
+  [[nodiscard]] std::string name_of(const base::NodeId& node) const;
+  // SOURCE: what travels with the checkpoint, as it is now. None: the job is not here.
+  [[nodiscard]] std::optional<MoveMetadata> describe(const base::JobId& job) const;
+  [[nodiscard]] const gossip::Counters& counters() const { return gossip_->counters(); }
+  [[nodiscard]] const identity::Roster& roster() const { return gossip_->roster(); }
+
+ private:
+  struct Waiting {  // a person's question that peers answer
+    std::uint64_t request = 0;
+    base::Time deadline{};
+    std::set<base::NodeId> missing;
+    std::map<base::JobId, JobInfo> jobs;
+    bool is_jobs = false;
+  };
+  struct Remote {  // an order that a peer gave us
+    base::NodeId from;
+    std::uint64_t query = 0;
+  };
+  struct Timing {  // SOURCE: for frozen_seconds
+    base::Time ordered{};
+    std::optional<base::Time> frozen;
+  };
+
+  void on(const Start& event);
+  void on(const Tick& event);
+  void on(const WallClock& event);
+  void on(const DatagramIn& event);
+  void on(const MessageIn& event);
+  void on(const Introduced& event);
+  void on(const SeedPeer& event);
+  void on(const Persisted& event);
+  void on(const Sample& event);
+  void on(const Handover& event);
+  void on(const JobNews& event);
+  void on(const JobFrozen& event);
+  void on(const MoveArrived& event);
+  void on(const RunJob& event);
+  void on(const MigrateJob& event);
+  void on(const ResolveJob& event);
+  void on(const KillJob& event);
+  void on(const AskJobs& event);
+  void on(const AskLog& event);
+  void on(const LogRead& event);
+  void on(const Signalled& event);
+  void on(const Leave& event);
+
+  void to_gossip(const gossip::Event& event);
+  void to_balance(const balance::Event& event);
+  void to_jobs(const jobs::Event& event);
+  void take(const gossip::Action& action);
+  void take(const balance::Action& action);
+  void take(const jobs::Action& action);
+  void take_owner(const balance::OwnerChanged& change);
+  void take_handover(const balance::HandoverEvent& event);
+  void take_person_reply(const balance::PersonReply& reply);
+  void on_view();
+  void on_local();
+  void on_message(base::NodeId from, const Message& message);
+  void on_order(base::NodeId from, const Order& order);
+  void answer_jobs(std::uint64_t query);
+  void merge(Waiting& waiting, const JobInfo& info);
+  void persist(std::vector<balance::RecordChange> changes, std::uint64_t inner, int owner);
+  void send(base::NodeId to, const Message& message);
+  void reply(std::uint64_t request, int exit_code, std::string sentence);
+  void out(Action action) { actions_.push_back(std::move(action)); }
+  [[nodiscard]] gossip::DigestFields digest_fields() const;
+  [[nodiscard]] std::vector<JobInfo> job_infos() const;
+  [[nodiscard]] JobInfo info_of(const jobs::Job& job) const;
+  [[nodiscard]] bool may_order(const jobs::Job& job, std::uint32_t uid) const;
+
+  Config config_;
+  base::NodeId self_;
+  base::Log& log_;
+  base::Time now_{};
+  std::unique_ptr<gossip::Gossip> gossip_;
+  std::unique_ptr<balance::Balance> balance_;
+  std::unique_ptr<jobs::Jobs> jobs_;
+  Actions actions_;
+
+  // This node's own load.
+  Sample sample_;
+  bool sampled_ = false;
+  probe::MovedLoad moved_;
+  probe::TritFilter trit_;
+  std::int64_t effective_micros_ = 0;
+  std::optional<balance::SeatInfo> seat_;
+
+  struct Persisting {
+    int owner = 0;  // 0 nobody, 1 balance, 2 jobs
+    std::uint64_t inner = 0;
+  };
+  std::uint64_t next_persist_ = 1;
+  std::map<std::uint64_t, Persisting> persisting_;
+
+  std::uint64_t next_query_ = 1;
+  std::map<std::uint64_t, Waiting> waiting_;          // by query: jobs, orders, logs
+  std::map<std::uint64_t, std::uint64_t> local_ops_;  // token to a local person's request
+  std::map<std::uint64_t, Remote> remote_ops_;        // token to a peer's order
+  std::map<std::uint64_t, LogQuery> log_reads_;       // token to what was asked
+  std::map<base::JobId, std::uint64_t> running_;      // RunJob requests until the launch
+  std::map<balance::HandoverId, Timing> timings_;
+  std::map<std::uint64_t, HandoverSummary> summaries_;  // person's token to what came of it
+  std::map<base::JobId, HandoverSummary> last_handover_;
+};
+
+// cli.md's object for one handover.
+[[nodiscard]] std::string handover_json(const HandoverSummary& summary);
+
+}  // namespace node

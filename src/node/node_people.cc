@@ -1,0 +1,280 @@
+// What people ask of a node, here or through another node.
+#include <algorithm>
+
+#include "node/node.h"
+
+namespace node {
+
+using base::NodeId;
+
+void Node::reply(std::uint64_t request, int exit_code, std::string sentence) {
+  Reply done;
+  done.request = request;
+  done.exit_code = exit_code;
+  done.sentence = std::move(sentence);
+  out(std::move(done));
+}
+
+bool Node::may_order(const jobs::Job& job, std::uint32_t uid) const {
+  return uid == 0 || uid == job.spec.uid;
+}
+
+void Node::on(const RunJob& event) {
+  if (jobs_->full()) return reply(event.request, 1, "this node knows too many jobs already");
+  running_[event.spec.id] = event.request;
+  to_jobs(jobs::Begin{event.spec});
+}
+
+void Node::on(const MigrateJob& event) {
+  const jobs::Job* job = jobs_->find(event.job);
+  if (job != nullptr && job->here) {
+    if (!may_order(*job, event.uid)) {
+      return reply(event.request, 5, "only its owner or root may move this job");
+    }
+    const std::uint64_t token = next_query_++;
+    local_ops_[token] = event.request;
+    return to_balance(balance::PersonMigrate{token, event.job, event.target});
+  }
+  if (event.host.is_zero() || event.host == self_) {
+    return reply(event.request, 1, "no node that can be reached has this job");
+  }
+  const std::uint64_t query = next_query_++;
+  Waiting waiting;
+  waiting.request = event.request;
+  waiting.deadline = now_ + kForwardPatience;
+  waiting.missing = {event.host};
+  waiting_[query] = waiting;
+  Order order;
+  order.query = query;
+  order.verb = Verb::kMigrate;
+  order.job = event.job;
+  order.uid = event.uid;
+  order.target = event.target.value_or(NodeId{});
+  send(event.host, order);
+}
+
+void Node::on(const ResolveJob& event) {
+  const std::uint64_t token = next_query_++;
+  local_ops_[token] = event.request;
+  to_balance(balance::PersonResolve{token, event.job});
+}
+
+void Node::on(const KillJob& event) {
+  const jobs::Job* job = jobs_->find(event.job);
+  if (job != nullptr && job->here) {
+    if (!may_order(*job, event.uid)) {
+      return reply(event.request, 5, "only its owner or root may signal this job");
+    }
+    const std::uint64_t token = next_query_++;
+    local_ops_[token] = event.request;
+    return out(SignalJob{token, event.job, event.signal_number});
+  }
+  if (event.host.is_zero() || event.host == self_) {
+    return reply(event.request, 1, "no node that can be reached has this job");
+  }
+  const std::uint64_t query = next_query_++;
+  Waiting waiting;
+  waiting.request = event.request;
+  waiting.deadline = now_ + 10 * kQueryPatience;
+  waiting.missing = {event.host};
+  waiting_[query] = waiting;
+  Order order;
+  order.query = query;
+  order.verb = Verb::kKill;
+  order.job = event.job;
+  order.uid = event.uid;
+  order.number = static_cast<std::uint64_t>(event.signal_number);
+  send(event.host, order);
+}
+
+// A peer passes on what a person said there. Its daemon saw who that was: peers are trusted with
+// that as far as their jobs are (ARCHITECTURE.md, "What it survives").
+void Node::on_order(NodeId from, const Order& order) {
+  for (const auto& [token, remote] : remote_ops_) {
+    if (remote.from == from && remote.query == order.query) return;  // said before
+  }
+  const jobs::Job* job = jobs_->find(order.job);
+  const auto refuse = [&](int exit_code, const char* why) {
+    OrderReply answer;
+    answer.query = order.query;
+    answer.over = true;
+    answer.exit_code = static_cast<std::uint8_t>(exit_code);
+    answer.sentence = why;
+    send(from, answer);
+  };
+  if (job == nullptr || !job->here) return refuse(1, "the job is not here any more; try again");
+  if (!may_order(*job, order.uid)) return refuse(5, "only its owner or root may do that");
+  if (remote_ops_.size() >= kQueriesMax) return refuse(1, "too many orders at once; try again");
+  const std::uint64_t token = next_query_++;
+  remote_ops_[token] = {from, order.query};
+  if (order.verb == Verb::kKill) {
+    return out(SignalJob{token, order.job, static_cast<int>(order.number)});
+  }
+  std::optional<NodeId> target;
+  if (!order.target.is_zero()) target = order.target;
+  to_balance(balance::PersonMigrate{token, order.job, target});
+}
+
+void Node::on(const Signalled& event) {
+  const auto local = local_ops_.find(event.token);
+  if (local != local_ops_.end()) {
+    reply(local->second, event.ok ? 0 : 1, event.reason);
+    local_ops_.erase(local);
+    return;
+  }
+  const auto remote = remote_ops_.find(event.token);
+  if (remote == remote_ops_.end()) return;
+  OrderReply answer;
+  answer.query = remote->second.query;
+  answer.over = true;
+  answer.exit_code = event.ok ? 0 : 1;
+  answer.sentence = event.reason;
+  const NodeId to = remote->second.from;
+  remote_ops_.erase(remote);
+  send(to, answer);
+}
+
+void Node::take_person_reply(const balance::PersonReply& said) {
+  std::optional<std::string> json;
+  if (said.over && said.handover) {
+    const auto last = last_handover_.find(said.handover->job);
+    if (last != last_handover_.end() && last->second.id == *said.handover) {
+      json = handover_json(last->second);
+    }
+  }
+  const auto local = local_ops_.find(said.request);
+  if (local != local_ops_.end()) {
+    Reply done;
+    done.request = local->second;
+    done.over = said.over;
+    done.exit_code = static_cast<int>(said.code);
+    done.sentence = said.sentence;
+    done.handover_json = json;
+    if (said.over) local_ops_.erase(local);
+    return out(std::move(done));
+  }
+  const auto remote = remote_ops_.find(said.request);
+  if (remote == remote_ops_.end()) return;
+  OrderReply answer;
+  answer.query = remote->second.query;
+  answer.over = said.over;
+  answer.exit_code = static_cast<std::uint8_t>(said.code);
+  answer.sentence = printable(said.sentence);
+  answer.handover = json.value_or("");
+  const NodeId to = remote->second.from;
+  if (said.over) remote_ops_.erase(remote);
+  send(to, answer);
+}
+
+// ---- jobs of the whole mesh
+
+void Node::on(const AskJobs& event) {
+  if (waiting_.size() >= kQueriesMax) return reply(event.request, 1, "too many questions at once");
+  const std::uint64_t query = next_query_++;
+  Waiting waiting;
+  waiting.request = event.request;
+  waiting.deadline = now_ + kQueryPatience;
+  waiting.is_jobs = true;
+  for (const gossip::NodeView& view : gossip_->view()) {
+    if (view.id == self_) continue;
+    if (view.state == gossip::State::kAlive || view.state == gossip::State::kSuspect) {
+      waiting.missing.insert(view.id);
+    }
+  }
+  for (const JobInfo& info : job_infos()) merge(waiting, info);
+  const std::set<NodeId> asked = waiting.missing;
+  waiting_[query] = std::move(waiting);
+  if (asked.empty()) return answer_jobs(query);
+  for (const NodeId& node : asked) send(node, JobsQuery{query});
+}
+
+// Of two tellers the one with the newer epoch knows better; of equal ones the one that owns it.
+void Node::merge(Waiting& waiting, const JobInfo& info) {
+  const auto known = waiting.jobs.find(info.id);
+  if (known == waiting.jobs.end()) {
+    waiting.jobs.emplace(info.id, info);
+    return;
+  }
+  const auto rank = [](const JobInfo& i) {
+    return std::tuple(i.state == JobState::kExited && !i.here, i.epoch, i.here);
+  };
+  if (rank(info) > rank(known->second)) known->second = info;
+}
+
+void Node::answer_jobs(std::uint64_t query) {
+  const auto it = waiting_.find(query);
+  if (it == waiting_.end()) return;
+  JobsAnswer answer;
+  for (auto& [id, info] : it->second.jobs) answer.jobs.push_back(info);
+  answer.unreachable.assign(it->second.missing.begin(), it->second.missing.end());
+  Reply done;
+  done.request = it->second.request;
+  done.jobs = std::move(answer);
+  waiting_.erase(it);
+  out(std::move(done));
+}
+
+// ---- logs
+
+void Node::on(const AskLog& event) {
+  const jobs::Job* job = jobs_->find(event.job);
+  const std::uint64_t token = next_query_++;
+  if (job != nullptr && job->spec.home == self_) {
+    LogQuery query;
+    query.job = event.job;
+    query.stream = event.stream;
+    query.offset = event.offset;
+    log_reads_[token] = query;
+    local_ops_[token] = event.request;
+    return out(ReadLog{token, event.job, event.stream, event.offset});
+  }
+  if (event.home.is_zero() || event.home == self_) {
+    return reply(event.request, 1, "the log of that job is not here");
+  }
+  if (waiting_.size() >= kQueriesMax) return reply(event.request, 1, "too many questions at once");
+  Waiting waiting;
+  waiting.request = event.request;
+  waiting.deadline = now_ + 2 * kQueryPatience;
+  waiting.missing = {event.home};
+  waiting_[token] = waiting;
+  LogQuery query;
+  query.query = token;
+  query.job = event.job;
+  query.stream = event.stream;
+  query.offset = event.offset;
+  send(event.home, query);
+}
+
+void Node::on(const LogRead& event) {
+  const auto asked = log_reads_.find(event.token);
+  if (asked == log_reads_.end()) return;
+  LogReply answer;
+  answer.known = true;
+  answer.job = asked->second.job;
+  answer.stream = asked->second.stream;
+  answer.offset = asked->second.offset;
+  answer.bytes = event.bytes;
+  answer.ends = event.ends;
+  const jobs::Job* job = jobs_->find(answer.job);
+  if (job != nullptr && job->wait_status) {
+    answer.exited = true;
+    answer.wait_status = *job->wait_status;
+  }
+  log_reads_.erase(asked);
+  const auto local = local_ops_.find(event.token);
+  if (local != local_ops_.end()) {
+    Reply done;
+    done.request = local->second;
+    done.log = std::move(answer);
+    local_ops_.erase(local);
+    return out(std::move(done));
+  }
+  const auto remote = remote_ops_.find(event.token);
+  if (remote == remote_ops_.end()) return;
+  answer.query = remote->second.query;
+  const NodeId to = remote->second.from;
+  remote_ops_.erase(remote);
+  send(to, answer);
+}
+
+}  // namespace node

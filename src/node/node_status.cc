@@ -1,0 +1,198 @@
+// What a node shows of itself: status, jobs, handovers.
+#include <algorithm>
+#include <array>
+
+#include "node/node.h"
+
+namespace node {
+namespace {
+
+using base::NodeId;
+
+std::string seconds(base::Duration duration) {
+  const std::int64_t micros = std::max<std::int64_t>(duration.count(), 0);
+  std::string fraction = std::to_string(micros % 1000000);
+  fraction.insert(0, 6 - fraction.size(), '0');
+  return std::to_string(micros / 1000000) + "." + fraction;
+}
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
+  }
+  return out + "\"";
+}
+
+std::string command_line(const std::vector<std::string>& argv) {
+  std::string text;
+  for (const std::string& argument : argv) {
+    if (!text.empty()) text += ' ';
+    text += argument;
+    if (text.size() > kReasonSizeMax) break;
+  }
+  return printable(text);
+}
+
+}  // namespace
+
+std::string handover_json(const HandoverSummary& s) {
+  const bool committed = s.outcome == balance::Decision::kCommit;
+  const base::Duration stream = std::max(s.times.stream - s.freeze, base::Duration(0));
+  std::string json = "{\"job\":" + quoted(s.id.job.hex());
+  json += ",\"epoch\":" + std::to_string(s.id.epoch.value);
+  json += ",\"from\":" + quoted(s.source.hex()) + ",\"to\":" + quoted(s.sink.hex());
+  json += ",\"coordinator\":" + quoted(s.coordinator.hex());
+  json += ",\"term\":" + std::to_string(s.term.value);
+  json += ",\"outcome\":" + quoted(committed ? "commit" : "abort");
+  json += ",\"reason\":" + quoted(s.reason) + ",\"bytes\":" + std::to_string(s.bytes);
+  json += ",\"frozen_seconds\":" + seconds(s.frozen);
+  json += ",\"phases\":{\"preflight\":" + seconds(s.times.preflight);
+  json += ",\"freeze\":" + seconds(s.freeze) + ",\"stream\":" + seconds(stream);
+  json += ",\"restore\":" + seconds(s.times.restore) + ",\"decide\":" + seconds(s.times.decide);
+  return json + ",\"resume\":" + seconds(s.times.resume) + "}}";
+}
+
+void Node::take_handover(const balance::HandoverEvent& event) {
+  HandoverSummary summary;
+  summary.id = event.id;
+  summary.source = event.source;
+  summary.sink = event.sink;
+  summary.coordinator = event.coordinator;
+  summary.term = event.term;
+  summary.outcome = event.outcome;
+  summary.reason = event.reason;
+  summary.bytes = event.bytes;
+  summary.times = event.times;
+  const auto timing = timings_.find(event.id);
+  if (timing != timings_.end() && timing->second.frozen) {
+    summary.freeze = *timing->second.frozen - timing->second.ordered;
+    summary.frozen = now_ - *timing->second.frozen;
+  }
+  if (event.over) {
+    if (event.told_by == balance::Seat::kSource) last_handover_[event.id.job] = summary;
+    timings_.erase(event.id);
+    while (last_handover_.size() > kJobsMax) last_handover_.erase(last_handover_.begin());
+  }
+  Happened happened;
+  happened.kind = "handover";
+  happened.node = self_;
+  happened.job = event.id.job;
+  static constexpr std::array<const char*, 5> kPhases = {"preflight", "stream", "restore", "decide",
+                                                         "resume"};
+  if (event.over) {
+    happened.text = event.outcome == balance::Decision::kCommit  ? "committed"
+                    : event.outcome == balance::Decision::kAbort ? "aborted"
+                                                                 : "refused";
+    happened.handover = summary;
+  } else {
+    happened.text = kPhases[static_cast<std::size_t>(event.phase)];
+  }
+  if (!event.reason.empty()) happened.text += ": " + event.reason;
+  out(std::move(happened));
+}
+
+Status Node::status() const {
+  Status status;
+  int seats = 0;
+  for (gossip::NodeView& view : gossip_->view()) {
+    const bool live = view.state == gossip::State::kAlive;
+    if (live) status.sum += view.fields.trit;
+    if (live && view.fields.seat) {
+      seats += view.fields.seat->role == gossip::SeatRole::kSource ? 1
+               : view.fields.seat->role == gossip::SeatRole::kSink ? -1
+                                                                   : 0;
+    }
+    const bool self = view.id == self_;
+    status.nodes.push_back({std::move(view), self});
+  }
+  status.seats_sum_mod_3 = ((seats % 3) + 3) % 3;
+  status.seat = seat_;
+  status.ratio_micros =
+      probe::ratio_micros(sample_.load_micros, std::max<std::int64_t>(sample_.cpus_millis, 1));
+  status.effective_ratio_micros = effective_micros_;
+  status.trit = trit_.trit();
+  return status;
+}
+
+std::vector<base::Endpoint> Node::addresses_of(const NodeId& node) const {
+  std::vector<base::Endpoint> addresses;
+  for (const gossip::NodeView& view : gossip_->view()) {
+    if (view.id != node) continue;
+    if (view.endpoint.port != 0) addresses.push_back(view.endpoint);
+    for (const base::Endpoint& address : view.fields.addresses) {
+      if (address != view.endpoint) addresses.push_back(address);
+    }
+  }
+  return addresses;
+}
+
+std::string Node::name_of(const NodeId& node) const {
+  const identity::Certificate* certificate = gossip_->roster().find(node);
+  if (certificate != nullptr) return certificate->body.name;
+  for (const gossip::NodeView& view : gossip_->view()) {
+    if (view.id == node) return view.name;
+  }
+  return node.brief();
+}
+
+std::optional<MoveMetadata> Node::describe(const base::JobId& job) const {
+  const jobs::Job* known = jobs_->find(job);
+  if (known == nullptr || !known->here || known->wait_status) return std::nullopt;
+  MoveMetadata metadata;
+  metadata.spec = known->spec;
+  for (const JobSample& seen : sample_.jobs) {
+    if (seen.job != job) continue;
+    metadata.spec.load_micros = seen.load_micros;
+    metadata.spec.cpu_micros = seen.cpu_time_micros;
+  }
+  // At home the log has everything; the host cuts this to where the output ends.
+  metadata.acknowledged = known->home_has;
+  if (known->spec.home == self_) metadata.acknowledged.fill(UINT64_MAX);
+  return metadata;
+}
+
+JobInfo Node::info_of(const jobs::Job& job) const {
+  JobInfo info;
+  info.id = job.spec.id;
+  info.name = job.spec.name;
+  info.command = command_line(job.spec.argv);
+  info.node = job.here ? self_ : job.at;
+  info.home = job.spec.home;
+  info.here = job.here;
+  info.epoch = job.epoch.value;
+  info.started_at = job.spec.started_at;
+  info.moves = job.spec.moves;
+  info.wait_status = job.wait_status;
+  if (job.wait_status) {
+    info.state = JobState::kExited;
+    return info;
+  }
+  if (!job.here) return info;
+  info.pid = job.pid;
+  if (!job.launched) info.state = JobState::kQueued;
+  for (const auto& [id, timing] : timings_) {
+    if (id.job == job.spec.id) info.state = JobState::kHandover;
+  }
+  for (const JobSample& seen : sample_.jobs) {
+    if (seen.job != job.spec.id) continue;
+    info.pid = seen.pid;
+    info.scum_micros = seen.scum_micros;
+    info.cpu_micros = seen.cpu_micros;
+    info.memory_micros = seen.memory_micros;
+  }
+  return info;
+}
+
+std::vector<JobInfo> Node::job_infos() const {
+  std::vector<JobInfo> infos;
+  for (const auto& [id, job] : jobs_->all()) {
+    if (infos.size() >= kJobsInReplyMax) break;
+    if (!job.here && job.spec.home != self_) continue;
+    infos.push_back(info_of(job));
+  }
+  return infos;
+}
+
+}  // namespace node

@@ -1,0 +1,293 @@
+// With real processes: root needed (reading /proc/PID/map_files, another user's view of files).
+#include "machine/preflight.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "machine/spawn.h"
+
+namespace machine {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+constexpr Patience kLong = std::chrono::seconds(20);
+
+TEST(CpuFlags, OnlyWhatProgramsUseCounts) {
+  EXPECT_THAT(parse_cpu_flags("processor\t: 0\nflags\t\t: fpu sse2 hypervisor avx2 pti vmx\nx: y"),
+              ElementsAre("avx2", "fpu", "sse2"));
+  EXPECT_THAT(parse_cpu_flags("processor : 0\nFeatures : fp asimd\n"), ElementsAre("asimd", "fp"));
+  for (const char* text : {"", "\nflags", "\nflags:", "flags : sse2"}) {
+    SCOPED_TRACE(text);
+    EXPECT_THAT(parse_cpu_flags(text), IsEmpty());
+  }
+}
+
+class PreflightTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string why = ::geteuid() == 0 ? "" : "this test needs root";
+    auto own = own_cgroup();
+    if (!own) why = own.error().detail;
+    if (!why.empty()) {
+      const char* ci = std::getenv("CI");
+      if (ci != nullptr && std::string(ci) == "true") FAIL() << why;
+      GTEST_SKIP() << why;
+    }
+    char pattern[] = "/tmp/tern-preflight-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern), nullptr);
+    dir_ = pattern;
+    fs::permissions(dir_, fs::perms(0755));
+    auto made = Cgroup::create(*own + "/tern-preflight-" + std::to_string(::getpid()));
+    ASSERT_TRUE(made.ok());
+    job_.emplace(std::move(*made));
+  }
+  void TearDown() override {
+    if (job_) {
+      end_job();
+      EXPECT_TRUE(job_->remove().ok());
+    }
+    if (!dir_.empty()) fs::remove_all(dir_);
+  }
+  void end_job() {
+    ASSERT_TRUE(job_->kill_all(kLong).ok());
+    if (child_.pidfd.valid()) {
+      ASSERT_TRUE(wait_for_end(child_, kLong).ok());
+    }
+    child_ = {};
+  }
+  // Runs a script that says "ready" on descriptor 9 once it has what it wants, then waits.
+  void start(const std::string& script) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const Fd from(ends[0]);
+    Fd to(ends[1]);
+    SpawnSpec spec;
+    spec.program = "/usr/bin/setsid";
+    spec.argv = {"setsid", "bash", "-c",
+                 script + "\nprintf r >&9\nexec 9>&-\nwhile :; do read -r -t 1000 <&8; done"};
+    int block[2];
+    ASSERT_EQ(::pipe2(block, O_CLOEXEC), 0);
+    const Fd block_from(block[0]);
+    const Fd block_to(block[1]);
+    spec.env = {"PATH=" + std::string(std::getenv("PATH")), "HOME=/root"};
+    spec.fds = {{to.get(), 9}, {block_from.get(), 8}, {block_to.get(), 7}};
+    spec.dir = dir_;
+    spec.cgroup = &*job_;
+    spec.namespaces = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+    auto child = spawn(spec);
+    ASSERT_TRUE(child.ok()) << child.error().detail;
+    child_ = std::move(*child);
+    to.reset();
+    pollfd one{from.get(), POLLIN, 0};
+    ASSERT_EQ(::poll(&one, 1, static_cast<int>(kLong.count())), 1);
+    char byte = 0;
+    ASSERT_EQ(::read(from.get(), &byte, 1), 1) << "the script failed";
+  }
+  Preflight inspect() {
+    auto result = inspect_job(*job_, {"4.2.1", 1 << 20}, hashes_);
+    EXPECT_TRUE(result.ok());
+    return result ? *result : Preflight{};
+  }
+  std::string dir_;
+  std::optional<Cgroup> job_;
+  Spawned child_;
+  FileHashes hashes_;
+};
+
+LocalPolicy open_policy() {
+  LocalPolicy policy;
+  policy.criu_version = "4.2.1";
+  policy.allow_root = true;
+  return policy;
+}
+
+TEST_F(PreflightTest, APlainJobCanMoveToItsOwnMachine) {
+  start("true");
+  const Preflight found = inspect();
+  EXPECT_THAT(found.obstacles, IsEmpty());
+  std::vector<std::string> paths;
+  for (const RequiredFile& file : found.requirement.files) paths.push_back(file.path);
+  EXPECT_THAT(paths, Contains(dir_));  // its working folder
+  EXPECT_THAT(paths, Contains(HasSubstr("/bash")));
+  EXPECT_THAT(paths, Contains(HasSubstr("libc")));
+  EXPECT_GT(found.requirement.memory_bytes, 1U << 20);
+  EXPECT_TRUE(encode_requirement(found.requirement).ok());
+  EXPECT_THAT(check_requirement(found.requirement, open_policy(), hashes_), IsEmpty());
+}
+
+TEST_F(PreflightTest, EachObstacleIsNamed) {
+  struct Row {
+    const char* name;
+    const char* script;
+    const char* says;
+  };
+  const Row rows[] = {
+      {"written file", "exec 5>out", "open for writing"},
+      {"appended file", "exec 5>>out", "open for writing"},
+      {"file of /proc", "exec 5</proc/self/status", "another file on every machine"},
+      {"file of /sys", "exec 5</sys/kernel/uevent_seqnum", "another file on every machine"},
+      {"large deleted file", "head -c 2000000 /dev/zero >big; exec 5<big; rm big",
+       "more than can travel along"},
+      {"device", "exec 5<>/dev/ptmx", "a device, which stays here"},
+      {"named pipe", "mkfifo fifo; exec 5<>fifo", "named pipe"},
+      {"lock", "echo >lock; exec 5<lock; flock 5", "holds a lock"},
+      {"network namespace", "coproc unshare -n bash -c 'echo up; read -r'; read -r -u ${COPROC[0]}",
+       "net namespace"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    start(row.script);
+    EXPECT_THAT(inspect().obstacles, Contains(HasSubstr(row.says)));
+    end_job();
+  }
+}
+
+TEST_F(PreflightTest, SmallDeletedFilesTravel) {
+  start("echo x >small; exec 5<>small; rm small");
+  EXPECT_THAT(inspect().obstacles, IsEmpty());
+}
+
+constexpr const char* kPython =
+    "coproc \"$(python3 -c 'import sys; print(sys.executable)')\" -c '\nimport socket, time, os\n";
+
+TEST_F(PreflightTest, SocketsAreToldApart) {
+  struct Row {
+    const char* name;
+    const char* code;
+    const char* says;  // empty: fine
+  };
+  const Row rows[] = {
+      {"listening", "s = socket.create_server((\"127.0.0.1\", 0))\n", ""},
+      {"connected",
+       "s = socket.create_server((\"127.0.0.1\", 0))\nc = "
+       "socket.create_connection(s.getsockname())\n",
+       "an open TCP connection"},
+      {"udp", "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n", ""},
+      {"pair within", "s = socket.socketpair()\n", ""},
+      {"unix outside", "s = socket.socket(socket.AF_UNIX)\ns.connect(\"outside.sock\")\n",
+       "a unix socket connected to a program outside"},
+  };
+  const Fd outside(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::snprintf(address.sun_path, sizeof address.sun_path, "%s/outside.sock", dir_.c_str());
+  ASSERT_EQ(::bind(outside.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(outside.get(), 4), 0);
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    start(std::string(kPython) + row.code +
+          "print(\"up\", flush=True)\ntime.sleep(1000)\n'\nread -r -u ${COPROC[0]}");
+    const Preflight found = inspect();
+    if (*row.says == '\0') {
+      EXPECT_THAT(found.obstacles, IsEmpty());
+    } else {
+      EXPECT_THAT(found.obstacles, Contains(HasSubstr(row.says)));
+    }
+    end_job();
+  }
+}
+
+TEST_F(PreflightTest, TheSinkNamesWhatDiffers) {
+  const std::string path = dir_ + "/data";
+  std::ofstream(path) << "content";
+  start("exec 5<data");
+  const Requirement needs = inspect().requirement;
+  end_job();
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), IsEmpty());
+  std::ofstream(path) << "CONTENT";  // same size, same name
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(path + " differs here (content hash)"));
+  std::ofstream(path) << "longer than before";
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(path + " differs here (size)"));
+  fs::remove(path);
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(path + " is missing here"));
+  fs::create_symlink("/etc/hostname", path);
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(path + " is a symbolic link here"));
+  fs::remove(path);
+  ASSERT_EQ(::mkfifo(path.c_str(), 0644), 0);  // opening one would hang
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(HasSubstr("is something else here")));
+}
+
+TEST_F(PreflightTest, ThePolicyOfTheSinkComesFirst) {
+  start("true");
+  Requirement needs = inspect().requirement;
+  LocalPolicy policy = open_policy();
+  policy.allow_root = false;
+  EXPECT_THAT(check_requirement(needs, policy, hashes_), ElementsAre(HasSubstr("jobs of root")));
+  policy = open_policy();
+  policy.criu_version.clear();
+  EXPECT_THAT(check_requirement(needs, policy, hashes_),
+              ElementsAre(HasSubstr("scripts/install-criu")));
+  policy = open_policy();
+  policy.criu_version = "4.2";
+  EXPECT_THAT(check_requirement(needs, policy, hashes_), ElementsAre(HasSubstr("older than")));
+  policy = open_policy();
+  policy.memory_bytes_max = 0;
+  EXPECT_THAT(check_requirement(needs, policy, hashes_), ElementsAre(HasSubstr("memory: needs")));
+  needs.uids = {1234};
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(HasSubstr("jobs of user 1234")));
+  needs = inspect().requirement;
+  needs.cpu_flags.emplace_back("zzz_nowhere");
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(HasSubstr("zzz_nowhere")));
+  needs = inspect().requirement;
+  needs.architecture = "riscv64";
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), ElementsAre(HasSubstr("riscv64")));
+}
+
+TEST_F(PreflightTest, FilesAreOpenedAsTheJobsUserAndTheThreadIsRootAgainAfterwards) {
+  const std::string path = dir_ + "/secret";
+  std::ofstream(path) << "content";
+  fs::permissions(path, fs::perms::owner_read);
+  start("exec 5<secret");
+  Requirement needs = inspect().requirement;
+  needs.uids = {1234};
+  needs.gids = {1234};
+  LocalPolicy policy = open_policy();
+  policy.allowed_uids = {1234};
+  policy.allowed_gids = {1234};
+  EXPECT_THAT(check_requirement(needs, policy, hashes_),
+              ElementsAre(path + " cannot be read by the job's user here"));
+  EXPECT_TRUE(std::ifstream(path).is_open());
+}
+
+TEST_F(PreflightTest, AHashIsForgottenWhenTheFileChanges) {
+  const std::string path = dir_ + "/file";
+  std::ofstream(path) << "one";
+  const auto hash = [&] {
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    return *hashes_.hash(fd.get());
+  };
+  const auto one = hash();
+  std::ofstream(path) << "two";  // within the same clock tick perhaps
+  const auto two = hash();
+  EXPECT_NE(one, two);
+  EXPECT_EQ(two, base::crypto::hash256({base::as_bytes("two")}));
+  const Fd program(::open("/usr/bin/setsid", O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(hashes_.hash(program.get()).ok());
+  const std::uint64_t read = hashes_.bytes_read();
+  ASSERT_TRUE(hashes_.hash(program.get()).ok());
+  EXPECT_EQ(hashes_.bytes_read(), read);  // old files are hashed once
+}
+
+}  // namespace
+}  // namespace machine

@@ -29,13 +29,13 @@ Actions Balance::step(base::Time now, const Event& event) {
   }
   std::visit([&](const auto& e) { on(step, e); }, event);
   // Bounded: a message to this node itself is answered by state, never by the same message.
-  while (out_.has_message_to_self()) {
-    deliver(step, config_.self, {config_.store, out_.next_message_to_self()});
-  }
-  follow_up(step);
-  while (out_.has_message_to_self()) {
-    deliver(step, config_.self, {config_.store, out_.next_message_to_self()});
-  }
+  heeded_ = 0;
+  do {
+    while (out_.has_message_to_self()) {
+      deliver(step, config_.self, {config_.store, out_.next_message_to_self()});
+    }
+    follow_up(step);
+  } while (out_.has_message_to_self());
   leave_if_over(step);
   tell_seat(step);
   return out_.take();
@@ -262,7 +262,7 @@ void Balance::start(Step step, StoredForm stored) {
 
 void Balance::follow_up(Step step) {
   heed_formation(step);
-  heed_own_events(step, 0);
+  heed_own_events(step);
   heed_resolve(step);
   leave_if_over(step);
   for (auto job = ended_.begin(); job != ended_.end();) {

@@ -110,7 +110,7 @@ class Balance {
   [[nodiscard]] std::optional<Roles> roles_for(Cause cause, const JobId& job, const NodeId& sink);
   void reply(Step step, const Person& person, ReplyCode code, std::string sentence,
              std::optional<HandoverEvent> event = std::nullopt);
-  void heed_own_events(Step step, std::size_t from);
+  void heed_own_events(Step step);
   void person_failed(Step step);
   void heed_resolve(Step step);
   void advise(Step step);
@@ -140,6 +140,7 @@ class Balance {
   std::map<JobId, base::Time> rest_;    // jobs whose move was refused or aborted lately
   std::map<JobId, Intent> advised_;
   std::optional<SeatInfo> told_seat_;
+  std::size_t heeded_ = 0;  // of this step's actions
   std::uint64_t dropped_ = 0;
   base::Time now_{};
 };

@@ -188,10 +188,10 @@ void Balance::reply(Step step, const Person& person, ReplyCode code, std::string
 }
 
 // The handovers' own words, of this step, as far as this node is SOURCE.
-void Balance::heed_own_events(Step step, std::size_t from) {
+void Balance::heed_own_events(Step step) {
   std::vector<HandoverEvent> told;
-  for (std::size_t i = from; i < step.out.pending().size(); ++i) {
-    const auto* event = std::get_if<HandoverEvent>(&step.out.pending()[i]);
+  for (; heeded_ < step.out.pending().size(); ++heeded_) {
+    const auto* event = std::get_if<HandoverEvent>(&step.out.pending()[heeded_]);
     if (event != nullptr && event->told_by == Seat::kSource) told.push_back(*event);
   }
   for (const HandoverEvent& event : told) {

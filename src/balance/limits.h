@@ -13,7 +13,6 @@ namespace balance {
 inline constexpr std::size_t kMessageSizeMax = 60 * 1024;      // larger ones are never sent or read
 inline constexpr std::size_t kRequirementSizeMax = 48 * 1024;  // larger: the move is refused
 inline constexpr std::size_t kReasonSizeMax = 300;             // longer sentences are cut
-inline constexpr std::size_t kRecordSizeMax = 64 * 1024;       // one durable record's value
 inline constexpr std::size_t kEntrySizeMax = 2048;             // one entry of a triad's log
 static_assert(kRequirementSizeMax + 4096 <= kMessageSizeMax);
 static_assert(kGroupBatchBytesMax + kGroupHeaderBytesMax + 64 <= kMessageSizeMax);
@@ -29,7 +28,6 @@ inline constexpr std::size_t kOwnRecordsMax = 4096;  // full: no new seats, no n
 inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once, exit code 1
 inline constexpr std::size_t kEndedProposalsMax = 64;  // remembered against late doubles
 inline constexpr std::size_t kKeySizeMax = 120;
-inline constexpr std::size_t kHandoversMax = kMovesPerTriadMax + 1;  // ends kept per triad
 
 // ---- patience
 inline constexpr base::Duration kProposalWait = std::chrono::seconds(3);     // answers to Propose
@@ -48,9 +46,8 @@ inline constexpr base::Duration kPreflightWait = std::chrono::seconds(30);  // h
 inline constexpr base::Duration kStreamStall = std::chrono::seconds(20);    // no progress: withdraw
 inline constexpr base::Duration kHandoverWait = std::chrono::seconds(600);  // over all: abort
 inline constexpr base::Duration kReadyWait = std::chrono::seconds(60);      // sealed to ready
-inline constexpr base::Duration kCheckAgain = std::chrono::seconds(1);  // unanswered host question
-inline constexpr base::Duration kMovedMarkLife = std::chrono::seconds(60);  // §2: residence
-inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);     // to get a triad formed
+inline constexpr base::Duration kCheckAgain = std::chrono::seconds(1);   // unanswered host question
+inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);  // to get a triad formed
 static_assert(kProposalWait < kAcceptanceLife);
 static_assert(kContactLost < kHandoverWait);
 

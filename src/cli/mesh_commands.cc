@@ -158,7 +158,7 @@ void add_mesh_commands(CLI::App& root, Context& context, Commands& commands) {
        "ssh desk tern invite | tern join --trust -"});
   auto arguments = std::make_shared<std::vector<std::string>>();
   auto trust = std::make_shared<bool>(false);
-  join_app->add_option("-", *arguments, "Read the ticket from standard input");
+  join_app->add_option("STDIN", *arguments, "-: read the ticket from standard input");
   join_app->add_flag("--trust", *trust,
                      "You are the same person on the other nodes: your jobs there may run here");
   commands.push_back(

@@ -185,6 +185,10 @@ class Session {
     // Without an answer it is sent again once the daemon is back; the job takes two as one.
     interrupt_owed_ = !final;
     if (final && !final->ok) (void)report(context_, *final);
+    if (!final) {
+      context_.err.notice("the daemon does not answer; " + plan_.job +
+                          " is interrupted as soon as it does");
+    }
   }
 
   Context& context_;

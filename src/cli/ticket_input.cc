@@ -47,6 +47,21 @@ struct Buffer {
   ~Buffer() { base::wipe({reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size()}); }
 };
 
+struct Found {
+  std::string_view text;
+  bool whole = false;  // its line has ended
+};
+
+// The first line that holds anything, without the blanks around it.
+Found ticket_in(const Buffer& buffer) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  std::string_view rest(buffer.bytes.data(), buffer.size);
+  rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
+  const std::size_t line_break = rest.find('\n');
+  const std::string_view line = rest.substr(0, line_break);
+  return {line.substr(0, line.find_last_not_of(kBlanks) + 1), line_break != rest.npos};
+}
+
 // Up to the first line break or the end of the input.
 base::Status read_line(Buffer& buffer, SignalWatch& signals) {
   while (buffer.size < buffer.bytes.size()) {
@@ -58,14 +73,8 @@ base::Status read_line(Buffer& buffer, SignalWatch& signals) {
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) return machine::io_error("read the ticket");
     if (got == 0) return {};
-    const std::string_view fresh(buffer.bytes.data() + buffer.size, static_cast<std::size_t>(got));
-    const std::size_t line_break = fresh.find('\n');
-    buffer.size += std::min(line_break, fresh.size());
-    // A line break before the ticket is no ticket yet.
-    const std::string_view all(buffer.bytes.data(), buffer.size);
-    if (line_break == fresh.npos) continue;
-    if (all.find_first_not_of(" \t\r") != all.npos) return {};
-    buffer.size = 0;
+    buffer.size += static_cast<std::size_t>(got);
+    if (ticket_in(buffer).whole) return {};
   }
   return {};
 }
@@ -82,10 +91,8 @@ base::Result<control::SecretText> read_ticket(Screen& err) {
   Buffer buffer;
   const auto status = read_line(buffer, signals);
   if (!status) return status.error();
-  std::string_view text(buffer.bytes.data(), buffer.size);
-  const std::size_t from = text.find_first_not_of(" \t\r");
-  if (from == text.npos) return fail(Code::kInvalid, "there was no ticket to read");
-  text = text.substr(from, text.find_last_not_of(" \t\r") - from + 1);
+  const std::string_view text = ticket_in(buffer).text;
+  if (text.empty()) return fail(Code::kInvalid, "there was no ticket to read");
   if (text.size() > control::kTicketBytesMax) return fail(Code::kInvalid, "that is no ticket");
   return control::SecretText(std::string(text));
 }

@@ -1,0 +1,49 @@
+// The program with a daemon that answers ping and up, then ends; named "stays", it
+// waits for down.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "cli/cli.h"
+
+namespace {
+
+int run_daemon(const control::DaemonOptions& options) {
+  for (const std::string& argument : control::daemon_arguments(options)) {
+    (void)std::fprintf(stderr, "[%s]", argument.c_str());
+  }
+  (void)std::fputs("\n", stderr);
+  if (options.name == "broken") {
+    (void)std::fputs("the port is taken\n", stderr);
+    return 1;
+  }
+  if (!options.name) return 42;
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, options.paths.socket.c_str(), options.paths.socket.size() + 1);
+  if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return 1;
+  (void)::listen(listener, 4);
+  bool more = true;
+  for (int served = 1; more; ++served) {
+    const int client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    std::string request;
+    char byte = 0;
+    while (::read(client, &byte, 1) == 1 && byte != '\n') request += byte;
+    more = options.name == "stays" ? request.find("\"down\"") == request.npos : served < 2;
+    const std::string answer = "{\"ok\":true,\"data\":{\"pid\":" + std::to_string(::getpid()) +
+                               ",\"name\":\"desk\",\"mesh\":{\"id\":\"aa\",\"name\":\"home\"},"
+                               "\"created\":true,\"jobs_left_running\":2}}\n";
+    (void)::send(client, answer.data(), answer.size(), MSG_NOSIGNAL);
+    ::close(client);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return cli::run_cli(argc, argv, cli::Hooks{run_daemon}); }

@@ -12,9 +12,10 @@ inline constexpr std::size_t kImagesMax = 65536;
 inline constexpr std::size_t kImageNameSizeMax = 255;  // as a file's name
 // A request of the streaming protocol: the name, its tag and its length (protobuf), and slack.
 inline constexpr std::size_t kRequestSizeMax = kImageNameSizeMax + 64;
-// What is handed to a consumer at once: a record of the transport.
-inline constexpr std::size_t kPieceSize = 64 * 1024;
-// After so many pieces of one pipe the loop gets its turn (1 MiB).
+// What is handed to a consumer at once: whole pages that fit into one record of the transport
+// together with its header.
+inline constexpr std::size_t kPieceSize = 60 * 1024;
+// After so many pieces of one pipe the loop gets its turn (about 1 MiB).
 inline constexpr std::size_t kPiecesPerTurn = 16;
 // What a pipe is asked to hold. An unprivileged user over its quota keeps the kernel's 64 KiB.
 inline constexpr int kPipeSize = 1024 * 1024;
@@ -25,6 +26,5 @@ inline constexpr std::size_t kErrorTextMax = 2048;
 inline constexpr unsigned kRunsMax = 1000;
 
 static_assert(kRequestSizeMax > kImageNameSizeMax + 3);
-static_assert(kPieceSize * kPiecesPerTurn >= static_cast<std::size_t>(kPipeSize));
 
 }  // namespace criu

@@ -4,7 +4,9 @@
 #include <fstream>
 #include <utility>
 
+#include "criu/limits.h"
 #include "machine/process_name.h"
+#include "transfer/limits.h"
 
 namespace ternd {
 namespace {
@@ -16,6 +18,8 @@ using base::Status;
 
 constexpr std::size_t kBacklogMax = 4 * 1024 * 1024;  // bytes of pieces that wait for the socket
 constexpr base::Duration kProgressEvery = std::chrono::milliseconds(300);
+// A piece becomes one record.
+static_assert(criu::kPieceSize <= transfer::kImageDataMax);
 
 // PIDs, in the job's own namespace, of processes that somebody had stopped before the freeze. A
 // frozen group shows them as T.
@@ -167,19 +171,7 @@ void HandoverOut::start_dump(const Handle& attempt) {
     if (auto strong = weak.lock()) push(strong, {Piece::Kind::kBegin, index, name, 0, 0, {}});
   };
   callbacks.data = [this, weak](std::uint32_t index, base::ByteView data) {
-    auto strong = weak.lock();
-    if (!strong || strong->failed) return;
-    // The usual way: straight into the stream. Only what finds no room is kept.
-    if (strong->backlog.empty()) {
-      const Status sent =
-          strong->sender->data(strong->stream->stream(), strong->images.at(index), data);
-      if (sent) {
-        strong->stream->flush();
-        return progress(strong);
-      }
-      if (sent.error().code != Code::kFull) return fail(strong, sent.error().detail);
-    }
-    push(strong, {Piece::Kind::kData, index, {}, 0, 0, base::to_bytes(data)});
+    if (auto strong = weak.lock()) on_piece(strong, index, data);
   };
   callbacks.image_end = [this, weak](std::uint32_t index) {
     if (auto strong = weak.lock()) push(strong, {Piece::Kind::kEnd, index, {}, 0, 0, {}});
@@ -190,6 +182,23 @@ void HandoverOut::start_dump(const Handle& attempt) {
   auto dump = criu::DumpSession::start(loop_.raw(), spec, std::move(callbacks));
   if (!dump) return fail(attempt, dump.error().detail);
   attempt->dump = std::move(*dump);
+}
+
+// The usual way is straight into the stream; only what finds no room there is kept.
+void HandoverOut::on_piece(const Handle& attempt, std::uint32_t index, base::ByteView data) {
+  while (!data.empty() && !attempt->failed) {
+    const base::ByteView part = data.first(std::min(data.size(), transfer::kImageDataMax));
+    data = data.subspan(part.size());
+    if (attempt->backlog.empty()) {
+      const Status sent =
+          attempt->sender->data(attempt->stream->stream(), attempt->images.at(index), part);
+      if (sent) continue;
+      if (sent.error().code != Code::kFull) return fail(attempt, sent.error().detail);
+    }
+    attempt->backlog_size += part.size();
+    attempt->backlog.push_back({Piece::Kind::kData, index, {}, 0, 0, base::to_bytes(part)});
+  }
+  pump(attempt);
 }
 
 void HandoverOut::push(const Handle& attempt, Piece piece) {

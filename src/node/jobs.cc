@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "balance/limits.h"
 #include "base/wire.h"
 
 namespace node::jobs {
@@ -147,6 +148,9 @@ void Jobs::on(Time now, const Owner& event) {
       job->launched = true;
       out(Attend{job->spec, event.epoch});
     } else {
+      // Residence is against ping-pong (design.md §2), and a job that starts here came from
+      // nowhere.
+      job->arrived = now - balance::kResidence;
       out(Launch{job->spec, event.epoch});
     }
     return;

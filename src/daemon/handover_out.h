@@ -54,6 +54,7 @@ class HandoverOut {
   void on_frozen(const Handle& attempt, const base::Result<node::StreamEnds>& ends);
   void start_dump(const Handle& attempt);
   void on_dumped(const Handle& attempt, const base::Result<criu::DumpStats>& stats);
+  void on_piece(const Handle& attempt, std::uint32_t index, base::ByteView data);
   void push(const Handle& attempt, Piece piece);
   void pump(const Handle& attempt);
   [[nodiscard]] base::Status put(Attempt& attempt, Piece& piece);

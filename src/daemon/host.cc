@@ -298,6 +298,7 @@ Status Host::start_node() {
   who.root = root_;
   who.chain = chain_;
   who.port = udp_->local().port;
+  who.from = udp_->local();
   Links::Callbacks callbacks;
   callbacks.message = [this](base::NodeId from, base::Bytes message) {
     post(node::MessageIn{from, std::move(message)});

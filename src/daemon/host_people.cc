@@ -212,7 +212,7 @@ void Host::try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t addres
   const base::Bytes request =
       identity::encode_join_request(keyring->node, ticket->id(), node_name());
   joining_ = std::make_unique<Joining>(
-      loop_, at, ticket->mesh, keyring->node, ticket->id(), ticket->psk(), request,
+      loop_, at, udp_->local(), ticket->mesh, keyring->node, ticket->id(), ticket->psk(), request,
       [this, ticket, address, trust, client, alive = alive_](base::Result<base::Bytes> reply) {
         if (!*alive) return;
         // Not from within the stream's own callback.

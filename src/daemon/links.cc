@@ -226,8 +226,15 @@ Links::Handle Links::start(const Endpoint& at, Purpose purpose) {
   connection->used = loop::Loop::now();
   connections_.push_back(connection);
   connection->stream = PeerStream::connect(
-      loop_, at, [this](Cipher suite) { return config(true, suite); }, callbacks_for(connection));
+      loop_, at, identity_.from, [this](Cipher suite) { return config(true, suite); },
+      callbacks_for(connection));
   return connection;
+}
+
+// A member may have several addresses; one that does not answer makes room for the next.
+const Endpoint& Links::pick(const NodeId& to, const std::vector<Endpoint>& at) {
+  const auto it = next_address_.find(to);
+  return at[it == next_address_.end() ? 0 : it->second % at.size()];
 }
 
 void Links::contact(const Endpoint& at) { (void)start(at, Purpose::kMessages); }
@@ -238,7 +245,7 @@ void Links::send(const NodeId& to, const std::vector<Endpoint>& at, base::Bytes 
   if (it != links_.end()) connection = it->second;
   if (!connection) {
     if (at.empty()) return;
-    connection = start(at.front(), Purpose::kMessages);
+    connection = start(pick(to, at), Purpose::kMessages);
     connection->wanted = to;
     links_[to] = connection;
   }
@@ -251,7 +258,7 @@ void Links::send(const NodeId& to, const std::vector<Endpoint>& at, base::Bytes 
 void Links::open_bulk(const NodeId& to, const std::vector<Endpoint>& at,
                       std::function<void(Result<BulkStream>)> done) {
   if (at.empty()) return done(fail(Code::kUnreachable, "no address of that node is known"));
-  Handle connection = start(at.front(), Purpose::kBulk);
+  Handle connection = start(pick(to, at), Purpose::kBulk);
   connection->wanted = to;
   connection->bulk_done = std::move(done);
 }
@@ -291,6 +298,7 @@ void Links::on_failed(const Handle& connection, const base::Error& error) {
   }
   const Endpoint at = connection->at;
   const bool initiator = connection->initiator;
+  if (never_open && connection->wanted) ++next_address_[*connection->wanted];
   close(connection);
   if (done) done(error);
   if (initiator && never_open && callbacks_.contact_failed) callbacks_.contact_failed(at);
@@ -322,9 +330,10 @@ void Links::sweep() {
 
 // ---- joining
 
-Joining::Joining(loop::Loop& loop, const Endpoint& at, const base::MeshId& mesh,
-                 const identity::NodeKeys& keys, const base::TicketId& ticket_id,
-                 const base::Secret<32>& psk, base::Bytes request, Done done)
+Joining::Joining(loop::Loop& loop, const Endpoint& at, const Endpoint& from,
+                 const base::MeshId& mesh, const identity::NodeKeys& keys,
+                 const base::TicketId& ticket_id, const base::Secret<32>& psk, base::Bytes request,
+                 Done done)
     : request_(std::move(request)), done_(std::move(done)), psk_(psk.clone()), keys_(keys.clone()) {
   PeerStream::Callbacks callbacks;
   callbacks.on_handshake = [](const transfer::HandshakeDone& proven) { return proven.by_ticket; };
@@ -356,7 +365,7 @@ Joining::Joining(loop::Loop& loop, const Endpoint& at, const base::MeshId& mesh,
     config.ticket->psk = psk_.clone();
     return config;
   };
-  stream_ = PeerStream::connect(loop, at, make_config, std::move(callbacks));
+  stream_ = PeerStream::connect(loop, at, from, make_config, std::move(callbacks));
 }
 
 }  // namespace ternd

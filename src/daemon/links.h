@@ -52,6 +52,7 @@ class Links {
     base::crypto::SignPublic root{};
     base::Bytes chain;
     std::uint16_t port = 0;
+    base::Endpoint from;  // where connections start: the address that is listened on, if one is
   };
   struct Callbacks {
     std::function<void(base::NodeId from, base::Bytes message)> message;
@@ -93,6 +94,8 @@ class Links {
   void on_join(const Handle& connection, transfer::Buffer bytes);
   void flush(const Handle& connection);
   void close(const Handle& connection);
+  [[nodiscard]] const base::Endpoint& pick(const base::NodeId& to,
+                                           const std::vector<base::Endpoint>& at);
   void sweep();
 
   loop::Loop& loop_;
@@ -101,6 +104,7 @@ class Links {
   Callbacks callbacks_;
   std::deque<Handle> connections_;  // oldest first
   std::map<base::NodeId, Handle> links_;
+  std::map<base::NodeId, std::size_t> next_address_;  // of those that did not answer, the next
   loop::Timer sweeper_;
   std::uint64_t refused_ = 0;
 };
@@ -109,8 +113,8 @@ class Links {
 class Joining {
  public:
   using Done = std::function<void(base::Result<base::Bytes> reply)>;
-  Joining(loop::Loop& loop, const base::Endpoint& at, const base::MeshId& mesh,
-          const identity::NodeKeys& keys, const base::TicketId& ticket_id,
+  Joining(loop::Loop& loop, const base::Endpoint& at, const base::Endpoint& from,
+          const base::MeshId& mesh, const identity::NodeKeys& keys, const base::TicketId& ticket_id,
           const base::Secret<32>& psk, base::Bytes request, Done done);
 
  private:

@@ -21,10 +21,12 @@ PeerStream::PeerStream(loop::Loop& loop, Callbacks callbacks)
 PeerStream::~PeerStream() { *alive_ = false; }
 
 std::unique_ptr<PeerStream> PeerStream::connect(loop::Loop& loop, const base::Endpoint& to,
-                                                MakeConfig make_config, Callbacks callbacks) {
+                                                const base::Endpoint& from, MakeConfig make_config,
+                                                Callbacks callbacks) {
   std::unique_ptr<PeerStream> self(new PeerStream(loop, std::move(callbacks)));
   self->make_config_ = std::move(make_config);
   self->to_ = to;
+  self->from_ = from;
   self->suite_ = base::crypto::aes_available() ? Cipher::kAesGcm : Cipher::kChaChaPoly;
   self->deadline_.start(kHandshakePatience);
   self->open_socket();
@@ -50,7 +52,7 @@ void PeerStream::open_socket() {
   secure_.emplace(make_config_(suite_));
   socket_ended_ = false;
   backlog_.clear();
-  socket_ = loop::Stream::connect_tcp(loop_, to_, [this](base::Status status) {
+  socket_ = loop::Stream::connect_tcp(loop_, to_, from_, [this](base::Status status) {
     if (!status) return fail(status.error());
     start_socket(std::move(socket_));
   });

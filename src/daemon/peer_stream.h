@@ -37,6 +37,7 @@ class PeerStream {
 
   [[nodiscard]] static std::unique_ptr<PeerStream> connect(loop::Loop& loop,
                                                            const base::Endpoint& to,
+                                                           const base::Endpoint& from,
                                                            MakeConfig make_config,
                                                            Callbacks callbacks);
   [[nodiscard]] static std::unique_ptr<PeerStream> accept(loop::Loop& loop,
@@ -75,6 +76,7 @@ class PeerStream {
   Callbacks callbacks_;
   MakeConfig make_config_;
   base::Endpoint to_;
+  base::Endpoint from_;
   base::crypto::Cipher suite_ = base::crypto::Cipher::kChaChaPoly;
   std::optional<transfer::SecureStream> secure_;
   std::unique_ptr<loop::Stream> socket_;

@@ -84,8 +84,10 @@ class Stream {
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
+  // `from`: the address to connect from; unspecified lets the system choose. Its port is not used.
   [[nodiscard]] static std::unique_ptr<Stream> connect_tcp(
-      Loop& loop, const base::Endpoint& to, std::function<void(base::Status)> on_connected);
+      Loop& loop, const base::Endpoint& to, const base::Endpoint& from,
+      std::function<void(base::Status)> on_connected);
 
   // on_data borrows the bytes; on_end gets ok at end of stream, or the error. After on_end nothing
   // more comes.

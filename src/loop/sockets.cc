@@ -116,7 +116,7 @@ Stream::~Stream() {
   close_state(state_, &state_->handle);
 }
 
-std::unique_ptr<Stream> Stream::connect_tcp(Loop& loop, const Endpoint& to,
+std::unique_ptr<Stream> Stream::connect_tcp(Loop& loop, const Endpoint& to, const Endpoint& from,
                                             std::function<void(base::Status)> on_connected) {
   auto* state = new State();
   CHECK(uv_tcp_init(loop.raw(), &state->handle.tcp) == 0);
@@ -131,7 +131,14 @@ std::unique_ptr<Stream> Stream::connect_tcp(Loop& loop, const Endpoint& to,
     callback(status == 0 ? base::Status() : uv_failure("cannot connect", status));
   };
   const Address address = to_sockaddr(to);
-  const int rc = uv_tcp_connect(&state->connect, &state->handle.tcp, address.get(), connected);
+  int rc = 0;
+  if (from.address != Endpoint{}.address && from.is_v4() == to.is_v4()) {
+    Endpoint local = from;
+    local.port = 0;
+    const Address bound = to_sockaddr(local);
+    rc = uv_tcp_bind(&state->handle.tcp, bound.get(), 0);
+  }
+  if (rc == 0) rc = uv_tcp_connect(&state->connect, &state->handle.tcp, address.get(), connected);
   std::unique_ptr<Stream> stream(new Stream(state));
   if (rc != 0) fail_later(loop, state->alive, std::exchange(state->on_connected, nullptr), rc);
   return stream;

@@ -33,6 +33,18 @@ bool is_host_operation(const balance::Action& action) {
          std::holds_alternative<balance::DiscardCopy>(action);
 }
 
+// The records that are balance's own; what it cannot read makes it refuse every seat.
+Node::Records agreements_of(const Node::Records& records) {
+  Node::Records agreements;
+  for (const auto& [key, value] : records) {
+    const std::string prefix = key.substr(0, 4);
+    if (prefix == "own/" || prefix == "end/" || prefix == "acc/" || prefix == "tri/") {
+      agreements.emplace(key, value);
+    }
+  }
+  return agreements;
+}
+
 identity::Roster roster_of(const Node::Records& records, const base::crypto::SignPublic& root,
                            base::WallTime now) {
   identity::Roster roster(root);
@@ -59,7 +71,8 @@ Node::Node(Config config, const Records& records,
   agreement.self = self_;
   agreement.store = config_.store;
   agreement.incarnation = config_.incarnation;
-  balance_ = std::make_unique<balance::Balance>(agreement, seeded(config_.seed, 1), records, log);
+  balance_ = std::make_unique<balance::Balance>(agreement, seeded(config_.seed, 1),
+                                                agreements_of(records), log);
   jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
 }
 

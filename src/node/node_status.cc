@@ -120,9 +120,11 @@ std::vector<base::Endpoint> Node::addresses_of(const NodeId& node) const {
   std::vector<base::Endpoint> addresses;
   for (const gossip::NodeView& view : gossip_->view()) {
     if (view.id != node) continue;
-    if (view.endpoint.port != 0) addresses.push_back(view.endpoint);
-    for (const base::Endpoint& address : view.fields.addresses) {
-      if (address != view.endpoint) addresses.push_back(address);
+    // What a node says of itself first: what others saw may be a translated or shared address.
+    addresses = view.fields.addresses;
+    if (view.endpoint.port != 0 &&
+        std::find(addresses.begin(), addresses.end(), view.endpoint) == addresses.end()) {
+      addresses.push_back(view.endpoint);
     }
   }
   return addresses;

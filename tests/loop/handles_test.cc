@@ -67,7 +67,7 @@ TEST(Handles, BulkGoesThroughAStreamWithBackPressure) {
     }
     client->shut_down();
   };
-  client = Stream::connect_tcp(loop, (*listener)->local(), [&](base::Status status) {
+  client = Stream::connect_tcp(loop, (*listener)->local(), {}, [&](base::Status status) {
     ASSERT_TRUE(status.ok());
     client->on_writable(pump);
     pump();
@@ -86,7 +86,7 @@ TEST(Handles, ARefusedConnectionIsTold) {
     closed = (*listener)->local();
   }
   bool told = false;
-  auto client = Stream::connect_tcp(loop, closed, [&](base::Status status) {
+  auto client = Stream::connect_tcp(loop, closed, {}, [&](base::Status status) {
     ASSERT_FALSE(status.ok());
     EXPECT_EQ(status.error().code, base::Code::kUnreachable);
     told = true;

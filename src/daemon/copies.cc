@@ -177,6 +177,7 @@ struct Copies::Found {
 
 void Copies::take(Copy& copy, Found& found) {
   copy.view = found.view;
+  copy.view.bases = found.bases;
   copy.bases = found.bases;
   copy.born = found.view.born;
   copy.cgroup = std::move(found.cgroup);
@@ -238,7 +239,7 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
       (void)group->remove().ok();
       return started.error();
     }
-    found->view = {job, epoch, cgroup_path, started->init, false, false};
+    found->view = {job, epoch, cgroup_path, started->init, false, false, {}};
     found->cgroup = std::move(*group);
     Status keeper = machine::start_keeper(keeper_spec(dir, *found), kPatience);
     if (!keeper) (void)found->cgroup->kill_all(kPatience).ok();
@@ -327,7 +328,7 @@ Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, F
   auto init = machine::find_init(*group);
   if (!init) return init.error();
   auto events = group->events();
-  found.view = {job, born, group->path(), *init, events && events->frozen, false};
+  found.view = {job, born, group->path(), *init, events && events->frozen, false, {}};
   found.bases = bases_of(dir);
   found.cgroup = std::move(*group);
   Status started = machine::start_keeper(keeper_spec(dir, found), kPatience);
@@ -367,7 +368,7 @@ void Copies::on_keeper(const std::shared_ptr<Copy>& copy) {
       callbacks_.trouble(copy->job,
                          std::string("cannot store output: ") + std::strerror(said.store_errno));
     }
-    callbacks_.grew(copy->job, copy->ends);
+    callbacks_.grew(copy->job, copy->bases, copy->ends);
   }
 }
 

@@ -40,13 +40,14 @@ struct CopyView {  // for the sampler, `tern ps` and handovers
   machine::ProcessName init;
   bool frozen = false;
   bool ended = false;
+  node::StreamEnds bases{};  // where the output begins that is stored here
 };
 
 class Copies {
  public:
   using Done = std::function<void(base::Status)>;
   struct Callbacks {
-    std::function<void(base::JobId, node::StreamEnds)> grew;
+    std::function<void(base::JobId, node::StreamEnds bases, node::StreamEnds ends)> grew;
     // The copy is gone for good and its output complete.
     std::function<void(base::JobId, std::int32_t wait_status, node::StreamEnds)> ended;
     std::function<void(base::JobId, const std::string& trouble)> trouble;  // the spool's disk

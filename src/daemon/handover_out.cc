@@ -1,5 +1,6 @@
 #include "daemon/handover_out.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <utility>
@@ -63,8 +64,10 @@ struct HandoverOut::Attempt {
   std::deque<Piece> backlog;
   std::size_t backlog_size = 0;
   std::map<std::uint32_t, std::uint16_t> images;  // CRIU's index to the stream's
+  std::optional<std::uint32_t> left_out;          // the image that does not travel
   bool paused = false;
   bool dumped = false;
+  bool tail_reading = false;
   bool tails_done = false;
   bool failed = false;
   bool ended = false;
@@ -146,7 +149,8 @@ void HandoverOut::on_frozen(const Handle& attempt, const Result<node::StreamEnds
   attempt->metadata = std::move(*metadata);
   attempt->metadata.ends = *ends;
   for (std::size_t s = 0; s < ends->size(); ++s) {
-    attempt->metadata.acknowledged[s] = std::min(attempt->metadata.acknowledged[s], (*ends)[s]);
+    attempt->metadata.acknowledged[s] =
+        std::clamp(attempt->metadata.acknowledged[s], copy->bases[s], (*ends)[s]);
   }
   attempt->tail_at = attempt->metadata.acknowledged;
   attempt->metadata.stopped = stopped_in(copy->cgroup);
@@ -168,13 +172,24 @@ void HandoverOut::start_dump(const Handle& attempt) {
   criu::DumpCallbacks callbacks;
   std::weak_ptr<Attempt> weak = attempt;
   callbacks.image = [this, weak](std::uint32_t index, const std::string& name) {
-    if (auto strong = weak.lock()) push(strong, {Piece::Kind::kBegin, index, name, 0, 0, {}});
+    auto strong = weak.lock();
+    if (!strong) return;
+    // CRIU writes one even when it is told to ignore control groups; the sink's are its own affair.
+    if (name == "cgroup.img") {
+      strong->left_out = index;
+      return;
+    }
+    push(strong, {Piece::Kind::kBegin, index, name, 0, 0, {}});
   };
   callbacks.data = [this, weak](std::uint32_t index, base::ByteView data) {
-    if (auto strong = weak.lock()) on_piece(strong, index, data);
+    auto strong = weak.lock();
+    if (strong && strong->left_out != index) on_piece(strong, index, data);
   };
   callbacks.image_end = [this, weak](std::uint32_t index) {
-    if (auto strong = weak.lock()) push(strong, {Piece::Kind::kEnd, index, {}, 0, 0, {}});
+    auto strong = weak.lock();
+    if (strong && strong->left_out != index) {
+      push(strong, {Piece::Kind::kEnd, index, {}, 0, 0, {}});
+    }
   };
   callbacks.done = [this, weak](const Result<criu::DumpStats>& stats) {
     if (auto strong = weak.lock()) on_dumped(strong, stats);
@@ -273,16 +288,18 @@ void HandoverOut::on_dumped(const Handle& attempt, const Result<criu::DumpStats>
 
 // After the images, the output that home has not acknowledged, piece by piece; then the rest.
 void HandoverOut::read_tail(const Handle& attempt) {
-  if (attempt->tails_done) return;
+  if (attempt->tails_done || attempt->tail_reading) return;
   for (int stream = 0; stream < node::kStreams; ++stream) {
     const auto s = static_cast<std::size_t>(stream);
     const std::uint64_t left = attempt->metadata.ends[s] - attempt->tail_at[s];
     if (left == 0) continue;
     const std::size_t size = std::min<std::uint64_t>(left, transfer::kOutputTailMax);
     const std::uint64_t at = attempt->tail_at[s];
+    attempt->tail_reading = true;
     copies_.read(attempt->id.job, stream, at, size,
                  [this, attempt, stream, at, alive = alive_](base::Bytes bytes) {
                    if (!*alive || attempt->ended || attempt->failed) return;
+                   attempt->tail_reading = false;
                    if (bytes.empty()) return fail(attempt, "the job's output cannot be read");
                    attempt->tail_at[static_cast<std::size_t>(stream)] += bytes.size();
                    push(attempt, {Piece::Kind::kTail,

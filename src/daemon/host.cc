@@ -359,8 +359,8 @@ Status Host::start_node() {
 void Host::start_jobs() {
   if (!no_jobs_.empty()) return;
   Copies::Callbacks callbacks;
-  callbacks.grew = [this](base::JobId job, node::StreamEnds ends) {
-    post(node::JobNews{node::jobs::SpoolGrew{job, ends}});
+  callbacks.grew = [this](base::JobId job, node::StreamEnds bases, node::StreamEnds ends) {
+    post(node::JobNews{node::jobs::SpoolGrew{job, bases, ends}});
     for (const auto& follow : std::vector(follows_)) follow_step(follow);
   };
   callbacks.ended = [this](base::JobId job, std::int32_t wait_status, node::StreamEnds ends) {

@@ -116,7 +116,7 @@ void PeerStream::pump() {
   if (!paused_ && socket_ && secure_->done() && secure_->pending_size() == 0) {
     return fail(base::fail(Code::kNotFound, ""));  // all was said and heard
   }
-  if (wants_room_ && secure_->output_room() > 0 && callbacks_.on_room) {
+  if (wants_room_ && has_room() && callbacks_.on_room) {
     wants_room_ = false;
     auto callback = callbacks_.on_room;
     callback();
@@ -196,6 +196,7 @@ base::Status PeerStream::send(std::initializer_list<base::ByteView> parts) {
 }
 
 std::size_t PeerStream::room() const { return secure_->output_room(); }
+bool PeerStream::has_room() const { return secure_->output_room() >= transfer::kRecordDataMax; }
 std::size_t PeerStream::pending() const { return secure_->pending_size(); }
 
 void PeerStream::finish() {
@@ -203,7 +204,8 @@ void PeerStream::finish() {
 }
 
 void PeerStream::flush() {
-  if (secure_->output_room() == 0) wants_room_ = true;
+  // Whoever sends by stream() met kFull with less room than its record needs, or is about to.
+  if (!has_room()) wants_room_ = true;
   pump();
 }
 

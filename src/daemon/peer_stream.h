@@ -30,7 +30,7 @@ class PeerStream {
     std::function<void()> on_open;  // records may be sent from now on
     std::function<void(transfer::Buffer)> on_data;
     std::function<void()> on_end;   // the peer will send nothing more
-    std::function<void()> on_room;  // there is room to send again
+    std::function<void()> on_room;  // there is room to send again: for a record of any size
     std::function<void(const base::Error&)> on_failed;
   };
   using MakeConfig = std::function<transfer::StreamConfig(base::crypto::Cipher suite)>;
@@ -85,6 +85,7 @@ class PeerStream {
   bool socket_ended_ = false;
   bool paused_ = false;
   bool pumping_ = false;
+  [[nodiscard]] bool has_room() const;
   bool wants_room_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -212,6 +212,9 @@ void Jobs::on(Time now, const SpoolGrew& event) {
     job->have = event.ends;
     return;
   }
+  for (std::size_t s = 0; s < kStreams; ++s) {
+    job->home_has[s] = std::max(job->home_has[s], event.bases[s]);
+  }
   relay(now, *job);
 }
 

@@ -59,8 +59,9 @@ struct Arriving {  // SINK: a checkpoint's metadata came; answered by Stored
 struct DropArrival {  // SINK: nothing of that attempt is left
   base::JobId job;
 };
-struct SpoolGrew {  // bytes that the local spool holds
+struct SpoolGrew {  // what the local spool holds: the output from `bases` to `ends`
   base::JobId job;
+  StreamEnds bases{};  // home acknowledged everything before
   StreamEnds ends{};
 };
 struct SpoolRead {  // answers ReadSpool; empty bytes: there was nothing (any more)

@@ -427,7 +427,7 @@ void HandoverIn::check(const balance::CheckCopy& order) {
         }
         if (!exists(dir + "/" + held_file(id))) return;
         auto group = machine::Cgroup::open(cgroup);
-        *present = group && machine::find_init(*group).ok() && machine::check_held(*group).ok();
+        *present = group && machine::find_init(*group).ok() && criu::check_copy_held(cgroup).ok();
       },
       [this, id = order.id, present, alive = alive_] {
         if (*alive) callbacks_.report(balance::CopyState{id, *present});

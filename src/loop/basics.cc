@@ -89,7 +89,8 @@ void Timer::start_at(base::Time when) {
     stop();
     return;
   }
-  start(when - Loop::now());
+  // Not 0: libuv would run a timer that is due and sets itself again for ever, and nothing else.
+  start(std::max(when - Loop::now(), base::Duration(std::chrono::milliseconds(1))));
 }
 
 void Timer::stop() { uv_timer_stop(&state_->timer); }

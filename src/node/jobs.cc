@@ -233,9 +233,10 @@ void Jobs::on(Time now, const SpoolRead& event) {
   if (job == nullptr || event.stream < 0 || event.stream >= kStreams) return;
   const auto s = static_cast<std::size_t>(event.stream);
   job->reading[s] = false;
-  if (!job->here || event.bytes.empty()) return;
-  job->in_flight[s] = true;
+  if (!job->here) return;
+  job->in_flight[s] = true;  // of a piece that could not be read too: asked again, not at once
   job->sent_at[s] = now;
+  if (event.bytes.empty()) return;
   out(Tell{job->spec.home, Output{event.job, event.stream, event.offset, event.bytes}});
 }
 
@@ -399,7 +400,7 @@ base::Time Jobs::next_deadline() const {
     if (!job.here || job.spec.home == self_) continue;
     if (!job.here_acked) next = std::min(next, job.told_here + kHereResend);
     for (std::size_t s = 0; s < kStreams; ++s) {
-      if (job.in_flight[s] && job.home_has[s] < job.spool[s]) {
+      if (job.in_flight[s] && !job.reading[s] && job.home_has[s] < job.spool[s]) {
         next = std::min(next, job.sent_at[s] + kOutputResend);
       }
     }

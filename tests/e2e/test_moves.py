@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Running processes move between hosts: by command and by rule, three nodes and two.
+
+    tests/e2e/test_moves.py [WORD...]     only tests with a WORD in their name
+
+TERN is the binary, TERN_E2E_HELPERS the folder of the jobs that are compiled. Issue 2, "Shown by".
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from harness import (WAIT, Counter, Counting, Failed, Mesh, check, check_continuous, helper_binary,
+                     run_tests, say, wait_for)
+
+ROUND_TRIPS = 10
+
+SHELL = 'n=0; while :; do echo $((n += 1)); sleep 0.02; done'
+# A tree with pipes between its members: every number passes through four processes, and the last
+# one checks the order itself.
+TREE = """
+(n=0; while :; do echo $((n += 1)); sleep 0.02; done) |
+  (while read -r x; do echo "$x"; done) | cat -u |
+  (want=0; while read -r x; do
+     want=$((want + 1)); [ "$x" = "$want" ] || echo "the pipe gave $x after $((want - 1))"
+     echo "$x"; done)
+"""
+NODE = """
+const kept = Buffer.alloc(8 << 20, 7); let n = 0;
+setInterval(() => {
+  if (kept[(n * 4096) % kept.length] !== 7) { console.log('memory damaged'); process.exit(99); }
+  console.log(++n);
+}, 20);
+"""
+CPU = 'while :; do :; done'
+
+
+def there_and_back(mesh, job, trips=1):
+    """Moves a counting job from its host to the next and back, checking it at every stop; the
+    frozen seconds of each move."""
+    here, there = mesh.hosts[0], mesh.hosts[1]
+    frozen = []
+    for _ in range(trips):
+        for source, sink in ((here, there), (there, here)):
+            move = source.migrate(job.job, sink.name)
+            check(move["outcome"] == "commit", lambda: f"not moved: {move}")
+            check((move["from"], move["to"]) == (source.id, sink.id), lambda: f"odd: {move}")
+            frozen.append(move["frozen_seconds"])
+            job.wait_further()
+            check(mesh.only_copy(job.job) is sink, f"the job does not run on {sink.name}")
+            job.check_output()
+    return frozen
+
+
+def moved(mesh, job, trips=1):
+    frozen = there_and_back(mesh, job, trips)
+    lines = job.check_output()
+    entry = job.home.job(job.job)
+    check(len(entry) == 1 and entry[0]["moves"] == 2 * trips and entry[0]["state"] == "running",
+          lambda: f"tern ps says {entry}")
+    job.end()
+    return f"{2 * trips} moves, {lines} lines, frozen at most {max(frozen):.2f} s"
+
+
+def three_nodes_by_command():
+    """every kind of workload moves to another host of three and back"""
+    workloads = [
+        ("a shell loop", lambda m, h: Counting(m, h, "/bin/sh", "-c", SHELL)),
+        ("Python, 200 MB that it checks", lambda m, h: Counter(m, h, megabytes=200)),
+        ("C++ threads", lambda m, h: Counting(m, h, helper_binary("e2e_threads_job"))),
+        ("a process tree with pipes", lambda m, h: Counting(m, h, "/bin/bash", "-c", TREE)),
+    ]
+    if shutil.which("node"):
+        workloads.append(("node.js", lambda m, h: Counting(m, h, shutil.which("node"), "-e", NODE)))
+    elif os.environ.get("CI") == "true":
+        raise Failed("node is not installed")
+    else:
+        say("  skipped: node.js, which is not installed here")
+    with Mesh(["a", "b", "c"]) as mesh:
+        for name, start in workloads:
+            try:
+                say(f"  {name}: " + moved(mesh, start(mesh, mesh["a"])))
+            except Failed as failed:
+                raise Failed(f"{name}: {failed}") from failed
+        check_nothing_left(mesh)
+
+
+def ten_there_and_back():
+    """twenty moves in a row, a witness watching"""
+    with Mesh(["a", "b", "c"]) as mesh:
+        return moved(mesh, Counter(mesh, mesh["a"], megabytes=20), ROUND_TRIPS)
+
+
+def two_nodes():
+    """a pair moves a job by command, and by rule"""
+    with Mesh(["a", "b"]) as mesh:
+        note = moved(mesh, Counter(mesh, mesh["a"], megabytes=20))
+        return f"{note}; by rule after {by_rule(mesh):.1f} s"
+
+
+def three_nodes_by_rule():
+    """two busy jobs on one of three hosts: one moves away by itself, and then all stays"""
+    with Mesh(["a", "b", "c"]) as mesh:
+        return f"by rule after {by_rule(mesh):.1f} s"
+
+
+def by_rule(mesh):
+    """Two CPU-bound jobs on a node that counts two CPUs make it PLUS. Until one has moved, without
+    a command, and nobody is PLUS; the seconds that this took."""
+    first = mesh.hosts[0]
+    counter = Counter(mesh, first, pause=0.05)
+    began = time.monotonic()
+    jobs = [first.run("/bin/sh", "-c", CPU) for _ in range(2)]
+
+    def spread():
+        at = [mesh.only_copy(job) for job in jobs]
+        return len({host.name for host in at}) == 2
+    wait_for("a busy job to move by itself", spread, 120)
+    took = time.monotonic() - began
+
+    def calm():
+        nodes = first.status()["nodes"]
+        return all(node["trit"] < 1 for node in nodes)
+    wait_for("nobody to be PLUS", calm, 90)
+    moves = [e for e in first.events() if "handover" in e and e["handover"]["outcome"] == "commit"
+             and e["handover"]["from"] == first.id and e["job"] in jobs]
+    check(len(moves) == 1, lambda: f"{len(moves)} moves away where one was enough")
+    counter.check_output()
+    for job in jobs:
+        mesh.end_job(job)
+    counter.end()
+    return took
+
+
+def attached_run():
+    """`tern run` goes on printing after its job has moved, and ends with the job's exit code"""
+    with Mesh(["a", "b", "c"]) as mesh:
+        first = mesh["a"]
+        flag = os.path.join(mesh.dir, "enough")
+        script = f'n=0; while [ ! -e {flag} ]; do echo $((n += 1)); sleep 0.02; done; exit 7'
+        command = [os.environ["TERN"], "run", "--state", first.state, "--name", "attached", "--",
+                   "/bin/sh", "-c", script]
+        out = os.path.join(mesh.dir, "attached.out")
+        with open(out, "wb") as file:
+            attached = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file,
+                                        stderr=subprocess.PIPE, cwd="/")
+        try:
+            lines = lambda: open(out, encoding="ascii").read().splitlines()
+            wait_for("the first lines", lambda: len(lines()) > 3)
+            check(first.migrate("attached", "b")["outcome"] == "commit", "not moved")
+            seen = len(lines())
+            wait_for("lines after the move", lambda: len(lines()) > seen + 10)
+            check(first.ps()[0]["node"] == "b", "the job is not on b")
+            with open(flag, "w", encoding="ascii"):
+                pass
+            code = attached.wait(WAIT)
+            errors = attached.stderr.read().decode()
+        finally:
+            attached.kill()
+            attached.wait()
+            attached.stderr.close()
+        check(code == 7, f"exit code {code} instead of 7: {errors}")
+        count = check_continuous(lines())
+        entry = wait_for("the end to be known at home",
+                         lambda: [j for j in first.ps() if j["state"] == "exited"])
+        check(entry[0]["exit_code"] == 7, lambda: f"tern ps says {entry}")
+        return f"{count} lines, exit code 7 from another host"
+
+
+def refusals():
+    """preflight refuses before anything freezes: exit code 5, a sentence, and the job runs on"""
+    def prepare(mesh):
+        files, others = os.path.join(mesh.dir, "files"), os.path.join(mesh.dir, "others")
+        os.mkdir(files)
+        os.mkdir(others)
+        for name, text in (("missing", "here only"), ("differs", "one")):
+            with open(os.path.join(files, name), "w", encoding="ascii") as file:
+                file.write(text)
+        with open(os.path.join(others, "differs"), "w", encoding="ascii") as file:
+            file.write("two")  # of the same size
+        # On b, and only there, that folder has other content.
+        mesh["b"].setup = f"mount --bind {others} {files}"
+        mesh["c"].options = ["--criu", "/nonexistent/criu"]
+
+    holds = 'exec 3<"$0"; n=0; while :; do echo $((n += 1)); sleep 0.02; done'
+    with Mesh(["a", "b", "c"], before_start=prepare) as mesh:
+        files = os.path.join(mesh.dir, "files")
+        cases = [
+            ("a file is missing there", f"{files}/missing", "b", "missing"),
+            ("a file differs there", f"{files}/differs", "b", "differs"),
+            ("no CRIU there", "/etc/hostname", "c", ""),
+            ("a file of /proc/PID is open", "/proc/self/status", "b", "/proc"),
+        ]
+        for name, path, to, word in cases:
+            job = Counting(mesh, mesh["a"], "/bin/sh", "-c", holds, path)
+            done = mesh["a"].migrate(job.job, to, ok=False)
+            check(not isinstance(done, dict), f"{name}: the job was moved")
+            sentence = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
+            check(done.returncode == 5, f"{name}: exit code {done.returncode}: {sentence}")
+            check(len(sentence) > 20 and word in sentence, f"{name}: not said: {sentence}")
+            job.wait_further()
+            check(mesh.only_copy(job.job) is mesh["a"], f"{name}: the job is not where it was")
+            frozen = [e for e in mesh["a"].events() if e.get("job") == job.job
+                      and e["kind"] == "handover" and e["text"].startswith("stream")]
+            check(not frozen, f"{name}: the job was frozen")
+            job.check_output()
+            job.end()
+            say(f"  {name}: {sentence}")
+
+
+def check_nothing_left(mesh):
+    """With all jobs gone: no cgroup of a job or of CRIU, no work folder, no seat."""
+    mesh.wait_no_seats()
+
+    def clean():
+        for host in mesh.hosts:
+            left = [g for g in os.listdir(host.cgroup) if g.startswith(("job-", "criu-"))]
+            check(not left, f"cgroups left on {host.name}: {left}")
+        left = [n for n in os.listdir("/dev/shm") if n.startswith(f"tern-{mesh.prefix}-")]
+        check(not left, f"work folders left: {left}")
+        return True
+    wait_for("all cgroups and work folders to go", clean)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TERN", os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                               "../../build/dev/bin/tern"))
+    sys.exit(run_tests([three_nodes_by_command, ten_there_and_back, two_nodes, three_nodes_by_rule,
+                        attached_run, refusals], sys.argv[1:], seconds=560))

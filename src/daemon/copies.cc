@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "daemon/job_folder.h"
 #include "machine/job_process.h"
 
 namespace ternd {
@@ -26,43 +27,6 @@ using node::StreamEnds;
 
 constexpr machine::Patience kPatience{20000};  // of one operation on a cgroup or a keeper
 constexpr base::Duration kKeeperRetry = std::chrono::seconds(1);
-constexpr const char* kSpoolFiles[] = {"/stdout.log", "/stderr.log"};
-
-base::Error io_error(const std::string& what) {
-  return fail(Code::kIo, what + ": " + std::strerror(errno));
-}
-
-std::uint64_t file_size(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
-}
-
-StreamEnds bases_of(const std::string& dir) {
-  auto bases = machine::read_bases(dir);
-  if (!bases) return {};
-  return {bases->stdout_base, bases->stderr_base};
-}
-
-base::Bytes read_spool(const std::string& dir, int stream, std::uint64_t offset,
-                       std::size_t size_max) {
-  const std::uint64_t start = bases_of(dir)[static_cast<std::size_t>(stream)];
-  const int fd = ::open((dir + kSpoolFiles[stream]).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || offset < start) {
-    if (fd >= 0) ::close(fd);
-    return {};
-  }
-  base::Bytes bytes(size_max);
-  const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset - start));
-  ::close(fd);
-  bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-  return bytes;
-}
-
-Status make_job_dir(const std::string& dir) {
-  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return io_error("cannot make " + dir);
-  return {};
-}
-
 // The copy of a job that was born last, at or before `newest`.
 std::optional<Epoch> find_born(const std::string& root, const JobId& job, Epoch newest) {
   const std::string prefix = "job-" + job.hex() + "-e";
@@ -133,41 +97,6 @@ std::vector<CopyView> Copies::all() const {
   return views;
 }
 
-StreamEnds Copies::ends_of(const std::string& job_dir) {
-  StreamEnds ends = bases_of(job_dir);
-  for (std::size_t s = 0; s < ends.size(); ++s) ends[s] += file_size(job_dir + kSpoolFiles[s]);
-  return ends;
-}
-
-Status Copies::append(const std::string& dir, int stream, std::uint64_t offset,
-                      base::ByteView bytes) {
-  const StreamEnds ends = ends_of(dir);
-  if (ends[static_cast<std::size_t>(stream)] != offset) {
-    return fail(Code::kStale, "the log does not end there");
-  }
-  const std::string path = dir + kSpoolFiles[stream];
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return io_error("cannot open " + path);
-  const std::uint64_t start = bases_of(dir)[static_cast<std::size_t>(stream)];
-  std::uint64_t at = offset - start;
-  const std::uint64_t begin = at;
-  Status status;
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      status = io_error("cannot write " + path);
-      (void)!::ftruncate(fd, static_cast<off_t>(begin));
-      break;
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    at += static_cast<std::uint64_t>(n);
-  }
-  if (status && ::fdatasync(fd) != 0) status = io_error("cannot sync " + path);
-  ::close(fd);
-  return status;
-}
-
 // What an operation found out off the loop; taken over on the loop.
 struct Copies::Found {
   CopyView view;
@@ -231,7 +160,7 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
   const std::string cgroup_path = paths_.job_cgroup(spec.id, epoch);
   auto found = std::make_shared<Found>();
   auto work = [this, dir = copy->dir, job = spec.id, epoch, start, cgroup_path, found]() -> Status {
-    if (Status made = make_job_dir(dir); !made) return made;
+    if (Status made = job_folder::make(dir); !made) return made;
     auto group = Cgroup::create(cgroup_path);
     if (!group) return group.error();
     auto started = machine::start_job(start, *group);
@@ -275,7 +204,7 @@ void Copies::attend(const node::JobSpec& spec, Epoch epoch) {
     log_.warn("job_not_running", {{"job", copy->job.hex()}, {"why", status.error().detail}});
     auto exit = machine::read_exit(copy->dir);
     if (exit) return end(copy, exit->wait_status, {exit->stdout_end, exit->stderr_end});
-    end(copy, SIGKILL, ends_of(copy->dir));
+    end(copy, SIGKILL, job_folder::ends(copy->dir));
   });
 }
 
@@ -301,7 +230,7 @@ void Copies::settle(const JobId& job, Epoch epoch, Done done) {
       replace_keeper(copy);  // it runs; only its output waits
     } else {
       auto exit = machine::read_exit(copy->dir);
-      end(copy, exit ? exit->wait_status : SIGKILL, ends_of(copy->dir));
+      end(copy, exit ? exit->wait_status : SIGKILL, job_folder::ends(copy->dir));
     }
     done({});
   });
@@ -329,7 +258,7 @@ Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, F
   if (!init) return init.error();
   auto events = group->events();
   found.view = {job, born, group->path(), *init, events && events->frozen, false, {}};
-  found.bases = bases_of(dir);
+  found.bases = job_folder::bases(dir);
   found.cgroup = std::move(*group);
   Status started = machine::start_keeper(keeper_spec(dir, found), kPatience);
   if (!started && started.error().code == Code::kExists) return {};
@@ -555,7 +484,7 @@ void Copies::read(const JobId& job, int stream, std::uint64_t offset, std::size_
   loop::run_blocking(
       loop_,
       [dir = paths_.job(job), stream, offset, size_max, bytes] {
-        *bytes = read_spool(dir, stream, offset, size_max);
+        *bytes = job_folder::read(dir, stream, offset, size_max);
       },
       [bytes, done = std::move(done), alive = alive_] {
         if (*alive) done(std::move(*bytes));
@@ -569,8 +498,8 @@ void Copies::append_home(const JobId& job, int stream, std::uint64_t offset, bas
   loop::run_blocking(
       loop_,
       [dir = paths_.job(job), stream, offset, bytes = std::move(bytes), status, ends] {
-        *status = append(dir, stream, offset, bytes);
-        *ends = ends_of(dir);
+        *status = job_folder::append(dir, stream, offset, bytes);
+        *ends = job_folder::ends(dir);
       },
       [status, ends, done = std::move(done), alive = alive_] {
         if (!*alive) return;

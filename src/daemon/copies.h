@@ -80,11 +80,6 @@ class Copies {
             std::function<void(base::Bytes)> done);
   void append_home(const base::JobId& job, int stream, std::uint64_t offset, base::Bytes bytes,
                    std::function<void(base::Result<node::StreamEnds>)> done);
-  // Of a folder that is there: where its files end. Blocking, for the start.
-  [[nodiscard]] static node::StreamEnds ends_of(const std::string& job_dir);
-  // Exactly at `offset`, which must be where the stream ends (kStale); durable. Blocking.
-  [[nodiscard]] static base::Status append(const std::string& job_dir, int stream,
-                                           std::uint64_t offset, base::ByteView bytes);
 
  private:
   struct Copy;

@@ -1,19 +1,12 @@
 #include "daemon/handover_in.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <utility>
 
-#include "base/wire.h"
 #include "criu/restore_session.h"
 #include "daemon/image_admission.h"
-#include "init/contract.h"
+#include "daemon/job_folder.h"
 #include "transfer/image_stream.h"
 
 namespace ternd {
@@ -27,95 +20,6 @@ using node::StreamEnds;
 
 constexpr base::Duration kProgressEvery = std::chrono::milliseconds(300);
 constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine by an arrival
-
-base::Error io_error(const std::string& what) {
-  return base::fail(Code::kIo, what + ": " + std::strerror(errno));
-}
-
-Status write_file(const std::string& dir, const std::string& name, base::ByteView bytes) {
-  const std::string path = dir + "/" + name;
-  const std::string fresh = path + ".new";
-  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return io_error("cannot create " + fresh);
-  Status status;
-  while (status && !bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      status = io_error("cannot write " + fresh);
-    } else {
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-  }
-  if (status && ::fsync(fd) != 0) status = io_error("cannot sync " + fresh);
-  ::close(fd);
-  if (status && ::rename(fresh.c_str(), path.c_str()) != 0) {
-    status = io_error("cannot rename " + fresh);
-  }
-  if (!status) {
-    (void)::unlink(fresh.c_str());
-    return status;
-  }
-  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return io_error("cannot open " + dir);
-  if (::fsync(folder) != 0) status = io_error("cannot sync " + dir);
-  ::close(folder);
-  return status;
-}
-
-std::string held_file(const HandoverId& id) { return "held-e" + std::to_string(id.epoch.value); }
-std::string released_file(const HandoverId& id) {
-  return "released-e" + std::to_string(id.epoch.value);
-}
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
-
-// The held file: [version = 1, [stopped pid, ...]].
-base::Bytes encode_held(const std::vector<std::int32_t>& stopped) {
-  base::Writer w;
-  w.array(2).u64(1).array(stopped.size());
-  for (const std::int32_t pid : stopped) w.i64(pid);
-  return w.take();
-}
-
-std::vector<pid_t> read_held(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
-  base::Bytes bytes(64 * 1024);
-  const ssize_t n = ::read(fd, bytes.data(), bytes.size());
-  ::close(fd);
-  base::Reader r(base::ByteView(bytes).first(n > 0 ? static_cast<std::size_t>(n) : 0));
-  r.array_of(2);
-  (void)r.u64(1);
-  std::vector<pid_t> stopped(r.array(node::kStoppedMax));
-  for (pid_t& pid : stopped) pid = static_cast<pid_t>(r.i64());
-  return r.finish() ? stopped : std::vector<pid_t>();
-}
-
-// The folder of a job that moves in. At home the log is there and goes on; elsewhere it is new.
-Status prepare_spool(const std::string& dir, bool is_home, const node::MoveMetadata& metadata,
-                     std::vector<transfer::OutputTail> tails) {
-  if (!is_home) {
-    std::error_code error;
-    std::filesystem::remove_all(dir, error);
-    if (::mkdir(dir.c_str(), 0700) != 0) return io_error("cannot make " + dir);
-    const init::Bases bases{init::kBasesMagic, metadata.acknowledged[0], metadata.acknowledged[1]};
-    const auto* raw = reinterpret_cast<const std::uint8_t*>(&bases);
-    if (Status written = write_file(dir, "bases", {raw, sizeof(bases)}); !written) return written;
-  }
-  for (transfer::OutputTail& tail : tails) {
-    const int stream = tail.stream - 1;
-    const std::uint64_t have = Copies::ends_of(dir)[static_cast<std::size_t>(stream)];
-    const std::uint64_t end = tail.offset + tail.bytes.size();
-    if (tail.offset > have) return base::fail(Code::kInvalid, "a piece of output is missing");
-    if (end <= have) continue;
-    tail.bytes.drop_front(static_cast<std::size_t>(have - tail.offset));
-    if (Status done = Copies::append(dir, stream, have, tail.bytes.view()); !done) return done;
-  }
-  if (Copies::ends_of(dir) != metadata.ends) {
-    return base::fail(Code::kInvalid, "the job's output does not end where its source says");
-  }
-  return {};
-}
 
 // Serves an ImageSet to CRIU, freeing what was taken.
 class SetSource final : public criu::ImageSource {
@@ -347,7 +251,9 @@ void HandoverIn::restore(const balance::Restore& order) {
   loop::run_blocking(
       loop_,
       [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt, tails,
-       status] { *status = prepare_spool(dir, home, attempt->metadata, std::move(*tails)); },
+       status] {
+        *status = job_folder::prepare_arrival(dir, home, attempt->metadata, std::move(*tails));
+      },
       [this, attempt, status, alive = alive_] {
         if (!*alive || attempt->discarding) return;
         if (!*status) return fail(attempt, status->error().detail);
@@ -382,7 +288,7 @@ void HandoverIn::on_held(const Handle& attempt) {
   loop::run_blocking(
       loop_,
       [dir = paths_.job(attempt->id.job), id = attempt->id, stopped = attempt->metadata.stopped,
-       status] { *status = write_file(dir, held_file(id), encode_held(stopped)); },
+       status] { *status = job_folder::mark_held(dir, id.epoch, stopped); },
       [this, attempt, status, alive = alive_] {
         if (!*alive || attempt->discarding) return;
         if (!*status) return fail(attempt, status->error().detail);
@@ -421,11 +327,11 @@ void HandoverIn::check(const balance::CheckCopy& order) {
   loop::run_blocking(
       loop_,
       [dir, id = order.id, cgroup = paths_.job_cgroup(order.id.job, order.id.epoch), present] {
-        if (exists(dir + "/" + released_file(id))) {
+        if (job_folder::is_released(dir, id.epoch)) {
           *present = true;  // let go by an earlier start of the daemon
           return;
         }
-        if (!exists(dir + "/" + held_file(id))) return;
+        if (!job_folder::is_held(dir, id.epoch)) return;
         auto group = machine::Cgroup::open(cgroup);
         *present = group && machine::find_init(*group).ok() && criu::check_copy_held(cgroup).ok();
       },
@@ -469,12 +375,12 @@ void HandoverIn::release(const balance::ReleaseCopy& order) {
   loop::run_blocking(
       loop_,
       [dir, id, cgroup, outcome] {
-        const bool let_go_before = exists(dir + "/" + released_file(id));
+        const bool let_go_before = job_folder::is_released(dir, id.epoch);
         auto group = machine::Cgroup::open(cgroup);
         outcome->present = let_go_before || (group && machine::find_init(*group).ok());
-        outcome->stopped = read_held(dir + "/" + held_file(id));
+        outcome->stopped = job_folder::stopped_when_held(dir, id.epoch);
         if (outcome->present && !let_go_before) {
-          outcome->marked = write_file(dir, released_file(id), {});
+          outcome->marked = job_folder::mark_released(dir, id.epoch);
         }
       },
       [this, attempt, outcome, cgroup, settle, alive = alive_] {
@@ -517,7 +423,7 @@ void HandoverIn::discard(const balance::DiscardCopy& order) {
           log_.error("discard_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
           return;  // asked again
         }
-        (void)::unlink((paths_.job(id.job) + "/" + held_file(id)).c_str());
+        job_folder::unmark_held(paths_.job(id.job), id.epoch);
         attempts_.erase(id);
         if (!callbacks_.home_is_here(id.job)) copies_.forget(id.job);
         callbacks_.report(balance::Discarded{id});

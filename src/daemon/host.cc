@@ -16,6 +16,7 @@
 #include "criu/leftovers.h"
 #include "criu/program.h"
 #include "daemon/entropy.h"
+#include "daemon/job_folder.h"
 #include "identity/join.h"
 #include "machine/cgroup.h"
 
@@ -34,7 +35,7 @@ std::map<base::JobId, node::StreamEnds> log_ends(const machine::StoreMap& record
   for (auto it = records.lower_bound("job/"); it != records.end(); ++it) {
     if (it->first.rfind("job/", 0) != 0) break;
     auto id = base::JobId::from_hex_text(it->first.substr(4));
-    if (id) ends[*id] = Copies::ends_of(paths.job(*id));
+    if (id) ends[*id] = job_folder::ends(paths.job(*id));
   }
   return ends;
 }

@@ -6,6 +6,7 @@
 #include "base/overloaded.h"
 #include "control/json.h"
 #include "daemon/host.h"
+#include "daemon/job_folder.h"
 
 namespace ternd {
 namespace {
@@ -36,7 +37,7 @@ void Host::perform(const node::Action& action) {
           },
           [&](const node::ReadLog& a) {
             if (!copies_) return post(node::LogRead{a.token, {}, {}});
-            const node::StreamEnds ends = Copies::ends_of(paths_.job(a.job));
+            const node::StreamEnds ends = job_folder::ends(paths_.job(a.job));
             copies_->read(a.job, a.stream, a.offset, node::kOutputChunkMax,
                           [this, token = a.token, ends](base::Bytes bytes) {
                             post(node::LogRead{token, std::move(bytes), ends});
@@ -109,7 +110,7 @@ void Host::perform_job(const node::jobs::Action& action) {
                   }
                   // Where the log really ends, whatever happened.
                   post(node::JobNews{
-                      node::jobs::HomeAppended{job, Copies::ends_of(paths_.job(job))}});
+                      node::jobs::HomeAppended{job, job_folder::ends(paths_.job(job))}});
                 });
           },
           [&](const node::jobs::Forget& a) { copies_->forget(a.job); },

@@ -1,0 +1,183 @@
+#include "daemon/job_folder.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/wire.h"
+#include "init/contract.h"
+#include "machine/keeper_client.h"
+#include "node/limits.h"
+
+namespace ternd::job_folder {
+namespace {
+
+using base::Code;
+using base::fail;
+using base::Status;
+using node::StreamEnds;
+
+constexpr const char* kSpoolFiles[] = {"/stdout.log", "/stderr.log"};
+constexpr std::size_t kHeldSizeMax = 64 * 1024;
+
+base::Error io_error(const std::string& what) {
+  return fail(Code::kIo, what + ": " + std::strerror(errno));
+}
+
+std::uint64_t file_size(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+Status write_all(int fd, base::ByteView bytes, std::uint64_t at, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return io_error("cannot write " + path);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    at += static_cast<std::uint64_t>(n);
+  }
+  return {};
+}
+
+// Whole or not at all, and on the disk.
+Status write_file(const std::string& dir, const std::string& name, base::ByteView bytes) {
+  const std::string path = dir + "/" + name;
+  const std::string fresh = path + ".new";
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error("cannot create " + fresh);
+  Status status = write_all(fd, bytes, 0, fresh);
+  if (status && ::fsync(fd) != 0) status = io_error("cannot sync " + fresh);
+  ::close(fd);
+  if (status && ::rename(fresh.c_str(), path.c_str()) != 0) {
+    status = io_error("cannot rename " + fresh);
+  }
+  if (!status) {
+    (void)::unlink(fresh.c_str());
+    return status;
+  }
+  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return io_error("cannot open " + dir);
+  if (::fsync(folder) != 0) status = io_error("cannot sync " + dir);
+  ::close(folder);
+  return status;
+}
+
+std::string held_name(base::Epoch epoch) { return "held-e" + std::to_string(epoch.value); }
+std::string released_name(base::Epoch epoch) { return "released-e" + std::to_string(epoch.value); }
+
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+}  // namespace
+
+Status make(const std::string& dir) {
+  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return io_error("cannot make " + dir);
+  return {};
+}
+
+StreamEnds bases(const std::string& dir) {
+  auto stored = machine::read_bases(dir);
+  if (!stored) return {};
+  return {stored->stdout_base, stored->stderr_base};
+}
+
+StreamEnds ends(const std::string& dir) {
+  StreamEnds at = bases(dir);
+  for (std::size_t s = 0; s < at.size(); ++s) at[s] += file_size(dir + kSpoolFiles[s]);
+  return at;
+}
+
+base::Bytes read(const std::string& dir, int stream, std::uint64_t offset, std::size_t size_max) {
+  const std::uint64_t start = bases(dir)[static_cast<std::size_t>(stream)];
+  if (offset < start) return {};
+  const int fd = ::open((dir + kSpoolFiles[stream]).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  base::Bytes bytes(size_max);
+  const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset - start));
+  ::close(fd);
+  bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return bytes;
+}
+
+Status append(const std::string& dir, int stream, std::uint64_t offset, base::ByteView bytes) {
+  const auto s = static_cast<std::size_t>(stream);
+  if (ends(dir)[s] != offset) return fail(Code::kStale, "the log does not end there");
+  const std::string path = dir + kSpoolFiles[stream];
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error("cannot open " + path);
+  const std::uint64_t at = offset - bases(dir)[s];
+  Status status = write_all(fd, bytes, at, path);
+  if (!status) (void)!::ftruncate(fd, static_cast<off_t>(at));
+  if (status && ::fdatasync(fd) != 0) status = io_error("cannot sync " + path);
+  ::close(fd);
+  return status;
+}
+
+Status prepare_arrival(const std::string& dir, bool is_home, const node::MoveMetadata& metadata,
+                       std::vector<transfer::OutputTail> tails) {
+  if (!is_home) {
+    std::error_code error;
+    std::filesystem::remove_all(dir, error);
+    if (::mkdir(dir.c_str(), 0700) != 0) return io_error("cannot make " + dir);
+    const init::Bases begin{init::kBasesMagic, metadata.acknowledged[0], metadata.acknowledged[1]};
+    const auto* raw = reinterpret_cast<const std::uint8_t*>(&begin);
+    if (Status written = write_file(dir, "bases", {raw, sizeof(begin)}); !written) return written;
+  }
+  for (transfer::OutputTail& tail : tails) {
+    const int stream = tail.stream - 1;
+    const std::uint64_t have = ends(dir)[static_cast<std::size_t>(stream)];
+    const std::uint64_t end = tail.offset + tail.bytes.size();
+    if (tail.offset > have) return fail(Code::kInvalid, "a piece of the job's output is missing");
+    if (end <= have) continue;
+    tail.bytes.drop_front(static_cast<std::size_t>(have - tail.offset));
+    if (Status done = append(dir, stream, have, tail.bytes.view()); !done) return done;
+  }
+  if (ends(dir) != metadata.ends) {
+    return fail(Code::kInvalid, "the job's output does not end where its source says");
+  }
+  return {};
+}
+
+Status mark_held(const std::string& dir, base::Epoch epoch,
+                 const std::vector<std::int32_t>& stopped) {
+  base::Writer w;
+  w.array(2).u64(1).array(stopped.size());
+  for (const std::int32_t pid : stopped) w.i64(pid);
+  return write_file(dir, held_name(epoch), w.bytes());
+}
+
+bool is_held(const std::string& dir, base::Epoch epoch) {
+  return exists(dir + "/" + held_name(epoch));
+}
+
+std::vector<pid_t> stopped_when_held(const std::string& dir, base::Epoch epoch) {
+  const int fd = ::open((dir + "/" + held_name(epoch)).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  base::Bytes bytes(kHeldSizeMax);
+  const ssize_t n = ::read(fd, bytes.data(), bytes.size());
+  ::close(fd);
+  base::Reader r(base::ByteView(bytes).first(n > 0 ? static_cast<std::size_t>(n) : 0));
+  r.array_of(2);
+  (void)r.u64(1);
+  std::vector<pid_t> stopped(r.array(node::kStoppedMax));
+  for (pid_t& pid : stopped) pid = static_cast<pid_t>(r.i64());
+  return r.finish() ? stopped : std::vector<pid_t>();
+}
+
+Status mark_released(const std::string& dir, base::Epoch epoch) {
+  return write_file(dir, released_name(epoch), {});
+}
+
+bool is_released(const std::string& dir, base::Epoch epoch) {
+  return exists(dir + "/" + released_name(epoch));
+}
+
+void unmark_held(const std::string& dir, base::Epoch epoch) {
+  (void)::unlink((dir + "/" + held_name(epoch)).c_str());
+}
+
+}  // namespace ternd::job_folder

@@ -325,7 +325,6 @@ void Host::follow_step(const std::shared_ptr<Follow>& follow) {
 }
 
 void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& reply) {
-  follow->busy = false;
   const auto finish = [&](auto&& last) {
     follow->over = true;
     last();
@@ -338,6 +337,7 @@ void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& repl
         follow->client->line(control::progress_line("the job's home does not answer; waiting"));
       }
       follow->said_unreachable = true;
+      follow->busy = false;
       return follow->poll->start(std::chrono::seconds(1));
     }
     return finish([&] {
@@ -357,6 +357,8 @@ void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& repl
     if (follow->client->closed()) return;
   }
   follow->stream = 1 - follow->stream;
+  // Not before: a client that has room again asks for the next piece from within line().
+  follow->busy = false;
   const bool all_read = follow->at[0] >= log.ends[0] && follow->at[1] >= log.ends[1];
   if (!all_read || follow->quiet < node::kStreams || follow->again) return follow_step(follow);
   if (log.exited && follow->until_exit) {

@@ -206,6 +206,7 @@ class Host:
         self.log = os.path.join(mesh.dir, name + ".log")
         self.cgroup = f"{mesh.cgroups}/tern-{mesh.prefix}-{name}"
         self.options = []  # further ones of `tern daemon`
+        self.log_level = "debug"
         self.setup = ""  # shell commands in a mount namespace of the daemon's own, before it starts
         self.daemon = None
         self.id = ""
@@ -221,7 +222,7 @@ class Host:
                     "--listen", f"{self.address}:{PORT}", "--no-discovery",
                     "--cgroup", f"{self.mesh.prefix}-{self.name}", "--load-source", "cgroup",
                     "--load-window", str(self.mesh.load_window), "--cpus", "2",
-                    "--log-level", "debug", "--log-file", self.log, *self.options]
+                    "--log-level", self.log_level, "--log-file", self.log, *self.options]
         if self.mesh.root_jobs:
             command.append("--allow-root-jobs")
         with open(self.log + ".stderr", "ab") as errors:
@@ -490,6 +491,11 @@ class Mesh:
                    if read(f"/proc/{p}/stat").rsplit(")", 1)[-1].split()[:1] in (["T"], ["t"])]
         check(not stopped, f"the only copy, on {host.name}, is stopped")
         return host
+
+    def runs_on(self, host, job):
+        """Whether the copy on that host runs, whatever there is elsewhere."""
+        groups = host.job_groups(job)
+        return bool(groups) and all(procs(g) and not event_of(g, "frozen") for g in groups)
 
     def end_job(self, job):
         """Kills a job by command, and waits until nothing of it is left anywhere."""

@@ -17,7 +17,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # False alarms of these compilers about std::vector::insert once it is inlined (GCC PR 105329 and
   # its kin). The dev and asan builds, optimised less, keep the warnings.
   target_compile_options(tern_options INTERFACE
-    $<$<CONFIG:Release>:-Wno-array-bounds -Wno-stringop-overflow -Wno-restrict>)
+    $<$<CONFIG:Release>:-Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
+                        -Wno-restrict>)
 endif()
 if(TERN_SANITIZE)
   target_compile_options(tern_options INTERFACE -fsanitize=address,undefined

@@ -29,7 +29,8 @@ class JsonReader {
   // Anything but one JSON object of at most kLineBytesMax and kJsonDepthMax is a mistake.
   explicit JsonReader(std::string_view text);
 
-  [[nodiscard]] bool has(std::string_view name) const;  // present and not null
+  [[nodiscard]] bool has(std::string_view name) const;       // present and not null
+  [[nodiscard]] bool has_text(std::string_view name) const;  // present and a text
   [[nodiscard]] std::string text(std::string_view name, std::size_t bytes_max);
   [[nodiscard]] std::string text_or(std::string_view name, std::size_t bytes_max,
                                     std::string_view otherwise = {});

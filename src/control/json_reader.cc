@@ -89,6 +89,11 @@ const void* JsonReader::require(std::string_view name) {
 
 bool JsonReader::has(std::string_view name) const { return find(name) != nullptr; }
 
+bool JsonReader::has_text(std::string_view name) const {
+  const void* value = find(name);
+  return value != nullptr && json(value).is_string();
+}
+
 std::optional<std::string> JsonReader::text_if(std::string_view name, std::size_t bytes_max) {
   const void* value = find(name);
   if (value == nullptr) return std::nullopt;

@@ -150,9 +150,7 @@ Request read_run(JsonReader& in) {
 
 int read_signal(JsonReader& in) {
   if (!in.has("signal")) return 15;
-  const JsonReader before = in;
-  const auto value = json_member(before.compact(), "signal");
-  if (!value.starts_with('"')) return static_cast<int>(in.integer("signal", 1, 64));
+  if (!in.has_text("signal")) return static_cast<int>(in.integer("signal", 1, 64));
   auto number = parse_signal(in.text("signal", kNameBytesMax));
   if (!number) in.reject(number.error().detail);
   return number ? *number : 0;

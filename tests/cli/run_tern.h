@@ -57,10 +57,20 @@ inline Ran run_tern(const std::vector<std::string>& arguments, const How& how = 
   posix_spawn_file_actions_adddup2(&actions, in[0], 0);
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   posix_spawn_file_actions_adddup2(&actions, err[1], 2);
+  // As from a person's shell, whatever this process was started with (nohup, a background job).
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  sigemptyset(&signals);
+  posix_spawnattr_setsigmask(&attributes, &signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&signals, signal);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t pid = 0;
-  if (::posix_spawn(&pid, TERN_UNDER_TEST, &actions, nullptr, argv.data(), envp.data()) != 0) {
+  if (::posix_spawn(&pid, TERN_UNDER_TEST, &actions, &attributes, argv.data(), envp.data()) != 0) {
     std::abort();
   }
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   for (const int fd : {in[0], out[1], err[1]}) ::close(fd);
   (void)!::write(in[1], how.input.data(), how.input.size());

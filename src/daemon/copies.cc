@@ -390,6 +390,9 @@ void Copies::freeze(const JobId& job, std::function<void(Result<StreamEnds>)> do
     }
     copy->view.frozen = true;
     copy->ends = *ends;
+    // What the keeper took in last counts before the job leaves: a guest's output begins where
+    // home's ends.
+    callbacks_.grew(copy->job, copy->bases, copy->ends);
     done(*ends);
   });
 }

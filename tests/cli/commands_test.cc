@@ -27,12 +27,14 @@ struct Row {
 constexpr char kPing[] =
     R"({"ok":true,"data":{"pid":1,"name":"desk","mesh":{"id":"aa","name":"home"}}})";
 constexpr char kStatus[] =
-    R"({"ok":true,"data":{"mesh":{"id":"aa","name":"home","sum":-1,"rule":"waking","seats_sum_mod_3":0},)"
+    R"({"ok":true,"data":{"mesh":{"id":"aa","name":"home","sum":-1,"rule":"waking",)"
+    R"("seats_sum_mod_3":0},)"
     R"("self":"01","nodes":[{"id":"0123456789","name":"desk","state":"alive","ratio":0.25,)"
     R"("effective_ratio":0.2,"trit":-1,"cpus":2,"mem_free_bytes":1500000000,"seat":null},)"
     R"({"id":"02","name":"old","state":"suspect","trit":1}]}})";
 constexpr char kHandover[] =
-    R"({"ok":true,"data":{"job":"3fa90000","from":"a","to":"b","outcome":"commit","bytes":1500000,"frozen_seconds":0.412}})";
+    R"({"ok":true,"data":{"job":"3fa90000","from":"a","to":"b","outcome":"commit",)"
+    R"("bytes":1500000,"frozen_seconds":0.412}})";
 
 const Row kRows[] = {
     {"status", {"status"}, kStatus, R"({"v":1,"command":"status"})", "waking", ""},
@@ -58,7 +60,8 @@ const Row kRows[] = {
      6},
     {"ps",
      {"ps"},
-     R"({"ok":true,"data":{"jobs":[{"id":"3fa9aaaabbbb","name":"enc","state":"exited","exit_code":7,"command":"x y"}],"unreachable":["gone"]}})",
+     R"({"ok":true,"data":{"jobs":[{"id":"3fa9aaaabbbb","name":"enc",)"
+     R"("state":"exited","exit_code":7,"command":"x y"}],"unreachable":["gone"]}})",
      R"({"v":1,"command":"ps"})",
      "exited 7",
      "unreachable: gone"},

@@ -27,22 +27,43 @@ using node::StreamEnds;
 
 constexpr machine::Patience kPatience{20000};  // of one operation on a cgroup or a keeper
 constexpr base::Duration kKeeperRetry = std::chrono::seconds(1);
-// The copy of a job that was born last, at or before `newest`.
-std::optional<Epoch> find_born(const std::string& root, const JobId& job, Epoch newest) {
+// The copies of a job that were born at or before `newest`, oldest first; those without a process
+// only if `empty` too. An error is not "none".
+Result<std::vector<Epoch>> find_copies(const std::string& root, const JobId& job, Epoch newest,
+                                       bool empty = false) {
   const std::string prefix = "job-" + job.hex() + "-e";
-  std::optional<Epoch> found;
+  std::vector<Epoch> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(root, error)) {
-    const std::string name = entry.path().filename().string();
+  std::filesystem::directory_iterator entry(root, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
     if (name.rfind(prefix, 0) != 0) continue;
     const Epoch epoch{std::strtoull(name.c_str() + prefix.size(), nullptr, 10)};
-    if (epoch > newest || (found && epoch < *found)) continue;
-    auto group = Cgroup::open(entry.path().string());
-    if (!group) continue;
+    if (epoch > newest) continue;
+    auto group = Cgroup::open(entry->path().string());
+    if (!group && group.error().code == Code::kNotFound) continue;
+    if (!group) return group.error();
     auto events = group->events();
-    if (events && events->populated) found = epoch;
+    if (!events) return events.error();
+    if (events->populated || empty) found.push_back(epoch);
   }
+  if (error) return fail(Code::kIo, "cannot list " + root + ": " + error.message());
+  std::sort(found.begin(), found.end());
   return found;
+}
+
+// Kills and removes them, whoever started them.
+Status kill_copies(const std::string& root, const JobId& job, Epoch newest) {
+  auto found = find_copies(root, job, newest, true);
+  if (!found) return found.error();
+  for (const Epoch epoch : *found) {
+    auto group = Cgroup::open(root + "/job-" + job.hex() + "-e" + std::to_string(epoch.value));
+    if (!group && group.error().code == Code::kNotFound) continue;
+    if (!group) return group.error();
+    if (Status killed = group->kill_all(kPatience); !killed) return killed;
+    (void)group->remove().ok();
+  }
+  return {};
 }
 
 }  // namespace
@@ -58,7 +79,8 @@ struct Copies::Copy {
   std::optional<machine::KeeperClient> keeper;
   std::unique_ptr<loop::Poll> keeper_poll;
   std::unique_ptr<loop::Timer> retry;
-  bool gone = false;  // killed or ended: no keeper is wanted any more
+  bool gone = false;    // killed or ended: no keeper is wanted any more
+  bool forget = false;  // its folder goes with it
   bool busy = false;
   std::deque<std::pair<Work, Done>> queue;
 
@@ -192,16 +214,30 @@ void Copies::attend(const node::JobSpec& spec, Epoch epoch) {
   copy->job = spec.id;
   copy->dir = paths_.job(spec.id);
   copies_[spec.id] = copy;
+  look_for(copy, epoch);
+}
+
+void Copies::look_for(const std::shared_ptr<Copy>& copy, Epoch newest) {
   auto found = std::make_shared<Found>();
-  auto work = [this, dir = copy->dir, job = spec.id, epoch, found]() -> Status {
-    const auto born = find_born(paths_.cgroup, job, epoch);
-    if (!born) return fail(Code::kNotFound, "no process of the job is left");
-    return open_copy(dir, job, *born, *found);
+  auto work = [this, dir = copy->dir, job = copy->job, newest, found]() -> Status {
+    auto born = find_copies(paths_.cgroup, job, newest);
+    if (!born) return born.error();
+    if (born->empty()) return fail(Code::kNotFound, "no process of the job is left");
+    return open_copy(dir, job, born->back(), *found);
   };
-  enqueue(copy, work, [this, copy, found](const Status& status) {
+  enqueue(copy, work, [this, copy, newest, found](const Status& status) {
+    if (copy->gone) return;
     take(*copy, *found);
     if (status) return connect_keeper(copy);
-    log_.warn("job_not_running", {{"job", copy->job.hex()}, {"why", status.error().detail}});
+    log_.warn("job_not_attended", {{"job", copy->job.hex()}, {"why", status.error().detail}});
+    if (copy->cgroup) return replace_keeper(copy);  // it runs; only its output waits
+    if (status.error().code != Code::kNotFound) {
+      copy->retry = std::make_unique<loop::Timer>(loop_, [this, copy, newest] {
+        const auto timer = std::move(copy->retry);  // ends the cycle copy -> timer -> copy
+        look_for(copy, newest);
+      });
+      return copy->retry->start(kKeeperRetry);
+    }
     auto exit = machine::read_exit(copy->dir);
     if (exit) return end(copy, exit->wait_status, {exit->stdout_end, exit->stderr_end});
     end(copy, SIGKILL, job_folder::ends(copy->dir));
@@ -210,8 +246,19 @@ void Copies::attend(const node::JobSpec& spec, Epoch epoch) {
 
 void Copies::settle(const JobId& job, Epoch epoch, Done done) {
   auto copy = get(job);
-  if (copy && copy->born == epoch && !copy->gone) return done({});
-  copy = std::make_shared<Copy>();
+  if (!copy || copy->gone) return settle_fresh(job, epoch, std::move(done));
+  // After a restart attend() is at it already, and may have paused its keeper.
+  enqueue(
+      copy, [] { return Status(); },
+      [this, copy, job, epoch, done = std::move(done)](const Status&) {
+        const bool same = get(job) == copy && !copy->gone && copy->cgroup && copy->born == epoch;
+        if (!same) return settle_fresh(job, epoch, done);
+        resume(copy, done);
+      });
+}
+
+void Copies::settle_fresh(const JobId& job, Epoch epoch, Done done) {
+  auto copy = std::make_shared<Copy>();
   copy->job = job;
   copy->born = epoch;
   copy->dir = paths_.job(job);
@@ -224,16 +271,39 @@ void Copies::settle(const JobId& job, Epoch epoch, Done done) {
     const Epoch asked = copy->born;
     take(*copy, *found);
     copy->born = asked;
-    if (status) {
-      connect_keeper(copy);
-    } else if (copy->cgroup) {
+    if (status) return resume(copy, done);
+    if (copy->cgroup) {
       replace_keeper(copy);  // it runs; only its output waits
+    } else if (status.error().code != Code::kNotFound) {
+      look_for(copy, asked);
     } else {
       auto exit = machine::read_exit(copy->dir);
       end(copy, exit ? exit->wait_status : SIGKILL, job_folder::ends(copy->dir));
     }
     done({});
   });
+}
+
+// It was let go: whatever paused its keeper is over.
+void Copies::resume(const std::shared_ptr<Copy>& copy, Done done) {
+  auto work = [copy]() -> Status { return run_on(*copy); };
+  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
+    if (!status) log_.error("copy_not_resumed", {{"why", status.error().detail}});
+    copy->view.frozen = false;
+    copy->drop_keeper();
+    connect_keeper(copy);
+    done({});
+  });
+}
+
+// Off the loop: the keeper reads again, the processes run.
+Status Copies::run_on(Copy& copy) {
+  if (!copy.keeper) {
+    auto client = machine::KeeperClient::connect(copy.dir);
+    if (client) copy.keeper.emplace(std::move(*client));
+  }
+  if (copy.keeper && !copy.keeper->call(init::Op::kResume, kPatience)) copy.keeper.reset();
+  return copy.cgroup->thaw(kPatience);
 }
 
 // ---- keepers
@@ -397,44 +467,67 @@ void Copies::freeze(const JobId& job, std::function<void(Result<StreamEnds>)> do
   });
 }
 
-void Copies::thaw(const JobId& job, Done done) {
+void Copies::thaw(const JobId& job, Epoch handover, std::function<void(Result<bool>)> done) {
+  auto ran = std::make_shared<bool>(false);
   auto copy = get(job);
-  if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job has ended"));
-  auto work = [copy]() -> Status {
-    if (!copy->cgroup) return fail(Code::kNotFound, "the job has ended");
-    if (!copy->keeper) {
-      auto client = machine::KeeperClient::connect(copy->dir);
-      if (client) copy->keeper.emplace(std::move(*client));
-    }
-    if (copy->keeper && !copy->keeper->call(init::Op::kResume, kPatience)) copy->keeper.reset();
-    return copy->cgroup->thaw(kPatience);
+  // Stored before the first instruction: without the mark it certainly did not run on.
+  auto gone = [ran, dir = paths_.job(job), root = paths_.cgroup, job, handover]() -> Status {
+    auto left = find_copies(root, job, handover);
+    if (!left) return left.error();
+    if (!left->empty()) return fail(Code::kIo, "a copy of the job is there that is not attended");
+    *ran = job_folder::is_thawed(dir, handover);
+    return {};
   };
-  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
-    copy->view.frozen = false;
+  if (!copy || copy->gone) {
+    return off_loop(gone, [ran, done = std::move(done)](const Status& status) {
+      done(status ? Result<bool>(*ran) : Result<bool>(status.error()));
+    });
+  }
+  auto work = [copy, ran, gone, handover]() -> Status {
+    if (!copy->cgroup) return gone();
+    auto init = machine::find_init(*copy->cgroup);
+    if (!init) return init.error().code == Code::kNotFound ? gone() : Status(init.error());
+    if (Status marked = job_folder::mark_thawed(copy->dir, handover); !marked) return marked;
+    *ran = true;
+    return run_on(*copy);
+  };
+  enqueue(copy, work, [this, copy, ran, done = std::move(done)](const Status& status) {
+    if (status) copy->view.frozen = false;
     copy->drop_keeper();
     connect_keeper(copy);
+    done(status ? Result<bool>(*ran) : Result<bool>(status.error()));
+  });
+}
+
+void Copies::kill(const JobId& job, Epoch newest, Done done) {
+  auto copy = get(job);
+  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest]() -> Status {
+    if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
+    if (Status killed = kill_copies(cgroups, job, newest); !killed) return killed;
+    return {};
+  };
+  // After a restart nobody attends to a copy whose job is elsewhere: it is there all the same.
+  if (!copy) return off_loop(work, std::move(done));
+  copy->gone = true;
+  copy->keeper_poll.reset();
+  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
+    copy->drop_keeper();
+    const auto it = copies_.find(copy->job);
+    if (status && it != copies_.end() && it->second == copy) {
+      copies_.erase(it);
+      if (copy->forget) forget(copy->job);
+    }
     done(status);
   });
 }
 
-void Copies::kill(const JobId& job, Done done) {
-  auto copy = get(job);
-  if (!copy) return done({});
-  copy->gone = true;
-  copy->keeper_poll.reset();
-  auto work = [copy]() -> Status {
-    if (Status stopped = machine::stop_keeper(copy->dir, kPatience); !stopped) return stopped;
-    if (!copy->cgroup) return {};
-    if (Status killed = copy->cgroup->kill_all(kPatience); !killed) return killed;
-    (void)copy->cgroup->remove().ok();
-    return {};
-  };
-  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
-    copy->drop_keeper();
-    const auto it = copies_.find(copy->job);
-    if (status && it != copies_.end() && it->second == copy) copies_.erase(it);
-    done(status);
-  });
+void Copies::off_loop(Work work, Done done) {
+  auto outcome = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_, [work = std::move(work), outcome] { *outcome = work(); },
+      [outcome, done = std::move(done), alive = alive_] {
+        if (*alive) done(*outcome);
+      });
 }
 
 void Copies::signal(const JobId& job, int signal_number, Done done) {
@@ -442,6 +535,8 @@ void Copies::signal(const JobId& job, int signal_number, Done done) {
   if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job does not run here"));
   auto work = [copy, signal_number]() -> Status {
     if (!copy->cgroup) return fail(Code::kNotFound, "the job does not run here");
+    // A signal to the frozen original would be lost with it.
+    if (copy->view.frozen) return fail(Code::kRefused, "the job is being moved; try again");
     if (signal_number != SIGKILL && signal_number != SIGSTOP) {
       return machine::signal_process(copy->view.init, signal_number);
     }
@@ -455,19 +550,27 @@ void Copies::signal(const JobId& job, int signal_number, Done done) {
   enqueue(copy, work, std::move(done));
 }
 
-void Copies::check(const JobId& job, std::function<void(bool)> done) {
+void Copies::check(const JobId& job, Epoch newest, std::function<void(Result<bool>)> done) {
   auto copy = get(job);
-  if (!copy || copy->gone) return done(false);
-  auto work = [copy]() -> Status {
-    if (!copy->cgroup) return fail(Code::kNotFound, "");
-    auto init = machine::find_init(*copy->cgroup);
-    return init ? Status() : Status(init.error());
+  auto present = std::make_shared<bool>(false);
+  auto work = [present, root = paths_.cgroup, job, newest]() -> Status {
+    auto found = find_copies(root, job, newest);
+    if (!found) return found.error();
+    *present = !found->empty();
+    return {};
   };
-  enqueue(copy, work, [done = std::move(done)](const Status& status) { done(status.ok()); });
+  auto answer = [present, done = std::move(done)](const Status& status) {
+    done(status ? Result<bool>(*present) : Result<bool>(status.error()));
+  };
+  if (!copy) return off_loop(work, answer);
+  enqueue(copy, work, answer);
 }
 
 void Copies::forget(const JobId& job) {
-  if (copies_.count(job) != 0) return;
+  if (auto copy = get(job)) {
+    copy->forget = copy->gone;  // it is being killed; what runs keeps its folder
+    return;
+  }
   const std::string dir = paths_.job(job);
   loop::run_blocking(
       loop_,

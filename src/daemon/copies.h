@@ -66,11 +66,16 @@ class Copies {
   void settle(const base::JobId& job, base::Epoch epoch, Done done);
 
   void freeze(const base::JobId& job, std::function<void(base::Result<node::StreamEnds>)> done);
-  void thaw(const base::JobId& job, Done done);  // kNotFound: there is no copy (any more)
-  void kill(const base::JobId& job, Done done);  // the whole copy, seen empty; tells no `ended`
+  // Of the original that handover `handover` froze, or did not. False: it is gone, and certainly
+  // was gone before it ran on.
+  void thaw(const base::JobId& job, base::Epoch handover,
+            std::function<void(base::Result<bool> ran)> done);
+  // Whatever copies were born at or before `newest`, attended or not, seen empty; no `ended`.
+  void kill(const base::JobId& job, base::Epoch newest, Done done);
   void signal(const base::JobId& job, int signal_number, Done done);  // passed on to main's group
   // Whether the job's processes are there, frozen or not; after what is under way.
-  void check(const base::JobId& job, std::function<void(bool present)> done);
+  void check(const base::JobId& job, base::Epoch newest,
+             std::function<void(base::Result<bool> present)> done);
   void forget(const base::JobId& job);  // removes its folder
   [[nodiscard]] const CopyView* find(const base::JobId& job) const;
   [[nodiscard]] std::vector<CopyView> all() const;
@@ -87,6 +92,11 @@ class Copies {
   using Work = std::function<base::Status()>;
   void enqueue(const std::shared_ptr<Copy>& copy, Work work, Done done);
   void run_next(const std::shared_ptr<Copy>& copy);
+  void off_loop(Work work, Done done);
+  void look_for(const std::shared_ptr<Copy>& copy, base::Epoch newest);
+  void settle_fresh(const base::JobId& job, base::Epoch epoch, Done done);
+  void resume(const std::shared_ptr<Copy>& copy, Done done);
+  [[nodiscard]] static base::Status run_on(Copy& copy);
   void connect_keeper(const std::shared_ptr<Copy>& copy);
   void on_keeper(const std::shared_ptr<Copy>& copy);
   void keeper_lost(const std::shared_ptr<Copy>& copy);

@@ -384,13 +384,13 @@ void HandoverOut::end(const Handle& attempt, std::function<void()> then) {
 void HandoverOut::thaw(const balance::Thaw& order) {
   const auto then = [this, id = order.id, alive = alive_] {
     if (!*alive) return;
-    copies_.thaw(id.job, [this, id, alive](const Status& status) {
+    copies_.thaw(id.job, id.epoch, [this, id, alive](const Result<bool>& ran) {
       if (!*alive) return;
-      if (!status && status.error().code != Code::kNotFound) {
-        log_.error("thaw_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
+      if (!ran) {
+        log_.error("thaw_failed", {{"job", id.job.hex()}, {"why", ran.error().detail}});
         return;  // asked again
       }
-      callbacks_.report(balance::Thawed{id});
+      callbacks_.report(balance::Thawed{id, *ran});
     });
   };
   const auto it = attempts_.find(order.id);
@@ -409,20 +409,25 @@ void HandoverOut::kill(const balance::KillOriginal& order) {
     end(it->second, [] {});
     attempts_.erase(it);
   }
-  copies_.kill(order.id.job, [this, id = order.id, alive = alive_](const Status& status) {
+  const auto killed = [this, id = order.id, alive = alive_](const Status& status) {
     if (!*alive) return;
     if (!status) {
       log_.error("kill_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
       return;  // asked again
     }
     callbacks_.report(balance::Killed{id});
-  });
+  };
+  copies_.kill(order.id.job, order.id.epoch, killed);
 }
 
 void HandoverOut::check(const balance::CheckOriginal& order) {
-  copies_.check(order.id.job, [this, id = order.id, alive = alive_](bool present) {
-    if (*alive) callbacks_.report(balance::OriginalState{id, present});
-  });
+  const auto checked = [this, id = order.id, alive = alive_](const Result<bool>& present) {
+    if (!*alive) return;
+    if (present) return callbacks_.report(balance::OriginalState{id, *present});
+    // Not to know is no answer: asked again.
+    log_.error("check_failed", {{"job", id.job.hex()}, {"why", present.error().detail}});
+  };
+  copies_.check(order.id.job, order.id.epoch, checked);
 }
 
 }  // namespace ternd

@@ -70,6 +70,8 @@ Status write_file(const std::string& dir, const std::string& name, base::ByteVie
 std::string held_name(base::Epoch epoch) { return "held-e" + std::to_string(epoch.value); }
 std::string released_name(base::Epoch epoch) { return "released-e" + std::to_string(epoch.value); }
 
+std::string thawed_name(base::Epoch epoch) { return "thawed-e" + std::to_string(epoch.value); }
+
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 }  // namespace
@@ -119,7 +121,9 @@ Status append(const std::string& dir, int stream, std::uint64_t offset, base::By
 
 Status prepare_arrival(const std::string& dir, bool is_home, const node::MoveMetadata& metadata,
                        std::vector<transfer::OutputTail> tails) {
-  if (!is_home) {
+  if (is_home) {
+    (void)::unlink((dir + "/exit").c_str());  // of a copy that died before it left
+  } else {
     std::error_code error;
     std::filesystem::remove_all(dir, error);
     if (::mkdir(dir.c_str(), 0700) != 0) return io_error("cannot make " + dir);
@@ -174,6 +178,14 @@ Status mark_released(const std::string& dir, base::Epoch epoch) {
 
 bool is_released(const std::string& dir, base::Epoch epoch) {
   return exists(dir + "/" + released_name(epoch));
+}
+
+Status mark_thawed(const std::string& dir, base::Epoch handover) {
+  return write_file(dir, thawed_name(handover), {});
+}
+
+bool is_thawed(const std::string& dir, base::Epoch handover) {
+  return exists(dir + "/" + thawed_name(handover));
 }
 
 void unmark_held(const std::string& dir, base::Epoch epoch) {

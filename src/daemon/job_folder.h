@@ -3,6 +3,7 @@
 //
 //   held-e<epoch>      the copy of that epoch is whole and held: [version = 1, [stopped pid, ...]]
 //   released-e<epoch>  it may have run
+//   thawed-e<epoch>    the original of that handover may have run on
 // Marks are on the disk before the call returns.
 //
 // Output: offsets are of the whole stream, over all nodes; the files hold it from `bases` on.
@@ -41,6 +42,8 @@ namespace ternd::job_folder {
 [[nodiscard]] std::vector<pid_t> stopped_when_held(const std::string& dir, base::Epoch epoch);
 [[nodiscard]] base::Status mark_released(const std::string& dir, base::Epoch epoch);
 [[nodiscard]] bool is_released(const std::string& dir, base::Epoch epoch);
+[[nodiscard]] base::Status mark_thawed(const std::string& dir, base::Epoch handover);
+[[nodiscard]] bool is_thawed(const std::string& dir, base::Epoch handover);
 void unmark_held(const std::string& dir, base::Epoch epoch);
 
 }  // namespace ternd::job_folder

@@ -21,6 +21,17 @@ using node::StreamEnds;
 constexpr base::Duration kProgressEvery = std::chrono::milliseconds(300);
 constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine by an arrival
 
+// Whether the job's init is in that cgroup; an error is not "no".
+Result<bool> is_there(const std::string& cgroup) {
+  auto group = machine::Cgroup::open(cgroup);
+  if (!group && group.error().code == Code::kNotFound) return false;
+  if (!group) return group.error();
+  auto init = machine::find_init(*group);
+  if (!init && init.error().code == Code::kNotFound) return false;
+  if (!init) return init.error();
+  return true;
+}
+
 // Serves an ImageSet to CRIU, freeing what was taken.
 class SetSource final : public criu::ImageSource {
  public:
@@ -51,11 +62,12 @@ struct HandoverIn::Attempt {
   base::NodeId source;
   std::unique_ptr<PeerStream> stream;
   std::optional<transfer::ImageReceiver> receiver;
-  std::unique_ptr<SetSource> images;
+  std::shared_ptr<SetSource> images;  // shared with work off the loop
   std::vector<transfer::OutputTail> tails;
   node::MoveMetadata metadata;
   std::unique_ptr<criu::RestoreSession> session;
   std::unique_ptr<criu::CopyTask> task;
+  int working = 0;  // off the loop, at its images or its folder
   bool sealed = false;
   bool admitted = false;
   bool restoring = false;
@@ -82,7 +94,25 @@ HandoverIn::HandoverIn(loop::Loop& loop, const Paths& paths, Copies& copies, bas
       allow_root_jobs_(allow_root_jobs),
       callbacks_(std::move(callbacks)) {}
 
-HandoverIn::~HandoverIn() { *alive_ = false; }
+HandoverIn::~HandoverIn() {
+  *alive_ = false;
+  for (const auto& [id, attempt] : attempts_) attempt->task.reset();  // it holds its attempt
+}
+
+// Off the loop, for one attempt: what is discarded meanwhile is discarded when this is done.
+void HandoverIn::work(const Handle& attempt, std::function<Status()> work,
+                      std::function<void(const Status&)> done) {
+  ++attempt->working;
+  auto status = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_, [work = std::move(work), status] { *status = work(); },
+      [this, attempt, status, done = std::move(done), alive = alive_] {
+        if (!*alive) return;
+        --attempt->working;
+        if (!attempt->discarding) return done(*status);
+        if (attempt->working == 0) destroy(attempt);
+      });
+}
 
 HandoverIn::Handle HandoverIn::get(const HandoverId& id) const {
   const auto it = attempts_.find(id);
@@ -205,17 +235,14 @@ void HandoverIn::on_sealed(const Handle& attempt) {
   const std::string refusal = callbacks_.refusal(metadata->spec);
   if (!refusal.empty()) return fail(attempt, refusal);
   attempt->metadata = std::move(*metadata);
-  attempt->images = std::make_unique<SetSource>(attempt->receiver->take_images());
+  attempt->images = std::make_shared<SetSource>(attempt->receiver->take_images());
   attempt->tails = attempt->receiver->take_outputs();
-  auto status = std::make_shared<Status>();
-  loop::run_blocking(
-      loop_,
-      [attempt, status, root_allowed = allow_root_jobs_] {
-        *status = admit_images(attempt->images->images(), attempt->metadata.spec, root_allowed);
+  work(
+      attempt,
+      [images = attempt->images, spec = attempt->metadata.spec, root_allowed = allow_root_jobs_] {
+        return admit_images(images->images(), spec, root_allowed);
       },
-      [this, attempt, status, alive = alive_] {
-        if (*alive) on_admitted(attempt, *status);
-      });
+      [this, attempt](const Status& status) { on_admitted(attempt, status); });
 }
 
 void HandoverIn::on_admitted(const Handle& attempt, const Status& status) {
@@ -246,17 +273,15 @@ void HandoverIn::restore(const balance::Restore& order) {
   if (attempt->held) return on_held(attempt);
   if (attempt->restoring) return;
   attempt->restoring = true;
-  auto status = std::make_shared<Status>();
   auto tails = std::make_shared<std::vector<transfer::OutputTail>>(std::move(attempt->tails));
-  loop::run_blocking(
-      loop_,
-      [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt, tails,
-       status] {
-        *status = job_folder::prepare_arrival(dir, home, attempt->metadata, std::move(*tails));
+  work(
+      attempt,
+      [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt,
+       tails] {
+        return job_folder::prepare_arrival(dir, home, attempt->metadata, std::move(*tails));
       },
-      [this, attempt, status, alive = alive_] {
-        if (!*alive || attempt->discarding) return;
-        if (!*status) return fail(attempt, status->error().detail);
+      [this, attempt](const Status& status) {
+        if (!status) return fail(attempt, status.error().detail);
         start_restore(attempt);
       });
 }
@@ -284,14 +309,12 @@ void HandoverIn::start_restore(const Handle& attempt) {
 
 void HandoverIn::on_held(const Handle& attempt) {
   attempt->images.reset();
-  auto status = std::make_shared<Status>();
-  loop::run_blocking(
-      loop_,
-      [dir = paths_.job(attempt->id.job), id = attempt->id, stopped = attempt->metadata.stopped,
-       status] { *status = job_folder::mark_held(dir, id.epoch, stopped); },
-      [this, attempt, status, alive = alive_] {
-        if (!*alive || attempt->discarding) return;
-        if (!*status) return fail(attempt, status->error().detail);
+  work(
+      attempt,
+      [dir = paths_.job(attempt->id.job), epoch = attempt->id.epoch,
+       stopped = attempt->metadata.stopped] { return job_folder::mark_held(dir, epoch, stopped); },
+      [this, attempt](const Status& status) {
+        if (!status) return fail(attempt, status.error().detail);
         attempt->held = true;
         const StreamEnds& ends = attempt->metadata.ends;
         callbacks_.report(balance::Held{attempt->id, {ends[0], ends[1]}});
@@ -322,7 +345,7 @@ void HandoverIn::fail(const Handle& attempt, const std::string& reason) {
 // ---- what becomes of it
 
 void HandoverIn::check(const balance::CheckCopy& order) {
-  auto present = std::make_shared<bool>(false);
+  auto present = std::make_shared<Result<bool>>(false);
   const std::string dir = paths_.job(order.id.job);
   loop::run_blocking(
       loop_,
@@ -332,11 +355,18 @@ void HandoverIn::check(const balance::CheckCopy& order) {
           return;
         }
         if (!job_folder::is_held(dir, id.epoch)) return;
-        auto group = machine::Cgroup::open(cgroup);
-        *present = group && machine::find_init(*group).ok() && criu::check_copy_held(cgroup).ok();
+        *present = is_there(cgroup);
+        if (!*present || !**present) return;
+        const Status held = criu::check_copy_held(cgroup);
+        const bool known =
+            held || held.error().code == Code::kNotFound || held.error().code == Code::kRefused;
+        *present = known ? Result<bool>(held.ok()) : Result<bool>(held.error());
       },
       [this, id = order.id, present, alive = alive_] {
-        if (*alive) callbacks_.report(balance::CopyState{id, *present});
+        if (!*alive) return;
+        if (*present) return callbacks_.report(balance::CopyState{id, **present});
+        // Not to know is no answer: asked again.
+        log_.error("check_failed", {{"job", id.job.hex()}, {"why", present->error().detail}});
       });
 }
 
@@ -376,10 +406,11 @@ void HandoverIn::release(const balance::ReleaseCopy& order) {
       loop_,
       [dir, id, cgroup, outcome] {
         const bool let_go_before = job_folder::is_released(dir, id.epoch);
-        auto group = machine::Cgroup::open(cgroup);
-        outcome->present = let_go_before || (group && machine::find_init(*group).ok());
+        auto there = is_there(cgroup);
+        if (!there) outcome->marked = there.error();
+        outcome->present = let_go_before || (there && *there);
         outcome->stopped = job_folder::stopped_when_held(dir, id.epoch);
-        if (outcome->present && !let_go_before) {
+        if (there && outcome->present && !let_go_before) {
           outcome->marked = job_folder::mark_released(dir, id.epoch);
         }
       },
@@ -392,9 +423,14 @@ void HandoverIn::release(const balance::ReleaseCopy& order) {
         }
         if (!outcome->present) return settle(false);
         attempt->task = criu::release_copy(
-            loop_.raw(), cgroup, outcome->stopped, [this, attempt, settle](const Status& status) {
-              if (!status) {
-                log_.warn("release_incomplete", {{"why", status.error().detail}});
+            loop_.raw(), cgroup, outcome->stopped,
+            [this, attempt, settle, alive](const Status& status) {
+              if (!*alive) return;
+              // kNotFound: it ran, ended and is gone.
+              if (!status && status.error().code != Code::kNotFound) {
+                attempt->releasing = false;  // asked again
+                log_.error("release_incomplete", {{"why", status.error().detail}});
+                return;
               }
               settle(true);
             });
@@ -413,7 +449,11 @@ void HandoverIn::discard(const balance::DiscardCopy& order) {
   attempt->stream.reset();
   attempt->images.reset();
   attempt->session.reset();
-  const HandoverId id = order.id;
+  if (attempt->working == 0) destroy(attempt);
+}
+
+void HandoverIn::destroy(const Handle& attempt) {
+  const HandoverId id = attempt->id;
   const std::string cgroup = paths_.job_cgroup(id.job, id.epoch);
   attempt->task = criu::discard_copy(
       loop_.raw(), cgroup, [this, id, attempt, alive = alive_](const Status& status) {

@@ -66,6 +66,9 @@ class HandoverIn {
   void on_held(const Handle& attempt);
   void progress(const Handle& attempt);
   void fail(const Handle& attempt, const std::string& reason);
+  void work(const Handle& attempt, std::function<base::Status()> work,
+            std::function<void(const base::Status&)> done);
+  void destroy(const Handle& attempt);
   [[nodiscard]] Handle get(const balance::HandoverId& id) const;
 
   loop::Loop& loop_;

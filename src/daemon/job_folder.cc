@@ -44,6 +44,15 @@ Status write_all(int fd, base::ByteView bytes, std::uint64_t at, const std::stri
   return {};
 }
 
+Status sync_folder(const std::string& dir) {
+  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return io_error("cannot open " + dir);
+  Status status;
+  if (::fsync(folder) != 0) status = io_error("cannot sync " + dir);
+  ::close(folder);
+  return status;
+}
+
 // Whole or not at all, and on the disk.
 Status write_file(const std::string& dir, const std::string& name, base::ByteView bytes) {
   const std::string path = dir + "/" + name;
@@ -60,11 +69,7 @@ Status write_file(const std::string& dir, const std::string& name, base::ByteVie
     (void)::unlink(fresh.c_str());
     return status;
   }
-  const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return io_error("cannot open " + dir);
-  if (::fsync(folder) != 0) status = io_error("cannot sync " + dir);
-  ::close(folder);
-  return status;
+  return sync_folder(dir);
 }
 
 std::string held_name(base::Epoch epoch) { return "held-e" + std::to_string(epoch.value); }
@@ -127,6 +132,7 @@ Status prepare_arrival(const std::string& dir, bool is_home, const node::MoveMet
     std::error_code error;
     std::filesystem::remove_all(dir, error);
     if (::mkdir(dir.c_str(), 0700) != 0) return io_error("cannot make " + dir);
+    if (Status synced = sync_folder(dir.substr(0, dir.rfind('/'))); !synced) return synced;
     const init::Bases begin{init::kBasesMagic, metadata.acknowledged[0], metadata.acknowledged[1]};
     const auto* raw = reinterpret_cast<const std::uint8_t*>(&begin);
     if (Status written = write_file(dir, "bases", {raw, sizeof(begin)}); !written) return written;

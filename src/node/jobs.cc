@@ -85,7 +85,9 @@ void Jobs::forget(JobId job) {
   if (jobs_.erase(job) == 0) return;
   const std::uint64_t id = next_keep_++;
   waiting_[id] = [this, job] {
-    if (get(job) == nullptr) out(Forget{job});
+    if (get(job) != nullptr) return;
+    out(OverHere{job});
+    out(Forget{job});
   };
   out(Keep{id, key_of(job), std::nullopt});
 }
@@ -121,7 +123,6 @@ void Jobs::on(Time /*now*/, const Launched& event) {
 void Jobs::on(Time /*now*/, const LaunchFailed& event) {
   if (get(event.job) == nullptr) return;
   out(Changed{event.job, "did not start: " + event.reason});
-  out(OverHere{event.job});
   forget(event.job);
 }
 
@@ -178,7 +179,8 @@ void Jobs::on(Time now, const Arriving& event) {
 
 void Jobs::on(Time /*now*/, const DropArrival& event) {
   Job* job = get(event.job);
-  if (job == nullptr || !job->arriving || job->here) return;
+  // One that was described before a restart is not marked as arriving any more.
+  if (job == nullptr || job->here) return;
   job->arriving = false;
   if (job->spec.home != self_) forget(event.job);
 }
@@ -270,7 +272,6 @@ void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
   Job* job = get(message.job);
   if (job == nullptr || job->spec.home != from || !job->wait_status) return;
   if (job->spec.home == self_) return;
-  out(OverHere{message.job});
   forget(message.job);
 }
 
@@ -346,11 +347,8 @@ void Jobs::finish_at_home(Job& job, std::int32_t wait_status, NodeId teller) {
   const JobId id = job.spec.id;
   keep(job, [this, id, teller] {
     if (get(id) == nullptr) return;
-    if (teller == self_) {
-      out(OverHere{id});
-    } else {
-      out(Tell{teller, ExitedAck{id}});
-    }
+    out(OverHere{id});
+    if (teller != self_) out(Tell{teller, ExitedAck{id}});
     out(Changed{id, "exited"});
     exited_.push_back(id);
     trim_exited();

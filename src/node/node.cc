@@ -1,5 +1,5 @@
 // The routing between cores. What people ask for is in node_people.cc, what is shown in
-// node_status.cc.
+// node_status.cc, whose a job is in node_owner.cc.
 #include "node/node.h"
 
 #include <algorithm>
@@ -81,6 +81,7 @@ Node::~Node() = default;
 Actions Node::step(base::Time now, const Event& event) {
   now_ = std::max(now, now_);
   std::visit([this](const auto& e) { on(e); }, event);
+  after_doubt();
   return std::exchange(actions_, {});
 }
 
@@ -238,6 +239,13 @@ void Node::on(const JobNews& event) {
       reply(it->second, 0, "");
       running_.erase(it);
     }
+  }
+  // While a handover is undecided the end of the copy here may not be the job's: the other copy may
+  // run. Told when it is known whose the job is.
+  const auto* ended = std::get_if<jobs::Ended>(&event.event);
+  if (ended != nullptr && balance_->in_doubt(ended->job)) {
+    ended_in_doubt_[ended->job] = *ended;
+    return;
   }
   to_jobs(event.event);
 }
@@ -427,20 +435,6 @@ void Node::take(const balance::Action& action) {
     timings_.try_emplace(freeze->id, Timing{now_, std::nullopt});
   }
   out(HandoverOrder{action});
-}
-
-void Node::take_owner(const balance::OwnerChanged& change) {
-  const jobs::Job* job = jobs_->find(change.job);
-  const bool left = job != nullptr && job->here && !change.here;
-  const bool came = job != nullptr && job->arriving && change.here;
-  if (left) {
-    for (const JobSample& seen : sample_.jobs) {
-      if (seen.job == change.job) moved_.sent_away(now_, seen.load_micros);
-    }
-  }
-  if (came) moved_.taken_in(now_, job->spec.load_micros);
-  to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at});
-  if (left || came) on_local();
 }
 
 // ---- out of jobs

@@ -134,6 +134,7 @@ class Node {
   void take(const balance::Action& action);
   void take(const jobs::Action& action);
   void take_owner(const balance::OwnerChanged& change);
+  void after_doubt();
   void take_handover(const balance::HandoverEvent& event);
   void take_person_reply(const balance::PersonReply& reply);
   void on_view();
@@ -176,11 +177,13 @@ class Node {
   std::map<std::uint64_t, Persisting> persisting_;
 
   std::uint64_t next_query_ = 1;
-  std::map<std::uint64_t, Waiting> waiting_;          // by query: jobs, orders, logs
-  std::map<std::uint64_t, std::uint64_t> local_ops_;  // token to a local person's request
-  std::map<std::uint64_t, Remote> remote_ops_;        // token to a peer's order
-  std::map<std::uint64_t, LogQuery> log_reads_;       // token to what was asked
-  std::map<base::JobId, std::uint64_t> running_;      // RunJob requests until the launch
+  std::map<std::uint64_t, Waiting> waiting_;           // by query: jobs, orders, logs
+  std::map<std::uint64_t, std::uint64_t> local_ops_;   // token to a local person's request
+  std::map<std::uint64_t, Remote> remote_ops_;         // token to a peer's order
+  std::map<std::uint64_t, LogQuery> log_reads_;        // token to what was asked
+  std::map<base::JobId, std::uint64_t> running_;       // RunJob requests until the launch
+  std::map<base::JobId, jobs::Ended> ended_in_doubt_;  // until the handover is decided
+  std::map<base::JobId, balance::OwnerChanged> owner_in_doubt_;
   std::map<balance::HandoverId, Timing> timings_;
   std::map<std::uint64_t, HandoverSummary> summaries_;  // person's token to what came of it
   std::map<base::JobId, HandoverSummary> last_handover_;

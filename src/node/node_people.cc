@@ -38,6 +38,7 @@ void Node::on(const MigrateJob& event) {
   if (event.host.is_zero() || event.host == self_) {
     return reply(event.request, 1, "no node that can be reached has this job");
   }
+  if (waiting_.size() >= kQueriesMax) return reply(event.request, 1, "too many questions at once");
   const std::uint64_t query = next_query_++;
   Waiting waiting;
   waiting.request = event.request;
@@ -72,6 +73,7 @@ void Node::on(const KillJob& event) {
   if (event.host.is_zero() || event.host == self_) {
     return reply(event.request, 1, "no node that can be reached has this job");
   }
+  if (waiting_.size() >= kQueriesMax) return reply(event.request, 1, "too many questions at once");
   const std::uint64_t query = next_query_++;
   Waiting waiting;
   waiting.request = event.request;

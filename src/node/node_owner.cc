@@ -1,0 +1,49 @@
+// Whose a job is, as balance says it, and what has to wait until that is decided.
+#include <utility>
+#include <vector>
+
+#include "node/node.h"
+
+namespace node {
+
+void Node::take_owner(const balance::OwnerChanged& change) {
+  const jobs::Job* job = jobs_->find(change.job);
+  owner_in_doubt_.erase(change.job);
+  // At start: whose it was before the handover that is still undecided. What is stored of the
+  // arriving copy stays until then.
+  if (!change.here && job != nullptr && !job->here && balance_->in_doubt(change.job)) {
+    owner_in_doubt_.emplace(change.job, change);
+    return;
+  }
+  const bool left = job != nullptr && job->here && !change.here;
+  const bool came = job != nullptr && job->arriving && change.here;
+  if (left) {
+    for (const JobSample& seen : sample_.jobs) {
+      if (seen.job == change.job) moved_.sent_away(now_, seen.load_micros);
+    }
+  }
+  if (came) moved_.taken_in(now_, job->spec.load_micros);
+  to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at});
+  if (left || came) on_local();
+}
+
+// What was put off while a handover was undecided.
+void Node::after_doubt() {
+  const auto due = [this](auto& waiting) {
+    std::vector<base::JobId> jobs;
+    for (const auto& [job, what] : waiting) {
+      if (!balance_->in_doubt(job)) jobs.push_back(job);
+    }
+    return jobs;
+  };
+  for (const base::JobId& job : due(owner_in_doubt_)) {
+    const auto found = owner_in_doubt_.extract(job);
+    if (found) take_owner(found.mapped());
+  }
+  for (const base::JobId& job : due(ended_in_doubt_)) {
+    const auto found = ended_in_doubt_.extract(job);
+    if (found) to_jobs(found.mapped());
+  }
+}
+
+}  // namespace node

@@ -192,6 +192,18 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+@contextlib.contextmanager
+def inside(netns):
+    """Sockets made within belong to that network namespace. For the calling thread only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/self/ns/net", "rb") as here, open(f"/run/netns/{netns}", "rb") as there:
+        check(libc.setns(there.fileno(), 0x40000000) == 0, f"cannot enter {netns}")  # CLONE_NEWNET
+        try:
+            yield
+        finally:
+            check(libc.setns(here.fileno(), 0x40000000) == 0, "cannot come back")
+
+
 # ---- one host
 
 
@@ -206,6 +218,7 @@ class Host:
         self.log = os.path.join(mesh.dir, name + ".log")
         self.cgroup = f"{mesh.cgroups}/tern-{mesh.prefix}-{name}"
         self.options = []  # further ones of `tern daemon`
+        self.env = {}  # for the daemon, besides what is there
         self.log_level = "debug"
         self.setup = ""  # shell commands in a mount namespace of the daemon's own, before it starts
         self.daemon = None
@@ -228,13 +241,14 @@ class Host:
         with open(self.log + ".stderr", "ab") as errors:
             self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors,
                                            stderr=errors, preexec_fn=die_with_parent,
+                                           env={**os.environ, **self.env},
                                            start_new_session=True)
-        wait_for(f"the daemon of {self.name} to answer", self.answers)
+        wait_for(f"the daemon of {self.name} to answer",
+                 lambda: self.daemon.poll() is not None or self.answers())
+        check(self.runs(), lambda: f"the daemon of {self.name} ended with {self.daemon.returncode}")
         return self
 
     def answers(self):
-        check(self.daemon.poll() is None,
-              lambda: f"the daemon of {self.name} ended with {self.daemon.returncode}")
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
             client.settimeout(1)
             try:
@@ -388,7 +402,8 @@ class Watch(threading.Thread):
 class Mesh:
     """with Mesh(["a", "b", "c"]) as mesh: daemons up, joined, each seeing all others."""
 
-    def __init__(self, names, load_window=5, root_jobs=True, before_start=None):
+    def __init__(self, names, load_window=5, root_jobs=True, before_start=None, strangers=()):
+        """`strangers` have a network too; what becomes of them is the test's affair."""
         self.prefix = f"{PREFIX}{os.getpid()}"
         self.hub = f"{self.prefix}-hub"
         self.load_window = load_window
@@ -397,7 +412,8 @@ class Mesh:
         self.dir = tempfile.mkdtemp(prefix=f"{self.prefix}-", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.cgroups = cgroup_root()
-        self.hosts = [Host(self, name, number) for number, name in enumerate(names)]
+        everybody = [Host(self, name, number) for number, name in enumerate([*names, *strangers])]
+        self.hosts, self.strangers = everybody[:len(names)], everybody[len(names):]
         self.failed = False
 
     def __enter__(self):
@@ -405,7 +421,7 @@ class Mesh:
             ip("netns", "add", self.hub)
             ip("-n", self.hub, "link", "add", "br0", "type", "bridge")
             ip("-n", self.hub, "link", "set", "br0", "up")
-            for host in self.hosts:
+            for host in self.hosts + self.strangers:
                 self.add_host(host)
             if self.before_start:
                 self.before_start(self)
@@ -419,7 +435,7 @@ class Mesh:
         return self
 
     def __getitem__(self, name):
-        return next(host for host in self.hosts if host.name == name)
+        return next(host for host in self.hosts + self.strangers if host.name == name)
 
     def add_host(self, host):
         ip("netns", "add", host.netns)
@@ -511,12 +527,12 @@ class Mesh:
 
     def tear_down(self, kind):
         if kind is not None and kind not in (KeyboardInterrupt, SystemExit):
-            for host in self.hosts:
+            for host in self.hosts + self.strangers:
                 say(f"  the last lines of {host.name}'s log:\n{host.log_tail()}")
-        for host in self.hosts:
+        for host in self.hosts + self.strangers:
             if host.runs():
                 host.kill_daemon()
-        for host in self.hosts:
+        for host in self.hosts + self.strangers:
             end_group(host.cgroup)
         keep = os.environ.get("TERN_E2E_KEEP") and kind is not None
         sweep(self.prefix, keep_files=bool(keep))

@@ -13,7 +13,7 @@ import sys
 import time
 
 from harness import (WAIT, Counter, Counting, Failed, Mesh, check, check_continuous, helper_binary,
-                     run_tests, say, wait_for)
+                     run_tests, say, tern_binary, wait_for)
 
 ROUND_TRIPS = 10
 
@@ -140,7 +140,7 @@ def attached_run():
         first = mesh["a"]
         flag = os.path.join(mesh.dir, "enough")
         script = f'n=0; while [ ! -e {flag} ]; do echo $((n += 1)); sleep 0.02; done; exit 7'
-        command = [os.environ["TERN"], "run", "--state", first.state, "--name", "attached", "--",
+        command = [tern_binary(), "run", "--state", first.state, "--name", "attached", "--",
                    "/bin/sh", "-c", script]
         out = os.path.join(mesh.dir, "attached.out")
         with open(out, "wb") as file:
@@ -225,7 +225,5 @@ def check_nothing_left(mesh):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TERN", os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                               "../../build/dev/bin/tern"))
     sys.exit(run_tests([three_nodes_by_command, ten_there_and_back, two_nodes, three_nodes_by_rule,
                         attached_run, refusals], sys.argv[1:], seconds=560))

@@ -113,8 +113,8 @@ std::string clock_text(std::int64_t wall_seconds) {
 }
 
 std::string handover_text(const control::Handover& handover) {
-  std::string text = handover.job.substr(0, 8) + " " + handover.from + " -> " + handover.to + " " +
-                     handover.outcome;
+  std::string text =
+      handover.from.substr(0, 8) + " -> " + handover.to.substr(0, 8) + " " + handover.outcome;
   if (!handover.reason.empty()) text += " (" + handover.reason + ")";
   return text + ", " + bytes_text(handover.bytes) + ", frozen " +
          seconds_text(handover.frozen_micros);
@@ -126,10 +126,12 @@ std::string event_text(const control::Event& event) {
   const std::string node = in.text_or("node", control::kSentenceBytesMax);
   const std::string kind = in.text_or("kind", control::kSentenceBytesMax);
   std::string out = clock_text(time) + "  " + node + "  " + kind;
-  const auto handover = control::parse_handover(event.json);
-  if (kind == "handover" && handover) return out + "  " + handover_text(*handover);
   for (const auto& [name, value] : in.members()) {
     if (name == "time" || name == "node" || name == "kind") continue;
+    if (const auto moved = control::parse_handover(value); name == "handover" && moved) {
+      out += "  " + handover_text(*moved);
+      continue;
+    }
     const bool quoted =
         value.size() > 2 && value.front() == '"' && value.find_first_of(" \\") == std::string::npos;
     out += "  " + name + "=" + (quoted ? value.substr(1, value.size() - 2) : value);

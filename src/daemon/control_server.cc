@@ -9,6 +9,12 @@ namespace ternd {
 
 using control::Exit;
 
+namespace {
+
+constexpr std::size_t kGroupsAsked = 65536;  // as many as Linux gives to anybody (NGROUPS_MAX)
+
+}  // namespace
+
 Client::Client(loop::Loop& loop, std::unique_ptr<loop::Stream> stream)
     : stream_(std::move(stream)),
       patience_(loop, [this] { fail(Exit::kError, "no request came in time"); }) {
@@ -19,6 +25,12 @@ Client::Client(loop::Loop& loop, std::unique_ptr<loop::Stream> stream)
     gid_ = who.gid;
     pid_ = who.pid;
   }
+  // Of the moment it connected: what /proc says of that PID by now may be another program's.
+  groups_.resize(kGroupsAsked);
+  size = static_cast<socklen_t>(groups_.size() * sizeof(groups_[0]));
+  if (::getsockopt(stream_->fd(), SOL_SOCKET, SO_PEERGROUPS, groups_.data(), &size) != 0) size = 0;
+  groups_.resize(size / sizeof(groups_[0]));
+  groups_.shrink_to_fit();
 }
 
 void Client::line(const std::string& text) {
@@ -108,7 +120,8 @@ void ControlServer::stop_listening() {
 
 bool ControlServer::idle() const {
   for (const auto& client : clients_) {
-    if (!client->closed_ && !(client->final_ && client->waiting_.empty())) return false;
+    if (client->closed_ || client->endless_) continue;
+    if (!client->final_ || !client->waiting_.empty()) return false;
   }
   return true;
 }

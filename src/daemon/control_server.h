@@ -10,6 +10,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/secret.h"
@@ -39,6 +40,9 @@ class Client {
   [[nodiscard]] std::uint32_t uid() const { return uid_; }
   [[nodiscard]] std::uint32_t gid() const { return gid_; }
   [[nodiscard]] std::int32_t pid() const { return pid_; }
+  [[nodiscard]] const std::vector<std::uint32_t>& groups() const { return groups_; }
+  // Its answer has no end of its own: nobody waits for that when the daemon stops.
+  void endless() { endless_ = true; }
 
  private:
   friend class ControlServer;
@@ -54,6 +58,8 @@ class Client {
   std::uint32_t uid_ = UINT32_MAX;
   std::uint32_t gid_ = UINT32_MAX;
   std::int32_t pid_ = 0;
+  std::vector<std::uint32_t> groups_;  // supplementary
+  bool endless_ = false;
   std::function<void()> on_room_;
   std::function<void()> on_closed_;
 };
@@ -67,7 +73,7 @@ class ControlServer {
                                                                           OnRequest on_request);
   ~ControlServer();
   void stop_listening();
-  // Whether every answer has gone out.
+  // Whether every answer has gone out that will end.
   [[nodiscard]] bool idle() const;
 
  private:

@@ -3,8 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "daemon/entropy.h"
 #include "daemon/host.h"
@@ -32,20 +30,6 @@ Exit exit_of(int code) {
     default:
       return Exit::kError;
   }
-}
-
-// The supplementary groups of the process that asks: what its user has where the job starts.
-std::vector<std::uint32_t> groups_of(std::int32_t pid) {
-  std::vector<std::uint32_t> groups;
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind("Groups:", 0) != 0) continue;
-    std::istringstream words(line.substr(7));
-    for (std::uint32_t group = 0; words >> group && groups.size() < node::kGroupsMax;) {
-      groups.push_back(group);
-    }
-  }
-  return groups;
 }
 
 std::string default_name(const std::vector<std::string>& argv) {
@@ -152,7 +136,11 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
   spec.cwd = request.cwd;
   spec.uid = client->uid();
   spec.gid = client->gid();
-  spec.groups = groups_of(client->pid());
+  spec.groups = client->groups();
+  if (spec.groups.size() > node::kGroupsMax) {
+    return client->fail(Exit::kError, "a job's user may be in " + std::to_string(node::kGroupsMax) +
+                                          " groups at most");
+  }
   spec.home = node_->self();
   spec.started_at = loop::Loop::wall_now();
   PendingRun run;
@@ -161,6 +149,7 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
   launching_[spec.id] = run;
   const bool moves = on == "best" || target.has_value();
   const std::uint64_t asked = ask([this, client, spec, moves, target](const node::Reply& reply) {
+    launching_.erase(spec.id);  // of one that was not launched
     if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
     const std::string report = control::to_json(control::RunReport{spec.id.hex(), spec.name});
     if (!moves) return client->done(report);
@@ -278,6 +267,11 @@ struct Host::Follow {
 void Host::follow(const std::string& job, std::array<std::uint64_t, 2> from, bool until_exit,
                   bool wait_for_more, const std::shared_ptr<Client>& client) {
   find_job(job, client, [=, this](const node::JobInfo& info) {
+    const node::jobs::Job* known = node_->jobs().find(info.id);
+    if (known != nullptr && client->uid() != 0 && client->uid() != known->spec.uid) {
+      return client->fail(Exit::kRefused, "only its owner or root may read what a job writes");
+    }
+    if (wait_for_more) client->endless();
     auto follow = std::make_shared<Follow>();
     follow->job = info;
     follow->client = client;

@@ -117,6 +117,9 @@ void Host::answer_ping(const std::shared_ptr<Client>& client, std::optional<bool
 
 void Host::answer(const control::UpRequest& request, const std::shared_ptr<Client>& client) {
   if (node_) return answer_ping(client, false);
+  if (records_.count("id/chain") != 0) {
+    return client->fail(Exit::kError, "this node is being made a member just now; try again");
+  }
   if (request.name) options_.name = *request.name;
   identity::Keyring keyring;
   keyring.node = identity::NodeKeys::make(random_secret(), random_secret());
@@ -309,6 +312,7 @@ void Host::answer(const control::EventsRequest& request, const std::shared_ptr<C
     if (line) client->line(*line);
   }
   if (!request.follow) return client->done();
+  client->endless();
   watchers_.push_back(client);
   // The client's connection keeps it alive; when that goes, so does this watcher.
 }

@@ -61,24 +61,24 @@ void Sampler::begin() {
   const std::string cgroup = settings_.cgroup;
   loop::run_blocking(
       loop_,
-      [this, seen, by_cgroup, cgroup] {
+      [source = source_, seen, by_cgroup, cgroup] {
         if (by_cgroup) {
-          auto runnable = source_.runnable_below(cgroup);
+          auto runnable = source->runnable_below(cgroup);
           if (runnable) seen->runnable = *runnable;
         } else {
-          auto load = source_.system_load();
+          auto load = source->system_load();
           if (load) seen->system_load_micros = load->load1_micros;
         }
-        auto cpus = source_.cpus();
+        auto cpus = source->cpus();
         if (cpus) seen->cpus_millis = cpus->usable_millis;
-        auto memory = source_.memory();
+        auto memory = source->memory();
         if (memory) seen->memory = *memory;
-        auto since_boot = source_.since_boot();
+        auto since_boot = source->since_boot();
         if (since_boot) seen->since_boot = *since_boot;
         for (Seen::Job& job : seen->jobs) {
-          auto runnable = source_.runnable_below(job.copy.cgroup);
+          auto runnable = source->runnable_below(job.copy.cgroup);
           if (runnable) job.runnable = *runnable;
-          auto processes = source_.processes_below(job.copy.cgroup);
+          auto processes = source->processes_below(job.copy.cgroup);
           if (processes) job.processes = std::move(*processes);
         }
         seen->at = loop::Loop::now();

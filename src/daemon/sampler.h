@@ -47,7 +47,8 @@ class Sampler {
   std::function<const node::jobs::Job*(const base::JobId&)> describe_;
   Sink sink_;
   loop::Timer timer_;
-  machine::ProcSource source_;
+  // Shared with the work off the loop, which may outlive this object.
+  std::shared_ptr<machine::ProcSource> source_ = std::make_shared<machine::ProcSource>();
   std::optional<probe::LoadAverage> average_;
   std::map<base::JobId, probe::LoadAverage> job_averages_;
   std::uint64_t memory_available_ = 0;

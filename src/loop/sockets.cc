@@ -54,6 +54,13 @@ Endpoint from_sockaddr(const sockaddr* address) {
   return endpoint;
 }
 
+// Who only receives learns of a peer that lost its power from nobody else.
+void prepare(uv_tcp_t& tcp) {
+  constexpr unsigned kKeepAliveSeconds = 15;
+  uv_tcp_nodelay(&tcp, 1);
+  uv_tcp_keepalive(&tcp, 1, kKeepAliveSeconds);
+}
+
 }  // namespace
 
 // ---- streams
@@ -127,7 +134,7 @@ std::unique_ptr<Stream> Stream::connect_tcp(Loop& loop, const Endpoint& to, cons
     auto* self = static_cast<State*>(request->data);
     auto callback = std::exchange(self->on_connected, nullptr);
     if (!callback) return;
-    if (status == 0) uv_tcp_nodelay(&self->handle.tcp, 1);
+    if (status == 0) prepare(self->handle.tcp);
     callback(status == 0 ? base::Status() : uv_failure("cannot connect", status));
   };
   const Address address = to_sockaddr(to);
@@ -261,7 +268,7 @@ struct Listener::State {
     state->stream()->data = state;
     std::unique_ptr<Stream> stream(new Stream(state));
     if (uv_accept(server, state->stream()) != 0) return;
-    if (self->is_tcp) uv_tcp_nodelay(&state->handle.tcp, 1);
+    if (self->is_tcp) prepare(state->handle.tcp);
     auto callback = self->on_stream;
     callback(std::move(stream));
   }

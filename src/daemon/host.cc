@@ -138,6 +138,10 @@ Status Host::prepare_machine() {
   }
   paths_.cgroup = *own + (own->back() == '/' ? "" : "/") + "tern-" + name;
   auto root = machine::Cgroup::open_or_create(paths_.cgroup);
+  if (root) {
+    if (Status same = keep_cgroup(); !same) return same;
+    root = machine::Cgroup::open_or_create(paths_.cgroup);
+  }
   if (!root) {
     const std::string why = root.error().detail;
     paths_.cgroup.clear();
@@ -180,6 +184,27 @@ Status Host::prepare_machine() {
     log_.warn("no_criu", {{"why", program.error().detail}});
   }
   return {};
+}
+
+// A daemon that is started in another way (a shell, a service manager) stands in another group, and
+// the jobs of its earlier life do not: they must not be taken for gone.
+Status Host::keep_cgroup() {
+  const std::string key = "host/cgroup";
+  const auto stored = records_.find(key);
+  if (stored != records_.end()) {
+    const std::string before(base::as_text(stored->second));
+    if (before == paths_.cgroup) return {};
+    auto group = machine::Cgroup::open(before);
+    auto events = group ? group->events() : base::Result<machine::CgroupEvents>(group.error());
+    if (!events && events.error().code != Code::kNotFound) return events.error();
+    if (events && events->populated) {
+      log_.info("cgroup_kept", {{"cgroup", before}});
+      paths_.cgroup = before;
+      return {};
+    }
+  }
+  records_[key] = base::to_bytes(base::as_bytes(paths_.cgroup));
+  return store_->append({{key, records_[key]}});
 }
 
 Status Host::open_sockets() {
@@ -290,7 +315,10 @@ Status Host::start_node() {
   base::Bytes counted(8);
   base::put_le64(counted, incarnation.value);
   // Before anybody hears of it: a start is counted once.
-  if (Status stored = store_->append({{"incarnation", counted}}); !stored) return stored;
+  {
+    const std::lock_guard alone(*appending_);  // a batch may be under way off the loop
+    if (Status stored = store_->append({{"incarnation", counted}}); !stored) return stored;
+  }
   records_["incarnation"] = counted;
 
   Links::Identity who;
@@ -450,7 +478,11 @@ void Host::write_next() {
   }
   auto outcome = std::make_shared<Status>();
   loop::run_blocking(
-      loop_, [store = store_, all, outcome] { *outcome = store->append(*all); },
+      loop_,
+      [store = store_, appending = appending_, all, outcome] {
+        const std::lock_guard alone(*appending);
+        *outcome = store->append(*all);
+      },
       [this, count, outcome, alive = alive_] {
         if (!*alive) return;
         writing_ = false;

@@ -19,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,6 +65,7 @@ class Host {
 
   // host.cc
   [[nodiscard]] base::Status prepare_machine();
+  [[nodiscard]] base::Status keep_cgroup();
   [[nodiscard]] base::Status open_sockets();
   [[nodiscard]] base::Status start_node();
   void start_jobs();
@@ -133,6 +135,7 @@ class Host {
   std::string no_jobs_;  // why this machine runs no jobs; empty where it does
 
   std::shared_ptr<machine::Store> store_;
+  std::shared_ptr<std::mutex> appending_ = std::make_shared<std::mutex>();
   machine::StoreMap records_;  // as the store will be once all queued batches are written
   struct Batch {
     std::vector<machine::StoreWrite> writes;

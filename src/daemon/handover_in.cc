@@ -96,7 +96,12 @@ HandoverIn::HandoverIn(loop::Loop& loop, const Paths& paths, Copies& copies, bas
 
 HandoverIn::~HandoverIn() {
   *alive_ = false;
-  for (const auto& [id, attempt] : attempts_) attempt->task.reset();  // it holds its attempt
+  // Work off the loop may hold an attempt for longer, and a task holds its own.
+  for (const auto& [id, attempt] : attempts_) {
+    attempt->task.reset();
+    attempt->stream.reset();
+    attempt->session.reset();
+  }
 }
 
 // Off the loop, for one attempt: what is discarded meanwhile is discarded when this is done.

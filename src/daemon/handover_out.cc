@@ -74,6 +74,7 @@ struct HandoverOut::Attempt {
   node::MoveMetadata metadata;
   node::StreamEnds tail_at{};
   std::optional<transfer::SealSummary> summary;
+  std::optional<balance::SendSeal> seal_waits;  // for room in the stream
   bool sealed = false;
   base::Time progress_told{};
   std::function<void()> when_idle;  // asked to end: told when CRIU is gone
@@ -88,7 +89,14 @@ HandoverOut::HandoverOut(loop::Loop& loop, const Paths& paths, Copies& copies, L
       log_(log),
       callbacks_(std::move(callbacks)) {}
 
-HandoverOut::~HandoverOut() { *alive_ = false; }
+HandoverOut::~HandoverOut() {
+  *alive_ = false;
+  // Work off the loop may hold an attempt for longer.
+  for (const auto& [id, attempt] : attempts_) {
+    attempt->stream.reset();
+    attempt->dump.reset();
+  }
+}
 
 void HandoverOut::stream(const balance::FreezeAndStream& order) {
   const auto known = attempts_.find(order.id);
@@ -269,6 +277,7 @@ void HandoverOut::pump(const Handle& attempt) {
   }
   progress(attempt);
   if (attempt->dumped && attempt->backlog.empty() && !attempt->summary) read_tail(attempt);
+  if (const auto seal = std::exchange(attempt->seal_waits, std::nullopt)) send_seal(*seal);
 }
 
 void HandoverOut::on_dumped(const Handle& attempt, const Result<criu::DumpStats>& stats) {
@@ -342,8 +351,9 @@ void HandoverOut::send_seal(const balance::SendSeal& order) {
   const Status sent = attempt->sender->seal(attempt->stream->stream());
   if (!sent) {
     if (sent.error().code != Code::kFull) return fail(attempt, sent.error().detail);
+    attempt->seal_waits = order;  // asked once; on_room comes back here
     attempt->stream->flush();
-    return;  // asked again
+    return;
   }
   attempt->sealed = true;
   attempt->stream->finish();

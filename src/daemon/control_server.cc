@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace ternd {
@@ -16,8 +17,10 @@ constexpr std::size_t kGroupsAsked = 65536;  // as many as Linux gives to anybod
 }  // namespace
 
 Client::Client(loop::Loop& loop, std::unique_ptr<loop::Stream> stream)
-    : stream_(std::move(stream)),
-      patience_(loop, [this] { fail(Exit::kError, "no request came in time"); }) {
+    : stream_(std::move(stream)), patience_(loop, [this] {
+        if (final_) return close();
+        fail(Exit::kError, "no request came in time");
+      }) {
   ucred who{};
   socklen_t size = sizeof(who);
   if (::getsockopt(stream_->fd(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
@@ -67,7 +70,10 @@ void Client::flush() {
     waiting_.erase(0, *n);
   }
   if (closed_) return;
-  if (final_) return stream_->shut_down();  // the client closes when it has read the end
+  if (final_) {
+    patience_.start(kRequestPatience);
+    return stream_->shut_down();  // the client closes when it has read the end
+  }
   if (has_room() && on_room_) {
     auto callback = on_room_;
     callback();
@@ -127,11 +133,16 @@ bool ControlServer::idle() const {
 }
 
 void ControlServer::accept(std::unique_ptr<loop::Stream> stream) {
-  if (clients_.size() >= kClientsMax) {
-    log_.warn("too_many_clients", {});
+  // One that was cut off while it was written to is not told of by reading.
+  clients_.remove_if([](const auto& client) { return client->closed_; });
+  auto client = std::make_shared<Client>(loop_, std::move(stream));
+  const auto same = std::count_if(clients_.begin(), clients_.end(),
+                                  [&](const auto& c) { return c->uid_ == client->uid_; });
+  const bool greedy = client->uid_ != 0 && static_cast<std::size_t>(same) >= kClientsOfUserMax;
+  if (clients_.size() >= kClientsMax || greedy) {
+    log_.warn("too_many_clients", {{"uid", static_cast<std::uint64_t>(client->uid_)}});
     return;
   }
-  auto client = std::make_shared<Client>(loop_, std::move(stream));
   clients_.push_back(client);
   client->patience_.start(kRequestPatience);
   client->stream_->on_writable([weak = std::weak_ptr<Client>(client)] {

@@ -22,6 +22,7 @@
 namespace ternd {
 
 inline constexpr std::size_t kClientsMax = 128;
+inline constexpr std::size_t kClientsOfUserMax = 96;  // of one, who is not root
 inline constexpr std::size_t kClientBacklogMax = 4 * 1024 * 1024;
 inline constexpr base::Duration kRequestPatience = std::chrono::seconds(10);
 

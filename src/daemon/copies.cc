@@ -101,7 +101,14 @@ Copies::Copies(loop::Loop& loop, const Paths& paths, machine::Helpers helpers, b
   if (keepers) keepers_ = std::move(*keepers);
 }
 
-Copies::~Copies() { *alive_ = false; }
+Copies::~Copies() {
+  *alive_ = false;
+  // Work off the loop may hold a copy for longer, and a retry holds its own.
+  for (const auto& [job, copy] : copies_) {
+    copy->retry.reset();
+    copy->keeper_poll.reset();
+  }
+}
 
 std::shared_ptr<Copies::Copy> Copies::get(const JobId& job) const {
   const auto it = copies_.find(job);
@@ -234,7 +241,7 @@ void Copies::look_for(const std::shared_ptr<Copy>& copy, Epoch newest) {
     if (status.error().code != Code::kNotFound) {
       copy->retry = std::make_unique<loop::Timer>(loop_, [this, copy, newest] {
         const auto timer = std::move(copy->retry);  // ends the cycle copy -> timer -> copy
-        look_for(copy, newest);
+        if (!copy->gone) look_for(copy, newest);
       });
       return copy->retry->start(kKeeperRetry);
     }
@@ -395,7 +402,7 @@ void Copies::replace_keeper(const std::shared_ptr<Copy>& copy) {
     log_.error("keeper_cannot_start", {{"job", copy->job.hex()}, {"why", status.error().detail}});
     copy->retry = std::make_unique<loop::Timer>(loop_, [this, copy] {
       const auto timer = std::move(copy->retry);  // ends the cycle copy -> timer -> copy
-      replace_keeper(copy);
+      if (!copy->gone) replace_keeper(copy);
     });
     copy->retry->start(kKeeperRetry);
   });
@@ -509,6 +516,7 @@ void Copies::kill(const JobId& job, Epoch newest, Done done) {
   // After a restart nobody attends to a copy whose job is elsewhere: it is there all the same.
   if (!copy) return off_loop(work, std::move(done));
   copy->gone = true;
+  copy->retry.reset();
   copy->keeper_poll.reset();
   enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
     copy->drop_keeper();

@@ -162,6 +162,7 @@ class Host {
   std::unique_ptr<Joining> joining_;
 
   std::unique_ptr<node::Node> node_;
+  std::uint64_t node_life_ = 0;  // grows when a join replaces the node: ids of its batches repeat
   std::unique_ptr<Links> links_;
   std::unique_ptr<Copies> copies_;
   std::unique_ptr<HandoverOut> out_;

@@ -28,7 +28,9 @@ void Host::perform(const node::Action& action) {
           [&](const node::SendMessage& a) { links_->send(a.to, a.addresses, a.bytes); },
           [&](const node::Contact& a) { links_->contact(a.endpoint); },
           [&](const node::Persist& a) {
-            store(to_writes(a.changes), [this, id = a.id] { post(node::Persisted{id}); });
+            store(to_writes(a.changes), [this, id = a.id, life = node_life_] {
+              if (life == node_life_) post(node::Persisted{id});
+            });
           },
           [&](const node::HandoverOrder& a) { perform_handover(a.action); },
           [&](const node::JobOrder& a) { perform_job(a.action); },

@@ -285,6 +285,7 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, bool
     links_.reset();
     events_.clear();
     node_.reset();
+    ++node_life_;
     tickets_ = {};
     if (base::Status started = start_node(); !started) return client->fail(started.error());
     client->done(control::to_json(report));

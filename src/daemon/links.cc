@@ -133,7 +133,7 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
   }
   const auto refuse = [&](const std::string& why) {
     ++refused_;
-    log_.info("connection_refused", {{"at", connection->at.text()}, {"why", why}});
+    log_.debug("connection_refused", {{"at", connection->at.text()}, {"why", why}});
     return false;
   };
   auto payload = decode_payload(done.payload);

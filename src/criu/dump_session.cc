@@ -1,6 +1,8 @@
 #include "criu/dump_session.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -25,7 +27,26 @@ constexpr base::Duration kFreezePatience = std::chrono::seconds(5);
 // How long CRIU may take to notice that its pipes are broken and to let go of the job.
 constexpr base::Duration kGentlePatience = std::chrono::seconds(3);
 
-std::vector<std::string> arguments_for(const DumpSpec& spec) {
+bool may_read_limits() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  if (::syscall(SYS_capget, &header, sets) != 0) return false;
+  return (sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE)) != 0;
+}
+
+// Whom CRIU runs as; none: as we do. The user cannot take the capabilities from it: tracing a
+// process takes all of its capabilities (ptrace(2), access mode checking).
+std::optional<machine::SpawnUser> user_for(const DumpSpec& spec) {
+  if (::geteuid() != 0 || spec.uid == 0 || may_read_limits()) return std::nullopt;
+  machine::SpawnUser user{spec.uid, spec.gid, 0};
+  for (const int capability : {CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SETPCAP,
+                               CAP_NET_ADMIN, CAP_KILL, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}) {
+    user.capabilities |= std::uint64_t{1} << capability;
+  }
+  return user;
+}
+
+std::vector<std::string> arguments_for(const DumpSpec& spec, bool as_user) {
   std::vector<std::string> words{"dump",
                                  "-t",
                                  std::to_string(spec.pid),
@@ -40,7 +61,7 @@ std::vector<std::string> arguments_for(const DumpSpec& spec) {
                                  "--ghost-limit",
                                  std::to_string(spec.ghost_limit_bytes),
                                  "-v4"};
-  if (::geteuid() != 0) words.emplace_back("--unprivileged");
+  if (as_user || ::geteuid() != 0) words.emplace_back("--unprivileged");
   return words;
 }
 
@@ -232,10 +253,13 @@ base::Result<std::unique_ptr<DumpSession>> DumpSession::start(uv_loop_s* loop, D
     self.maybe_finish();
   });
   stream.failed = impl->weakly([](Impl& self, base::Error why) { self.stream_failed(why); });
-  auto server = StreamServer::listen(loop, dir->path(), Direction::kCapture, std::move(stream));
+  const auto user = user_for(impl->spec);
+  auto server = StreamServer::listen(loop, dir->path(), Direction::kCapture,
+                                     user ? user->uid : ::geteuid(), std::move(stream));
   if (!server) return server.error();
   impl->server = std::move(*server);
-  RunSpec run{impl->spec.program, arguments_for(impl->spec), impl->spec.run_cgroup, true};
+  RunSpec run{impl->spec.program, arguments_for(impl->spec, user.has_value()),
+              impl->spec.run_cgroup, true, user};
   auto started = Run::start(loop, std::move(run), std::move(*dir),
                             impl->weakly([](Impl& self, const RunResult& result, const WorkDir&) {
                               self.run_ended(result);

@@ -19,6 +19,8 @@
 //  - Destroying the session ends CRIU the same way; the rest goes on in the loop (criu/run.h).
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -38,6 +40,10 @@ struct DumpSpec {
   int pid = 0;          // host PID of the job's init
   std::string job_cgroup;
   std::string run_cgroup;  // made by the session, gone when done: criu-<jobid>-e<epoch>-<n>
+  // The job's user. Root that lacks CAP_SYS_RESOURCE, as in containers, may not read the limits of
+  // another user's processes (prlimit(2)): then CRIU runs as that user, with what else it needs.
+  uid_t uid = 0;
+  gid_t gid = 0;
   // Of the whole dump, pauses included; a consumer that stalls longer fails it.
   base::Duration deadline = std::chrono::minutes(10);
   std::uint64_t ghost_limit_bytes = 64ULL << 20;  // deleted files, each, that travel in the images

@@ -256,11 +256,13 @@ base::Result<std::unique_ptr<RestoreSession>> RestoreSession::start(uv_loop_s* l
   stream.failed = impl->weakly([](Impl& self, const base::Error& why) {
     if (why.code != base::Code::kTruncated) self.fail(why);  // a hang-up: CRIU's end tells why
   });
-  auto server = StreamServer::listen(loop, dir->path(), Direction::kServe, std::move(stream));
+  auto server =
+      StreamServer::listen(loop, dir->path(), Direction::kServe, ::geteuid(), std::move(stream));
   if (!server) return server.error();
   impl->server = std::move(*server);
   if (auto made = machine::Cgroup::create(impl->spec.job_cgroup); !made) return made.error();
-  RunSpec run{impl->spec.program, arguments_for(dir->path()), impl->spec.job_cgroup, false};
+  RunSpec run{impl->spec.program, arguments_for(dir->path()), impl->spec.job_cgroup, false,
+              std::nullopt};
   auto started =
       Run::start(loop, std::move(run), std::move(*dir),
                  impl->weakly([](Impl& self, const RunResult& result, const WorkDir& work) {

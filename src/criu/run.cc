@@ -13,7 +13,6 @@
 #include "criu/log_errors.h"
 #include "criu/loop_watch.h"
 #include "machine/cgroup.h"
-#include "machine/spawn.h"
 
 namespace criu {
 namespace {
@@ -39,6 +38,7 @@ base::Result<machine::Spawned> launch(const RunSpec& spec, const std::string& di
   child.fds = {{output.get(), 1}, {output.get(), 2}};
   child.dir = dir;
   child.cgroup = &*cgroup;
+  child.user = spec.user;
   auto spawned = machine::spawn(child);
   if (spawned) return spawned;
   return base::fail(spawned.error().code, "CRIU could not be started: " + spawned.error().detail);

@@ -20,12 +20,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
 #include "criu/work_dir.h"
+#include "machine/spawn.h"
 
 struct uv_loop_s;
 
@@ -39,6 +41,7 @@ struct RunSpec {
   std::vector<std::string> arguments;  // without argv[0]; -D, -o and --no-default-config are added
   std::string cgroup;                  // absolute path of a cgroup v2 folder
   bool own_cgroup = true;              // created and removed by the run; else it must exist
+  std::optional<machine::SpawnUser> user;  // none: as we run
 };
 
 struct RunResult {

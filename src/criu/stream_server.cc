@@ -67,6 +67,7 @@ struct StreamServer::Impl : std::enable_shared_from_this<Impl> {
   base::Status watch_with(void (Impl::*ready)());
 
   uv_loop_s* loop = nullptr;
+  uid_t criu_uid = 0;
   Callbacks callbacks;
   FdWatch watch;
   int socket = -1;  // the listener, then the connection
@@ -109,7 +110,7 @@ void StreamServer::Impl::accept_one() {
   ucred peer{};
   socklen_t size = sizeof(peer);
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-      (peer.uid != ::geteuid() && peer.uid != 0)) {
+      (peer.uid != criu_uid && peer.uid != 0)) {
     return fail(base::fail(base::Code::kUnauthentic, "a stranger connected in CRIU's place"));
   }
   if (base::Status status = watch_with(&Impl::read_all); !status) fail(status.error());
@@ -175,6 +176,7 @@ bool StreamServer::Impl::read_descriptor() {
 base::Result<std::unique_ptr<StreamServer>> StreamServer::listen(uv_loop_s* loop,
                                                                  const std::string& work_dir,
                                                                  Direction direction,
+                                                                 uid_t criu_uid,
                                                                  Callbacks callbacks) {
   const std::string path = work_dir + (direction == Direction::kCapture ? "/streamer-capture.sock"
                                                                         : "/streamer-serve.sock");
@@ -186,6 +188,7 @@ base::Result<std::unique_ptr<StreamServer>> StreamServer::listen(uv_loop_s* loop
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   auto impl = std::make_shared<Impl>();
   impl->loop = loop;
+  impl->criu_uid = criu_uid;
   impl->callbacks = std::move(callbacks);
   impl->socket = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (impl->socket < 0 ||

@@ -6,9 +6,11 @@
 //        |          +-- end of stream between messages: [ended]
 //        +-- no connection: nothing, ever; the session's deadline is the limit
 //
-// The folder is private and the peer must have our uid, so the peer is CRIU or its equal. Callbacks
-// may destroy the server.
+// The folder is private and the peer must be root or have CRIU's uid, so the peer is CRIU or its
+// equal. Callbacks may destroy the server.
 #pragma once
+
+#include <sys/types.h>
 
 #include <functional>
 #include <memory>
@@ -33,7 +35,8 @@ class StreamServer {
   };
   // kInvalid: the folder's path does not fit into a socket address (107 bytes).
   [[nodiscard]] static base::Result<std::unique_ptr<StreamServer>> listen(
-      uv_loop_s* loop, const std::string& work_dir, Direction direction, Callbacks callbacks);
+      uv_loop_s* loop, const std::string& work_dir, Direction direction, uid_t criu_uid,
+      Callbacks callbacks);
   ~StreamServer();
   base::Status reply(bool exists);  // only within callback `request`
   void skip_descriptor();           // only within callback `request`

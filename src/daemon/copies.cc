@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "daemon/job_folder.h"
+#include "machine/init_root.h"
 #include "machine/job_process.h"
 
 namespace ternd {
@@ -64,6 +65,11 @@ Status kill_copies(const std::string& root, const JobId& job, Epoch newest) {
     (void)group->remove().ok();
   }
   return {};
+}
+
+// Off the loop. One that stays is in nobody's way.
+void remove_root(const std::string& root) {
+  if (!root.empty()) (void)machine::remove_init_root(root).ok();
 }
 
 }  // namespace
@@ -186,18 +192,23 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
   start.groups.assign(spec.groups.begin(), spec.groups.end());
   start.change_user = ::geteuid() == 0;
   start.mask = umask;
+  start.init_root = paths_.init_root(spec.id);
   const std::string cgroup_path = paths_.job_cgroup(spec.id, epoch);
   auto found = std::make_shared<Found>();
   auto work = [this, dir = copy->dir, job = spec.id, epoch, start, cgroup_path, found]() -> Status {
     if (Status made = job_folder::make(dir); !made) return made;
+    if (!start.init_root.empty()) {
+      if (Status made = machine::make_init_root(start.init_root); !made) return made;
+    }
     auto group = Cgroup::create(cgroup_path);
     if (!group) return group.error();
     auto started = machine::start_job(start, *group);
     if (!started) {
       (void)group->remove().ok();
+      remove_root(start.init_root);
       return started.error();
     }
-    found->view = {job, epoch, cgroup_path, started->init, false, false, {}};
+    found->view = {job, epoch, cgroup_path, started->init, start.init_root, false, false, {}};
     found->cgroup = std::move(*group);
     Status keeper = machine::start_keeper(keeper_spec(dir, *found), kPatience);
     if (!keeper) (void)found->cgroup->kill_all(kPatience).ok();
@@ -334,7 +345,9 @@ Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, F
   auto init = machine::find_init(*group);
   if (!init) return init.error();
   auto events = group->events();
-  found.view = {job, born, group->path(), *init, events && events->frozen, false, {}};
+  const std::string root = paths_.init_root(job);
+  if (!root.empty()) (void)machine::hide_proc(root).ok();  // of a dump that a crash broke off
+  found.view = {job, born, group->path(), *init, root, events && events->frozen, false, {}};
   found.bases = job_folder::bases(dir);
   found.cgroup = std::move(*group);
   Status started = machine::start_keeper(keeper_spec(dir, found), kPatience);
@@ -412,12 +425,13 @@ void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, St
   if (copy->gone) return;
   copy->gone = true;
   copy->view.ended = true;
-  auto work = [copy]() -> Status {
+  auto work = [copy, root = paths_.init_root(copy->job)]() -> Status {
     if (copy->keeper) (void)copy->keeper->call(init::Op::kAcknowledgeExit, kPatience).ok();
     if (copy->cgroup) {
       (void)copy->cgroup->kill_all(kPatience).ok();
       (void)copy->cgroup->remove().ok();
     }
+    remove_root(root);
     return {};
   };
   copy->keeper_poll.reset();
@@ -508,9 +522,11 @@ void Copies::thaw(const JobId& job, Epoch handover, std::function<void(Result<bo
 
 void Copies::kill(const JobId& job, Epoch newest, Done done) {
   auto copy = get(job);
-  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest]() -> Status {
+  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest,
+               root = paths_.init_root(job)]() -> Status {
     if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
     if (Status killed = kill_copies(cgroups, job, newest); !killed) return killed;
+    remove_root(root);
     return {};
   };
   // After a restart nobody attends to a copy whose job is elsewhere: it is there all the same.

@@ -38,6 +38,7 @@ struct CopyView {  // for the sampler, `tern ps` and handovers
   base::Epoch born;
   std::string cgroup;
   machine::ProcessName init;
+  std::string init_root;  // empty: the job cannot be checkpointed
   bool frozen = false;
   bool ended = false;
   node::StreamEnds bases{};  // where the output begins that is stored here

@@ -7,6 +7,7 @@
 #include "criu/restore_session.h"
 #include "daemon/image_admission.h"
 #include "daemon/job_folder.h"
+#include "machine/init_root.h"
 #include "transfer/image_stream.h"
 
 namespace ternd {
@@ -244,8 +245,9 @@ void HandoverIn::on_sealed(const Handle& attempt) {
   attempt->tails = attempt->receiver->take_outputs();
   work(
       attempt,
-      [images = attempt->images, spec = attempt->metadata.spec, root_allowed = allow_root_jobs_] {
-        return admit_images(images->images(), spec, root_allowed);
+      [images = attempt->images, spec = attempt->metadata.spec, root_allowed = allow_root_jobs_,
+       root = paths_.init_root(attempt->id.job)] {
+        return admit_images(images->images(), spec, root_allowed, root);
       },
       [this, attempt](const Status& status) { on_admitted(attempt, status); });
 }
@@ -281,9 +283,12 @@ void HandoverIn::restore(const balance::Restore& order) {
   auto tails = std::make_shared<std::vector<transfer::OutputTail>>(std::move(attempt->tails));
   work(
       attempt,
-      [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt,
-       tails] {
-        return job_folder::prepare_arrival(dir, home, attempt->metadata, std::move(*tails));
+      [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt, tails,
+       root = paths_.init_root(order.id.job)] {
+        Status status =
+            job_folder::prepare_arrival(dir, home, attempt->metadata, std::move(*tails));
+        if (status && !root.empty()) status = machine::make_init_root(root);
+        return status;
       },
       [this, attempt](const Status& status) {
         if (!status) return fail(attempt, status.error().detail);
@@ -463,15 +468,23 @@ void HandoverIn::destroy(const Handle& attempt) {
   attempt->task = criu::discard_copy(
       loop_.raw(), cgroup, [this, id, attempt, alive = alive_](const Status& status) {
         if (!*alive) return;
-        attempt->discarding = false;
         if (!status) {
+          attempt->discarding = false;
           log_.error("discard_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
           return;  // asked again
         }
-        job_folder::unmark_held(paths_.job(id.job), id.epoch);
-        attempts_.erase(id);
-        if (!callbacks_.home_is_here(id.job)) copies_.forget(id.job);
-        callbacks_.report(balance::Discarded{id});
+        loop::run_blocking(
+            loop_,
+            [dir = paths_.job(id.job), root = paths_.init_root(id.job), id] {
+              job_folder::unmark_held(dir, id.epoch);
+              if (!root.empty()) (void)machine::remove_init_root(root).ok();
+            },
+            [this, id, alive] {
+              if (!*alive) return;
+              attempts_.erase(id);
+              if (!callbacks_.home_is_here(id.job)) copies_.forget(id.job);
+              callbacks_.report(balance::Discarded{id});
+            });
       });
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "criu/limits.h"
+#include "machine/init_root.h"
 #include "machine/process_name.h"
 #include "transfer/limits.h"
 
@@ -61,6 +62,8 @@ struct HandoverOut::Attempt {
   base::crypto::Hash512 handshake_hash{};
   std::optional<transfer::ImageSender> sender;
   std::unique_ptr<criu::DumpSession> dump;
+  std::string init_root;
+  bool dumping = false;  // from before its /proc is shown until it is hidden again
   std::deque<Piece> backlog;
   std::size_t backlog_size = 0;
   std::map<std::uint32_t, std::uint16_t> images;  // CRIU's index to the stream's
@@ -165,16 +168,55 @@ void HandoverOut::on_frozen(const Handle& attempt, const Result<node::StreamEnds
   if (attempt->metadata.stopped.size() > node::kStoppedMax) {
     return fail(attempt, "more stopped processes than a move can carry");
   }
-  start_dump(attempt);
+  show_proc(attempt);
+}
+
+// CRIU needs a /proc of the job's PID namespace in its init's root folder, before and not after.
+void HandoverOut::show_proc(const Handle& attempt) {
+  const CopyView* copy = copies_.find(attempt->id.job);
+  CHECK(copy != nullptr);
+  attempt->init_root = copy->init_root;
+  attempt->dumping = true;
+  auto status = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_,
+      [status, init = copy->init, root = attempt->init_root] {
+        if (!root.empty()) *status = machine::show_proc(init, root);
+      },
+      [this, attempt, status, alive = alive_] {
+        if (!*alive) return;
+        if (!*status) return hide_proc(attempt, status->error());
+        if (attempt->failed) return hide_proc(attempt, base::fail(Code::kRefused, "cancelled"));
+        start_dump(attempt);
+      });
+}
+
+// However the dump ended; whoever waits for its end goes on after this.
+void HandoverOut::hide_proc(const Handle& attempt, Result<criu::DumpStats> stats) {
+  auto result = std::make_shared<Result<criu::DumpStats>>(std::move(stats));
+  auto status = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_,
+      [status, root = attempt->init_root] {
+        if (!root.empty()) *status = machine::hide_proc(root);
+      },
+      [this, attempt, status, result, alive = alive_] {
+        if (!*alive) return;
+        if (!*status) log_.warn("proc_stays", {{"why", status->error().detail}});
+        attempt->dumping = false;
+        on_dumped(attempt, *result);
+      });
 }
 
 void HandoverOut::start_dump(const Handle& attempt) {
   const CopyView* copy = copies_.find(attempt->id.job);
-  CHECK(copy != nullptr);
+  if (copy == nullptr) return hide_proc(attempt, base::fail(Code::kNotFound, "the job has ended"));
   criu::DumpSpec spec;
   spec.program = paths_.criu;
   spec.owner = paths_.owner();
   spec.pid = copy->init.pid;
+  spec.uid = attempt->metadata.spec.uid;
+  spec.gid = attempt->metadata.spec.gid;
   spec.job_cgroup = copy->cgroup;
   spec.run_cgroup = paths_.criu_cgroup(attempt->id.job, attempt->id.epoch, ++runs_);
   criu::DumpCallbacks callbacks;
@@ -200,10 +242,17 @@ void HandoverOut::start_dump(const Handle& attempt) {
     }
   };
   callbacks.done = [this, weak](const Result<criu::DumpStats>& stats) {
-    if (auto strong = weak.lock()) on_dumped(strong, stats);
+    auto strong = weak.lock();
+    if (!strong) return;
+    const std::string original = stats ? "" : strong->dump->original_error();
+    if (!original.empty() && !strong->failed) {
+      log_.warn("criu_dump_failed", {{"job", strong->id.job.hex()}, {"criu", original}});
+    }
+    strong->dump.reset();
+    hide_proc(strong, stats);
   };
   auto dump = criu::DumpSession::start(loop_.raw(), spec, std::move(callbacks));
-  if (!dump) return fail(attempt, dump.error().detail);
+  if (!dump) return hide_proc(attempt, dump.error());
   attempt->dump = std::move(*dump);
 }
 
@@ -281,16 +330,9 @@ void HandoverOut::pump(const Handle& attempt) {
 }
 
 void HandoverOut::on_dumped(const Handle& attempt, const Result<criu::DumpStats>& stats) {
-  const std::string original = stats ? "" : attempt->dump->original_error();
-  attempt->dump.reset();
   if (attempt->when_idle) return std::exchange(attempt->when_idle, nullptr)();
   if (attempt->failed) return;
-  if (!stats) {
-    if (!original.empty()) {
-      log_.warn("criu_dump_failed", {{"job", attempt->id.job.hex()}, {"criu", original}});
-    }
-    return fail(attempt, stats.error().detail);
-  }
+  if (!stats) return fail(attempt, stats.error().detail);
   attempt->dumped = true;
   pump(attempt);
 }
@@ -386,9 +428,9 @@ void HandoverOut::end(const Handle& attempt, std::function<void()> then) {
   attempt->failed = true;
   attempt->stream.reset();
   attempt->backlog.clear();
-  if (!attempt->dump) return then();
+  if (!attempt->dumping) return then();
   attempt->when_idle = std::move(then);
-  attempt->dump->cancel();
+  if (attempt->dump) attempt->dump->cancel();
 }
 
 void HandoverOut::thaw(const balance::Thaw& order) {

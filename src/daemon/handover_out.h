@@ -3,10 +3,11 @@
 //   connecting -> freezing -> dumping -> tails -> complete (sealed by SendSeal) -> over
 //        \___________\___________\_________\__ failed: StreamFailed, once
 //
-// Connects first and freezes then, so that a sink that cannot be reached costs the job nothing.
-// The original stays frozen until thaw() or kill(), whatever happens to this object, the daemon or
-// the connection. Everything may be asked again; an attempt under way goes on, one that is done is
-// reported again.
+// Dumping begins with showing the job's /proc to its init and ends with hiding it
+// (machine/init_root.h). Connects first and freezes then, so that a sink that cannot be reached
+// costs the job nothing. The original stays frozen until thaw() or kill(), whatever happens to this
+// object, the daemon or the connection. Everything may be asked again; an attempt under way goes
+// on, one that is done is reported again.
 #pragma once
 
 #include <deque>
@@ -52,7 +53,9 @@ class HandoverOut {
   struct Piece;
   void on_connected(const Handle& attempt, base::Result<BulkStream> bulk);
   void on_frozen(const Handle& attempt, const base::Result<node::StreamEnds>& ends);
+  void show_proc(const Handle& attempt);
   void start_dump(const Handle& attempt);
+  void hide_proc(const Handle& attempt, base::Result<criu::DumpStats> stats);
   void on_dumped(const Handle& attempt, const base::Result<criu::DumpStats>& stats);
   void on_piece(const Handle& attempt, std::uint32_t index, base::ByteView data);
   void push(const Handle& attempt, Piece piece);

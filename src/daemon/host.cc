@@ -83,8 +83,13 @@ Host::~Host() {
 
 Status Host::start() {
   ::umask(022);
-  if (Status made = make_dir(options_.paths.state_dir, 0700); !made) return made;
+  // Root's jobs are everybody's: their init lies below the system's state folder, and with --state
+  // so does the socket. What is private in there has permissions of its own.
+  const bool root = ::geteuid() == 0;
+  const mode_t state_mode = root ? 0711 : 0700;
+  if (Status made = make_dir(options_.paths.state_dir, state_mode); !made) return made;
   paths_.state = options_.paths.state_dir;
+  paths_.root = root;
   auto store = machine::Store::open(paths_.state, random_id<base::StoreId>());
   if (!store) return store.error();
   store_ = std::make_shared<machine::Store>(std::move(*store));
@@ -92,7 +97,7 @@ Status Host::start() {
   if (store_->tail_was_torn()) log_.warn("store_tail_cut", {{"state", paths_.state}});
   if (Status made = make_dir(paths_.jobs(), 0700); !made) return made;
   const control::SplitPath socket = control::split_path(options_.paths.socket);
-  if (Status made = make_dir(socket.dir, socket.dir == paths_.state ? 0700 : 0755); !made) {
+  if (Status made = make_dir(socket.dir, socket.dir == paths_.state ? state_mode : 0755); !made) {
     return made;
   }
   if (Status ready = prepare_machine(); !ready) {
@@ -172,6 +177,7 @@ Status Host::prepare_machine() {
   auto helpers = machine::install_helpers(*dir);
   if (!helpers) return helpers.error();
   helpers_ = std::move(*helpers);
+  paths_.helpers = *dir;
   criu::Search search = criu::search_from_environment();
   search.explicit_path = options_.criu.value_or("");
   auto program = criu::find_program(search);

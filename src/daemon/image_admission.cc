@@ -78,18 +78,21 @@ Status can_open(const transfer::FileFact& file) {
 
 }  // namespace
 
-Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec, bool allow_root) {
+Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec, bool allow_root,
+                    const std::string& init_root) {
   transfer::CheckPolicy policy;
   policy.uid = spec.uid;
   policy.gid = spec.gid;
   policy.groups = spec.groups;
   policy.allow_root = allow_root && spec.uid == 0;
+  policy.init_root = init_root;
   auto facts = transfer::check_images(images, policy);
   if (!facts) return facts.error();
   if (::geteuid() != 0 || spec.uid == 0) return {};
   const AsUser as_user(spec);
   if (!as_user.ok()) return fail(Code::kIo, "cannot act as the job's user to check its files");
   for (const transfer::FileFact& file : facts->files) {
+    if (file.path == init_root && S_ISDIR(file.mode)) continue;  // ours, made when it is restored
     if (Status opened = can_open(file); !opened) return opened;
   }
   for (const std::string& exe : facts->exes) {

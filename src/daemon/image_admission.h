@@ -9,8 +9,8 @@
 namespace ternd {
 
 // Blocking: opens files. kRefused and others with a sentence. Without `allow_root` every path is
-// opened as the job's user before CRIU, which is root, opens it.
+// opened as the job's user before CRIU, which is root, opens it. `init_root`: machine/init_root.h.
 [[nodiscard]] base::Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
-                                        bool allow_root);
+                                        bool allow_root, const std::string& init_root);
 
 }  // namespace ternd

@@ -13,6 +13,7 @@ struct Paths {
   std::string state;    // --state
   std::string cgroup;   // the node's cgroup v2 folder, absolute; empty where there is none
   std::string helpers;  // tern-init and tern-keeper; the same path on every node
+  bool root = false;    // the daemon is: its jobs can be checkpointed
   std::string criu;     // empty where there is none that works
 
   [[nodiscard]] std::string jobs() const { return state + "/jobs"; }
@@ -27,6 +28,10 @@ struct Paths {
                                         std::uint64_t run) const {
     return cgroup + "/criu-" + job.hex() + "-e" + std::to_string(epoch.value) + "-" +
            std::to_string(run);
+  }
+  // The root folder of the job's init, as machine/init_root.h has it; empty where there is none.
+  [[nodiscard]] std::string init_root(const base::JobId& job) const {
+    return root ? helpers + "/root-" + job.hex() : std::string();
   }
   [[nodiscard]] std::string keepers_cgroup() const { return cgroup + "/keepers"; }
   // The node's name among several on one machine, for CRIU's work folders.

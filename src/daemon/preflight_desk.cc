@@ -69,7 +69,8 @@ void PreflightDesk::collect(const balance::CollectRequirement& order) {
   }
   loop::run_blocking(
       loop_,
-      [shared = shared_, answer, cgroup = copy->cgroup, version = policy_.criu_version] {
+      [shared = shared_, answer, cgroup = copy->cgroup, root = copy->init_root,
+       version = policy_.criu_version] {
         const std::lock_guard lock(shared->one_at_a_time);
         auto group = machine::Cgroup::open(cgroup);
         if (!group) {
@@ -78,6 +79,7 @@ void PreflightDesk::collect(const balance::CollectRequirement& order) {
         }
         machine::InspectOptions options;
         options.criu_version = version;
+        options.init_root = root;
         auto seen = machine::inspect_job(*group, options, shared->hashes);
         if (!seen) {
           answer->reason = seen.error().detail;

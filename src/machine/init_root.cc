@@ -7,8 +7,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
+#include <filesystem>
 
 namespace machine {
 namespace {
@@ -40,6 +42,21 @@ int end_of(pid_t child) {
     ::_exit(mounted ? 0 : errno);
   }
   ::_exit(end_of(inner));
+}
+
+bool is_somebodys_root(const std::string& root) {
+  struct stat folder {};
+  if (::stat(root.c_str(), &folder) != 0) return false;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at("/proc", error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string pid = at->path().filename().string();
+    if (!std::all_of(pid.begin(), pid.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
+    struct stat theirs {};
+    if (::stat(("/proc/" + pid + "/root").c_str(), &theirs) != 0) continue;  // it ended
+    if (theirs.st_dev == folder.st_dev && theirs.st_ino == folder.st_ino) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -80,6 +97,7 @@ base::Status hide_proc(const std::string& root) {
 }
 
 base::Status remove_init_root(const std::string& root) {
+  if (is_somebodys_root(root)) return {};
   if (auto hidden = hide_proc(root); !hidden) return hidden;
   for (const std::string& path : {root + "/proc", root}) {
     if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return io_error("remove " + path);

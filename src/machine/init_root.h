@@ -23,7 +23,8 @@ base::Status make_init_root(const std::string& root);
 base::Status show_proc(const ProcessName& init, const std::string& root);
 // Ok if there is none: after a dump, whatever its outcome.
 base::Status hide_proc(const std::string& root);
-// When the job is over or has moved away; hides first.
+// When the job is over or has moved away; hides first. Nodes on one machine share the folder: while
+// a process still has it as its root, everything stays, and that is ok. Blocking: looks at /proc.
 base::Status remove_init_root(const std::string& root);
 
 }  // namespace machine

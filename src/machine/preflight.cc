@@ -122,6 +122,7 @@ void Inspection::folder(const char* name) {
   const std::string target = target_of(link(name));
   struct stat info {};
   if (target.empty() || ::stat(link(name).c_str(), &info) != 0) return;
+  if (target == options_.init_root) return;
   if (target.ends_with(kDeleted)) {
     return object(who() + " is in a folder that was deleted; change to another one");
   }

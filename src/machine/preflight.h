@@ -38,6 +38,7 @@ struct Preflight {
 struct InspectOptions {
   std::string criu_version;  // the source's
   std::uint64_t ghost_limit_bytes = 64ULL << 20;
+  std::string init_root;  // the job's (machine/init_root.h): every node makes it for itself
 };
 
 // The job may run meanwhile; processes that end are left out. kNotFound: nobody is there.

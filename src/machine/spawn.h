@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,14 @@ struct PassedFd {
 };
 inline constexpr int kPassedFdMax = 64;
 
+// Another user's, with some of root's capabilities: permitted, inheritable and ambient, so that
+// they survive the exec (capabilities(7)). No supplementary groups. Takes root.
+struct SpawnUser {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::uint64_t capabilities = 0;  // bits 1 << CAP_...
+};
+
 struct SpawnSpec {
   std::string program;            // a path; no search
   std::vector<std::string> argv;  // argv[0] included
@@ -30,6 +39,7 @@ struct SpawnSpec {
   std::string dir;                 // empty: ours
   const Cgroup* cgroup = nullptr;  // born there; null: our own
   std::uint64_t namespaces = 0;    // CLONE_NEW...
+  std::optional<SpawnUser> user;   // none: as we run
 };
 
 struct Spawned {

@@ -272,7 +272,8 @@ class Checker {
     for (const auto* path : {&cwd, &top, &exe}) {
       if (!path->ok()) return path->error();
     }
-    if (*top != "/") return refused(who + " has another root folder");
+    const bool init = root && !policy_.init_root.empty();
+    if (*top != (init ? policy_.init_root : "/")) return refused(who + " has another root folder");
     if (root) facts_.cwd = *cwd;
     if (std::ranges::find(facts_.exes, *exe) == facts_.exes.end()) facts_.exes.push_back(*exe);
     return {};

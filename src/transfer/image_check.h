@@ -12,7 +12,8 @@
 //    oom_score_adj. With `allow_root` none of this paragraph but the label is asked.
 //  - Files: only the types of FileType; no external ones; regular files by absolute path, without
 //    ".." and not below /proc or /sys; the devices that anybody may use, and no other node;
-//    unlinked files are plain files of the job's user; root directory "/"; unix sockets only
+//    unlinked files are plain files of the job's user; root directory "/", but of PID 1
+//    the policy's; unix sockets only
 //    unnamed or abstract, with both ends inside; no established TCP.
 //  - Memory: pages of a parent checkpoint are refused; each pages image is as long as its pagemaps
 //    say.
@@ -42,6 +43,7 @@ struct CheckPolicy {
   std::vector<std::uint32_t> groups;  // supplementary ones that the user has here
   bool allow_root = false;            // the node takes root jobs: no credential is refused
   bool own_pid_namespace = true;      // false: the job was started without (adopted jobs)
+  std::string init_root;              // PID 1's root folder (machine/init_root.h); empty: "/"
 };
 
 struct FileFact {

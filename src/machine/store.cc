@@ -1,6 +1,7 @@
 #include "machine/store.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +26,8 @@ using base::Status;
 
 constexpr char kMagic[] = "ternstor";
 constexpr std::uint32_t kVersion = 1;
+constexpr int kLockTries = 20;
+constexpr int kLockPauseMs = 50;
 constexpr std::size_t kHeaderSize = 8 + 4 + 16 + 4;
 constexpr std::size_t kSizeSumSize = 4;
 constexpr std::size_t kPayloadSumSize = 8;
@@ -167,7 +170,15 @@ Result<Store> Store::open(const std::string& dir, base::StoreId fresh_id) {
   const std::string lock = dir + "/lock";
   store.lock_fd_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (store.lock_fd_ < 0) return io_error("cannot open " + lock);
-  if (::flock(store.lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+  // A daemon that was killed while it started a program leaves a child that holds the lock too,
+  // until it has become that program.
+  int tries = kLockTries;
+  while (::flock(store.lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return io_error("cannot lock " + lock);
+    if (--tries > 0) {
+      (void)::poll(nullptr, 0, kLockPauseMs);
+      continue;
+    }
     return fail(Code::kExists, "another tern daemon uses the state folder " + dir);
   }
   (void)::unlink((dir + "/journal.new").c_str());  // a compaction that did not finish

@@ -1,5 +1,7 @@
 #include "daemon/peer_stream.h"
 
+#include <array>
+#include <span>
 #include <utility>
 
 namespace ternd {
@@ -179,7 +181,9 @@ bool PeerStream::handle(transfer::StreamEvent event) {
 
 void PeerStream::write() {
   while (secure_ && socket_ && secure_->pending_size() > 0) {
-    auto n = socket_->try_write(secure_->pending_output());
+    std::array<base::ByteView, loop::Stream::kPartsMax> parts;
+    const std::size_t count = secure_->pending_output(parts);
+    auto n = socket_->try_write(std::span<const base::ByteView>(parts).first(count));
     if (!n) {
       if (!socket_ended_) socket_ended_ = true;
       return;

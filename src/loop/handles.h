@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,7 @@ class Signal {
 class Stream {
  public:
   static constexpr std::size_t kReadSizeMax = 256 * 1024;
+  static constexpr std::size_t kPartsMax = 16;
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -98,6 +100,9 @@ class Stream {
   // Takes what the socket takes at once and returns how much that was; 0 means "not now":
   // on_writable is called when to try again.
   [[nodiscard]] base::Result<std::size_t> try_write(base::ByteView bytes);
+  // The same for several pieces, in order, in one call of the kernel; more than kPartsMax are left
+  // for the next.
+  [[nodiscard]] base::Result<std::size_t> try_write(std::span<const base::ByteView> parts);
   void on_writable(std::function<void()> callback);
   void shut_down();  // no more writes; the peer sees end of stream after what was written
   [[nodiscard]] base::Endpoint peer() const;  // TCP only

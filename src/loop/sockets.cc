@@ -5,8 +5,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "loop/handles.h"
 #include "loop/internal.h"
@@ -186,20 +188,30 @@ void Stream::resume_reading() {
 }
 
 base::Result<std::size_t> Stream::try_write(base::ByteView bytes) {
-  if (bytes.empty()) return std::size_t{0};
+  return try_write(std::span<const base::ByteView>(&bytes, 1));
+}
+
+base::Result<std::size_t> Stream::try_write(std::span<const base::ByteView> parts) {
+  std::array<uv_buf_t, kPartsMax> buffers;
+  unsigned count = 0;
+  for (const base::ByteView part : parts.first(std::min(parts.size(), kPartsMax))) {
+    if (part.empty()) continue;
+    buffers[count++] =
+        uv_buf_init(const_cast<char*>(reinterpret_cast<const char*>(part.data())),
+                    static_cast<unsigned>(std::min<std::size_t>(part.size(), 1U << 30)));
+  }
+  if (count == 0) return std::size_t{0};
   if (state_->write_pending) {
     state_->wants_writable = true;
     return std::size_t{0};
   }
-  const uv_buf_t buffer =
-      uv_buf_init(const_cast<char*>(reinterpret_cast<const char*>(bytes.data())),
-                  static_cast<unsigned>(std::min<std::size_t>(bytes.size(), 1U << 30)));
-  const int n = uv_try_write(state_->stream(), &buffer, 1);
+  const int n = uv_try_write(state_->stream(), buffers.data(), count);
   if (n > 0) return static_cast<std::size_t>(n);
   if (n != UV_EAGAIN) return uv_failure("the connection broke", n);
   // A small piece is handed to libuv, whose completion tells when the socket takes more.
   constexpr std::size_t kPieceSize = 16 * 1024;
-  state_->waiting = base::to_bytes(bytes.first(std::min(bytes.size(), kPieceSize)));
+  const auto* first = reinterpret_cast<const std::uint8_t*>(buffers[0].base);
+  state_->waiting.assign(first, first + std::min<std::size_t>(buffers[0].len, kPieceSize));
   const uv_buf_t piece = uv_buf_init(reinterpret_cast<char*>(state_->waiting.data()),
                                      static_cast<unsigned>(state_->waiting.size()));
   state_->write.data = state_;

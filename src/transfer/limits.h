@@ -30,6 +30,7 @@ inline constexpr std::size_t kReceivedMax = std::size_t{1} << 20;
 inline constexpr std::size_t kReceivedRecordCost = 128;
 inline constexpr std::size_t kOutputSlab = kRecordSizeMax;  // a record never spans two slabs
 inline constexpr std::size_t kOutputSlabSmall = 4096;
+inline constexpr std::size_t kOutputSparesMax = kOutputMax / kOutputSlab;  // emptied slabs kept
 
 // ---- control messages. Longer ones are refused by the sender and close the receiver.
 inline constexpr std::size_t kMessageSizeMax = 65536;

@@ -39,8 +39,13 @@ base::MutableByteView OutputQueue::reserve(std::size_t size) {
   CHECK(size <= kOutputSlab);
   if (slabs_.empty() || slabs_.back().limit - slabs_.back().end < size) {
     const bool small = slabs_.empty() && size <= kOutputSlabSmall;
-    const bool reuse = !small && spare_.bytes != nullptr;
-    slabs_.push_back(reuse ? std::exchange(spare_, Slab{}) : make_slab(small));
+    if (small) spares_.clear();  // no bulk stream any more
+    if (small || spares_.empty()) {
+      slabs_.push_back(make_slab(small));
+    } else {
+      slabs_.push_back(std::move(spares_.back()));
+      spares_.pop_back();
+    }
   }
   reserved_ = size;
   Slab& back = slabs_.back();
@@ -86,7 +91,7 @@ void OutputQueue::consume(std::size_t count) {
     count -= step;
     if (slab.start != slab.end) break;
     slab.start = slab.end = slab.first;
-    if (!slab.small) spare_ = std::move(slab);
+    if (!slab.small && spares_.size() < kOutputSparesMax) spares_.push_back(std::move(slab));
     slabs_.pop_front();
   }
   CHECK(count == 0);

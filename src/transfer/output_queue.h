@@ -1,12 +1,15 @@
 // Bytes waiting for a socket, in slabs: appended by reserve() and commit(), taken from the front.
 // Nothing is ever moved within memory; a reservation is contiguous. Small while little is queued
-// (a stranger's handshake costs 4 KiB), 64 KiB a slab in a bulk stream, one spare kept.
+// (a stranger's handshake costs 4 KiB), 64 KiB a slab in a bulk stream. Slabs of a bulk stream are
+// used again, since the allocator would hand them back to the kernel and fetch them anew at each
+// turn; the first small piece after it lets them go.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -37,7 +40,7 @@ class OutputQueue {
   [[nodiscard]] static Slab make_slab(bool small);
 
   std::deque<Slab> slabs_;
-  Slab spare_;
+  std::vector<Slab> spares_;
   std::size_t size_ = 0;
   std::size_t reserved_ = 0;
 };

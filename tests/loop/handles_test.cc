@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace loop {
 namespace {
 
@@ -75,6 +77,48 @@ TEST(Handles, BulkGoesThroughAStreamWithBackPressure) {
   loop.run();
   EXPECT_EQ(received, kTotal);
   EXPECT_GT(stalls, 0);
+}
+
+// What arrives is the pieces one after another, wherever a write broke off.
+TEST(Handles, PiecesOfOneWriteArriveInOrder) {
+  Loop loop;
+  Bytes received;
+  std::unique_ptr<Stream> server;
+  auto listener = Listener::tcp(loop, loopback(0), [&](std::unique_ptr<Stream> stream) {
+    server = std::move(stream);
+    server->start_reading(
+        [&](base::ByteView bytes) { received.insert(received.end(), bytes.begin(), bytes.end()); },
+        [&](base::Status) { loop.stop(); });
+  });
+  ASSERT_TRUE(listener.ok());
+  Bytes all(12 * 1024 * 1024);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint8_t>(i / 251 + i);
+  std::size_t sent = 0;
+  std::unique_ptr<Stream> client;
+  const auto pump = [&] {
+    while (sent < all.size()) {
+      // Sizes that no buffer is a multiple of, one of them empty, more pieces than are taken.
+      std::vector<base::ByteView> parts;
+      base::ByteView rest = base::ByteView(all).subspan(sent);
+      for (std::size_t size = 0; parts.size() < Stream::kPartsMax + 2; size += 7919) {
+        const base::ByteView part = rest.first(std::min(size, rest.size()));
+        rest = rest.subspan(part.size());
+        parts.push_back(part);
+      }
+      auto n = client->try_write(parts);
+      ASSERT_TRUE(n.ok());
+      if (*n == 0) return;
+      sent += *n;
+    }
+    client->shut_down();
+  };
+  client = Stream::connect_tcp(loop, (*listener)->local(), {}, [&](base::Status status) {
+    ASSERT_TRUE(status.ok());
+    client->on_writable(pump);
+    pump();
+  });
+  loop.run();
+  EXPECT_TRUE(received == all);
 }
 
 TEST(Handles, ARefusedConnectionIsTold) {

@@ -44,7 +44,7 @@ inline StreamConfig test_config(const EndOptions& options) {
   config.suite = options.suite;
   if (options.ticket) {
     config.ticket = Ticket{.id = {}, .psk = test_psk()};
-    config.ticket->id.fill(0x77);
+    config.ticket->id.bytes.fill(0x77);
   }
   config.aes_allowed = options.aes_allowed;
   config.tickets_allowed = options.tickets_allowed;

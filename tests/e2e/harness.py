@@ -51,13 +51,13 @@ def say(*words):
 
 
 def wait_for(what, probe, seconds=WAIT, every=0.05):
-    """Polls until probe() is neither None nor False, and returns that."""
+    """Polls until probe() gives something true, and returns that."""
     deadline = time.monotonic() + seconds
     last = None
     while True:
         try:
             value = probe()
-            if value is not None and value is not False:
+            if value:
                 return value
             last = None
         except (Failed, OSError, subprocess.SubprocessError) as error:

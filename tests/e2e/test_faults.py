@@ -90,6 +90,7 @@ class Handover:
         self.job = self.counter.job
         self.original = self.source.job_groups(self.job)[0]
         self.sent_before = self.sent()
+        self.log_before = os.path.getsize(self.sink.log)
         self.watches = {host.name: Watch(host) for host in mesh.hosts}
         self.stopped = []
         self.command = subprocess.Popen(
@@ -114,12 +115,19 @@ class Handover:
         return any(text.startswith(phase) for watch in self.watches.values()
                    for text in watch.phases(self.job))
 
+    def sealed(self):
+        """SINK has the seal. Its event `restore` comes when SOURCE has stored it, which is before."""
+        with open(self.sink.log, encoding="utf-8", errors="replace") as log:
+            log.seek(self.log_before)
+            return f"stream_sealed job={self.job}" in log.read()
+
     def criu_pids(self, role):
         """A dump has a cgroup of its own; a restore runs where the copy is born."""
         if role == "source":
             return self.source.criu_pids(self.job)
-        return [pid for group in self.sink.job_groups(self.job) for pid in procs(group)
-                if "\0restore\0" in read(f"/proc/{pid}/cmdline")]
+        there = [pid for group in self.sink.job_groups(self.job) for pid in procs(group)]
+        criu = [pid for pid in there if "\0restore\0" in read(f"/proc/{pid}/cmdline")]
+        return sorted(criu)[:1] if len(there) > 1 else []  # once it has begun to make the copy
 
     def reached(self, phase):
         if phase == "freeze":
@@ -127,7 +135,7 @@ class Handover:
         if phase == "stream":
             return self.sent() - self.sent_before > STREAMED
         if phase == "restore":
-            return self.told("restore")
+            return self.sealed()
         if phase == "ready":
             return self.file_at_sink("held")
         if phase == "decided":
@@ -177,7 +185,8 @@ class Handover:
 def lead_to(handover, case):
     """Brings the handover to the phase, with whoever has to wait for the victim's death stopped."""
     if case.phase in ("ready", "decided", "resumed"):
-        handover.until("restore")
+        wait_for(f"the whole stream at SINK ({handover.all_told()})", handover.sealed, 60,
+                 every=0.0005)
         if case.phase == "ready":
             handover.stop(handover.coordinator or handover.source)
         elif case.phase == "decided" and case.role == "source" and not case.pair:

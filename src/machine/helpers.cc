@@ -1,8 +1,11 @@
 #include "machine/helpers.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 
@@ -63,6 +66,16 @@ base::Result<std::string> install(const std::string& dir, const std::string& pre
   return path;
 }
 
+// Read once at start, then never again: 1.3 MB that need not stay mapped in. Whole pages within the
+// content only; should they be wanted, the kernel reads them from the program's file.
+void forget_pages(base::ByteView content) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(content.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page;
+  const std::uintptr_t last = (begin + content.size()) / page * page;
+  if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 }  // namespace
 
 std::string helper_file_name(const std::string& prefix, base::ByteView content) {
@@ -78,6 +91,8 @@ base::Result<Helpers> install_helpers(const std::string& dir) {
   if (!init) return init.error();
   auto keeper = install(dir, "tern-keeper", embedded_keeper());
   if (!keeper) return keeper.error();
+  forget_pages(embedded_init());
+  forget_pages(embedded_keeper());
   return Helpers{*init, *keeper};
 }
 

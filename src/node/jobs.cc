@@ -16,27 +16,35 @@ constexpr char kPrefix[] = "job/";
 
 std::string key_of(JobId job) { return kPrefix + job.hex(); }
 
-// Durable form: [spec bytes, ended, wait status].
+// Durable form: [spec bytes, ended, wait status, stdout end, stderr end]. Where the output of an
+// ended job stops is kept, or a restart would tell home of the end before home has all of it.
 base::Bytes record_of(const Job& job) {
   base::Writer w;
-  w.array(3).bin(encode(job.spec)).boolean(job.wait_status.has_value());
-  w.i64(job.wait_status.value_or(0));
+  w.array(5).bin(encode(job.spec)).boolean(job.wait_status.has_value());
+  w.i64(job.wait_status.value_or(0)).u64(job.spool[0]).u64(job.spool[1]);
   return w.take();
 }
 
 base::Result<Job> read_record(base::ByteView bytes) {
   base::Reader r(bytes);
-  r.array_of(3);
+  r.array_of(5);
   const base::ByteView spec_bytes = r.bin(2 * kMessageSizeMax);
   const bool ended = r.boolean();
-  const auto status = static_cast<std::int32_t>(r.i64());
+  const std::int64_t status = r.i64();
+  const std::uint64_t stdout_end = r.u64();
+  const std::uint64_t stderr_end = r.u64();
+  if (status < 0 || status > 0xffff) r.reject("no wait status");
   if (base::Status finished = r.finish(); !finished) return finished.error();
   auto spec = decode_spec(spec_bytes);
   if (!spec) return spec.error();
   Job job;
   job.spec = *spec;
   job.recovered = true;
-  if (ended) job.wait_status = status;
+  if (ended) {
+    job.wait_status = static_cast<std::int32_t>(status);
+    job.spool = {stdout_end, stderr_end};
+    job.exit_kept = true;
+  }
   return job;
 }
 
@@ -48,7 +56,7 @@ Jobs::Jobs(NodeId self, const std::map<std::string, base::Bytes>& records,
   for (auto it = records.lower_bound(kPrefix); it != records.end(); ++it) {
     if (it->first.rfind(kPrefix, 0) != 0) break;
     auto job = read_record(it->second);
-    if (!job) {
+    if (!job || key_of(job->spec.id) != it->first) {
       ++unreadable_records_;
       continue;
     }
@@ -134,12 +142,16 @@ void Jobs::on(Time now, const Owner& event) {
   job->here = event.here;
   job->at = event.at;
   if (event.here) {
+    // It ended, and the daemon too before balance knew.
+    if (job->exit_kept && job->spec.home == self_) out(OverHere{event.job});
     if (was_here || job->wait_status) return;
     job->arrived = now;
     job->here_acked = job->spec.home == self_;
     job->told_here = Time{};
-    if (job->arriving) {
+    const bool described_before_restart = job->recovered && !event.at_start;
+    if (job->arriving || described_before_restart) {
       job->arriving = false;
+      job->recovered = false;
       job->launched = true;
       ++job->spec.moves;
       keep(*job, nullptr);
@@ -166,14 +178,13 @@ void Jobs::on(Time now, const Arriving& event) {
   Job* known = get(id);
   if (known == nullptr && full()) return;  // the attempt times out; nothing is lost
   Job& job = known != nullptr ? *known : jobs_[id];
-  if (job.here) return;
+  if (job.here || job.wait_status) return;  // late: it ran on, or ended, without this attempt
   const StreamEnds have = job.have;
   job.spec = event.spec;
   job.have = have;
   job.arriving = true;
   job.recovered = false;
   job.arrived = now;
-  job.wait_status.reset();
   keep(job, [this, id] { out(Stored{id}); });
 }
 
@@ -199,7 +210,7 @@ void Jobs::on(Time now, const Ended& event) {
   const JobId id = event.job;
   keep(*job, [this, id] {
     Job* ended = get(id);
-    if (ended != nullptr) ended->told_exit = Time{};  // Tick tells home
+    if (ended != nullptr) ended->exit_kept = true;  // Tick tells home
   });
   relay(now, *job);
 }
@@ -254,7 +265,7 @@ void Jobs::on_output_ack(Time now, NodeId from, const OutputAck& message) {
     job->in_flight[s] = false;
   }
   relay(now, *job);
-  if (job->wait_status && job->home_has == job->spool) tell_exit(now, *job);
+  if (job->exit_kept && job->home_has == job->spool) tell_exit(now, *job);
 }
 
 void Jobs::tell_here(Time now, Job& job) {
@@ -314,6 +325,8 @@ void Jobs::on(Time /*now*/, const HomeAppended& event) {
 
 void Jobs::on_here(NodeId from, const Here& message) {
   Job* job = get(message.job);
+  // The sink may speak before we, the source, know that the job has left: it will say so again.
+  if (job != nullptr && job->here && message.epoch > job->epoch) return;
   if (job != nullptr && job->spec.home == self_ && message.epoch >= job->epoch && !job->here) {
     job->epoch = message.epoch;
     job->at = from;
@@ -325,10 +338,12 @@ void Jobs::on_here(NodeId from, const Here& message) {
 
 void Jobs::on_exited(NodeId from, const Exited& message) {
   Job* job = get(message.job);
-  if (job == nullptr || (job->wait_status && job->spec.home == self_)) {
+  if (job == nullptr || (job->exit_kept && job->spec.home == self_)) {
     out(Tell{from, ExitedAck{message.job}});
     return;
   }
+  // Not durable here yet: acknowledged when it is, since the teller forgets the job then.
+  if (job->wait_status) return;
   if (job->spec.home != self_ || job->here || message.epoch < job->epoch) return;
   job->epoch = message.epoch;
   job->at = from;
@@ -346,7 +361,9 @@ void Jobs::finish_at_home(Job& job, std::int32_t wait_status, NodeId teller) {
   job.pending_exit.reset();
   const JobId id = job.spec.id;
   keep(job, [this, id, teller] {
-    if (get(id) == nullptr) return;
+    Job* ended = get(id);
+    if (ended == nullptr) return;
+    ended->exit_kept = true;
     out(OverHere{id});
     if (teller != self_) out(Tell{teller, ExitedAck{id}});
     out(Changed{id, "exited"});
@@ -388,7 +405,7 @@ void Jobs::on(Time now, const Tick& /*event*/) {
     if (!job.here || job.spec.home == self_) continue;
     if (!job.here_acked && now - job.told_here >= kHereResend) tell_here(now, job);
     relay(now, job);
-    if (job.wait_status && now - job.told_exit >= kExitResend) tell_exit(now, job);
+    if (job.exit_kept && now - job.told_exit >= kExitResend) tell_exit(now, job);
   }
 }
 
@@ -402,7 +419,7 @@ base::Time Jobs::next_deadline() const {
         next = std::min(next, job.sent_at[s] + kOutputResend);
       }
     }
-    if (job.wait_status) next = std::min(next, job.told_exit + kExitResend);
+    if (job.exit_kept) next = std::min(next, job.told_exit + kExitResend);
   }
   return next;
 }

@@ -52,6 +52,7 @@ struct Owner {  // balance::OwnerChanged
   base::Epoch epoch;
   bool here = false;
   base::NodeId at;
+  bool at_start = false;  // as it was before this start of the daemon
 };
 struct Arriving {  // SINK: a checkpoint's metadata came; answered by Stored
   JobSpec spec;
@@ -158,6 +159,7 @@ struct Job {
   base::Time arrived{};
   base::NodeId at;  // where it runs, as far as known
   std::optional<std::int32_t> wait_status;
+  bool exit_kept = false;  // wait_status is durable
   // Here, for another home: what the spool holds, how far home has it, what was sent last.
   StreamEnds spool{};
   StreamEnds home_has{};

@@ -74,6 +74,8 @@ Node::Node(Config config, const Records& records,
   balance_ = std::make_unique<balance::Balance>(agreement, seeded(config_.seed, 1),
                                                 agreements_of(records), log);
   jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
+  // Questions are numbered from anywhere: what answers the daemon before a restart fits none.
+  next_query_ = seeded(config_.seed, 2).next() >> 16;
 }
 
 Node::~Node() = default;
@@ -95,12 +97,14 @@ base::Time Node::next_deadline() const {
 // ---- events from the host
 
 void Node::on(const Start& event) {
+  starting_ = true;
   gossip::Started started;
   started.incarnation = config_.incarnation;
   started.wall = event.wall;
   started.fields = digest_fields();
   to_gossip(started);
   to_balance(balance::Tick{});
+  starting_ = false;
 }
 
 void Node::on(const Tick& /*event*/) {
@@ -145,7 +149,7 @@ void Node::on_message(NodeId from, const Message& message) {
     return to_balance(balance::Received{from, agreement->bytes});
   }
   if (const auto* query = std::get_if<JobsQuery>(&message)) {
-    return send(from, JobsReply{query->query, job_infos()});
+    return send(from, jobs_reply(query->query));
   }
   if (const auto* jobs_reply = std::get_if<JobsReply>(&message)) {
     const auto it = waiting_.find(jobs_reply->query);
@@ -215,13 +219,11 @@ void Node::on(const Sample& event) {
 void Node::on(const Handover& event) {
   to_balance(event.event);
   if (const auto* discarded = std::get_if<balance::Discarded>(&event.event)) {
+    // A late word on an earlier attempt does not concern the one that arrives now.
+    const auto newest = arriving_.find(discarded->id.job);
+    if (newest != arriving_.end() && newest->second != discarded->id) return;
+    arriving_.erase(discarded->id.job);
     to_jobs(jobs::DropArrival{discarded->id.job});
-  }
-}
-
-void Node::on(const JobFrozen& event) {
-  for (auto& [id, timing] : timings_) {
-    if (id.job == event.job && !timing.frozen) timing.frozen = now_;
   }
 }
 
@@ -248,22 +250,35 @@ void Node::on(const JobNews& event) {
     return;
   }
   to_jobs(event.event);
+  // A person may want it elsewhere at once: balance hears of it before the next sample.
+  if (std::holds_alternative<jobs::Launched>(event.event)) on_local();
 }
-
-void Node::on(const MoveArrived& event) { to_jobs(jobs::Arriving{event.spec}); }
 
 // ---- into the cores
 
 void Node::to_gossip(const gossip::Event& event) {
-  for (const gossip::Action& action : gossip_->step(now_, event)) take(action);
+  for (gossip::Action& action : gossip_->step(now_, event)) said_.emplace_back(std::move(action));
+  route();
 }
 
 void Node::to_balance(const balance::Event& event) {
-  for (const balance::Action& action : balance_->step(now_, event)) take(action);
+  for (balance::Action& action : balance_->step(now_, event)) said_.emplace_back(std::move(action));
+  route();
 }
 
 void Node::to_jobs(const jobs::Event& event) {
-  for (const jobs::Action& action : jobs_->step(now_, event)) take(action);
+  for (jobs::Action& action : jobs_->step(now_, event)) said_.emplace_back(std::move(action));
+  route();
+}
+
+void Node::route() {
+  if (std::exchange(routing_, true)) return;
+  while (!said_.empty()) {
+    const auto action = std::move(said_.front());
+    said_.pop_front();
+    std::visit([this](const auto& a) { take(a); }, action);
+  }
+  routing_ = false;
 }
 
 // ---- out of gossip

@@ -130,6 +130,7 @@ class Node {
   void to_gossip(const gossip::Event& event);
   void to_balance(const balance::Event& event);
   void to_jobs(const jobs::Event& event);
+  void route();
   void take(const gossip::Action& action);
   void take(const balance::Action& action);
   void take(const jobs::Action& action);
@@ -149,6 +150,7 @@ class Node {
   void out(Action action) { actions_.push_back(std::move(action)); }
   [[nodiscard]] gossip::DigestFields digest_fields() const;
   [[nodiscard]] std::vector<JobInfo> job_infos() const;
+  [[nodiscard]] JobsReply jobs_reply(std::uint64_t query) const;
   [[nodiscard]] JobInfo info_of(const jobs::Job& job) const;
   [[nodiscard]] bool may_order(const jobs::Job& job, std::uint32_t uid) const;
 
@@ -160,6 +162,11 @@ class Node {
   std::unique_ptr<balance::Balance> balance_;
   std::unique_ptr<jobs::Jobs> jobs_;
   Actions actions_;
+  // What the cores said and was not routed yet, in the order in which they said it. Were it routed
+  // from within, a batch that was decided later could reach the store before an earlier one.
+  std::deque<std::variant<gossip::Action, balance::Action, jobs::Action>> said_;
+  bool routing_ = false;
+  bool starting_ = false;
 
   // This node's own load.
   Sample sample_;
@@ -184,6 +191,7 @@ class Node {
   std::map<base::JobId, std::uint64_t> running_;       // RunJob requests until the launch
   std::map<base::JobId, jobs::Ended> ended_in_doubt_;  // until the handover is decided
   std::map<base::JobId, balance::OwnerChanged> owner_in_doubt_;
+  std::map<base::JobId, balance::HandoverId> arriving_;  // SINK: the newest attempt of each job
   std::map<balance::HandoverId, Timing> timings_;
   std::map<std::uint64_t, HandoverSummary> summaries_;  // person's token to what came of it
   std::map<base::JobId, HandoverSummary> last_handover_;

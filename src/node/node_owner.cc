@@ -6,6 +6,11 @@
 
 namespace node {
 
+void Node::on(const MoveArrived& event) {
+  arriving_[event.spec.id] = event.id;
+  to_jobs(jobs::Arriving{event.spec});
+}
+
 void Node::take_owner(const balance::OwnerChanged& change) {
   const jobs::Job* job = jobs_->find(change.job);
   owner_in_doubt_.erase(change.job);
@@ -23,7 +28,11 @@ void Node::take_owner(const balance::OwnerChanged& change) {
     }
   }
   if (came) moved_.taken_in(now_, job->spec.load_micros);
-  to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at});
+  if (change.here) {
+    arriving_.erase(change.job);
+    to_balance(balance::JobStarted{change.job});  // takes back the JobEnded of an earlier stay
+  }
+  to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at, starting_});
   if (left || came) on_local();
 }
 

@@ -54,6 +54,12 @@ std::string handover_json(const HandoverSummary& s) {
   return json + ",\"resume\":" + seconds(s.times.resume) + "}}";
 }
 
+void Node::on(const JobFrozen& event) {
+  for (auto& [id, timing] : timings_) {
+    if (id.job == event.job && !timing.frozen) timing.frozen = now_;
+  }
+}
+
 void Node::take_handover(const balance::HandoverEvent& event) {
   HandoverSummary summary;
   summary.id = event.id;
@@ -187,10 +193,27 @@ JobInfo Node::info_of(const jobs::Job& job) const {
   return info;
 }
 
+// As many as one message holds: those that run first, and with shorter commands where all would not
+// fit.
+JobsReply Node::jobs_reply(std::uint64_t query) const {
+  constexpr std::size_t kInfoSizeMax = 160;  // without name and command
+  JobsReply answer{query, job_infos()};
+  std::stable_partition(answer.jobs.begin(), answer.jobs.end(),
+                        [](const JobInfo& info) { return info.state != JobState::kExited; });
+  if (answer.jobs.size() > kJobsInReplyMax) answer.jobs.resize(kJobsInReplyMax);
+  if (answer.jobs.empty()) return answer;
+  static_assert((kMessageSizeMax - 64) / kJobsInReplyMax > kInfoSizeMax + kNameSizeMax);
+  const std::size_t each = (kMessageSizeMax - 64) / answer.jobs.size();
+  for (JobInfo& info : answer.jobs) {
+    const std::size_t rest = each - kInfoSizeMax - info.name.size();
+    if (info.command.size() > rest) info.command.resize(rest);
+  }
+  return answer;
+}
+
 std::vector<JobInfo> Node::job_infos() const {
   std::vector<JobInfo> infos;
   for (const auto& [id, job] : jobs_->all()) {
-    if (infos.size() >= kJobsInReplyMax) break;
     if (!job.here && job.spec.home != self_) continue;
     infos.push_back(info_of(job));
   }

@@ -1,0 +1,216 @@
+// Whole nodes in a small world (node_world.h): people's words, rules, crashes.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "node_world.h"
+
+namespace node::testing {
+namespace {
+
+using base::JobId;
+using namespace std::chrono_literals;
+
+World::Options nodes(std::size_t count) {
+  World::Options options;
+  options.nodes = count;
+  return options;
+}
+
+std::uint64_t migrate(World& world, std::size_t asked, std::size_t host, const JobId& job,
+                      std::optional<std::size_t> target, std::uint32_t uid = 0) {
+  return world.post(asked, [&](std::uint64_t request) {
+    MigrateJob order{request, uid, job, world.id(host), {}};
+    if (target) order.target = world.id(*target);
+    return order;
+  });
+}
+
+// A mesh that knows itself, and a job that runs on node 0, its home.
+struct Fixture {
+  explicit Fixture(std::uint64_t seed, const World::Options& options) : world(seed, options) {
+    EXPECT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+    world.run(8s);  // digests of the first samples
+    job = world.run_job(0);
+    EXPECT_TRUE(world.run_until([&] { return world.where(job) == 0; }, 5s));
+  }
+  void settle() { EXPECT_EQ(world.violations, std::vector<std::string>{}); }
+  World world;
+  JobId job;
+};
+
+TEST(Node, NodesThatMeetSeeEachOther) {
+  for (const std::size_t count : {2U, 3U}) {
+    World world(5, nodes(count));
+    EXPECT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s)) << count;
+  }
+}
+
+TEST(Node, AnIdleNodeDoesNotKeepItsHostBusy) {
+  World world(6, nodes(3));
+  world.run(30s);
+  const std::uint64_t before = world.steps(0);
+  world.run(60s);
+  EXPECT_LT(world.steps(0) - before, 60U * 60) << "steps in a minute";
+  EXPECT_EQ(world.violations, std::vector<std::string>{});
+}
+
+TEST(Node, APersonMovesAJobHereAndThroughAnotherNode) {
+  for (const std::size_t count : {2U, 3U}) {
+    SCOPED_TRACE(count);
+    Fixture f(7 + count, nodes(count));
+    const auto first = migrate(f.world, 0, 0, f.job, 1);
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(first); }, 60s));
+    EXPECT_EQ(f.world.replies(first).back().exit_code, 0) << f.world.replies(first).back().sentence;
+    EXPECT_TRUE(f.world.replies(first).back().handover_json.has_value());
+    EXPECT_EQ(f.world.where(f.job), 1);
+    f.world.run(10s);
+    const auto second = migrate(f.world, 0, 1, f.job, 0);
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(second); }, 60s));
+    EXPECT_EQ(f.world.replies(second).back().exit_code, 0)
+        << f.world.replies(second).back().sentence;
+    EXPECT_EQ(f.world.where(f.job), 0);
+    f.settle();
+  }
+}
+
+TEST(Node, OnlyItsOwnerOrRootMovesOrSignalsAJob) {
+  Fixture f(11, nodes(2));
+  const auto here = migrate(f.world, 0, 0, f.job, 1, 1001);
+  const auto through = migrate(f.world, 1, 0, f.job, 1, 1001);
+  const auto kill = f.world.post(1, [&](std::uint64_t request) {
+    return KillJob{request, 1001, f.job, f.world.id(0), 9};
+  });
+  f.world.run(3s);
+  for (const auto request : {here, through, kill}) {
+    ASSERT_TRUE(f.world.answered(request));
+    EXPECT_EQ(f.world.replies(request).back().exit_code, 5);
+  }
+  EXPECT_EQ(f.world.where(f.job), 0);
+}
+
+TEST(Node, OutputAndExitOfAJobElsewhereComeHome) {
+  Fixture f(12, nodes(3));
+  const auto moved = migrate(f.world, 0, 0, f.job, 2);
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(moved); }, 60s));
+  f.world.run(5s);
+  EXPECT_GT(f.world.logged(0, f.job) + 300, f.world.produced(f.job));
+  const auto log = f.world.post(1, [&](std::uint64_t request) {
+    return AskLog{request, f.job, f.world.id(0), 0, 10};
+  });
+  f.world.run(1s);
+  ASSERT_TRUE(f.world.answered(log));
+  ASSERT_TRUE(f.world.replies(log).back().log.has_value());
+  EXPECT_EQ(f.world.replies(log).back().log->bytes.at(0), pattern(10));
+  const auto kill = f.world.post(1, [&](std::uint64_t request) {
+    return KillJob{request, 1000, f.job, f.world.id(2), 15};
+  });
+  f.world.run(5s);
+  ASSERT_TRUE(f.world.answered(kill));
+  EXPECT_EQ(f.world.replies(kill).back().exit_code, 0);
+  EXPECT_EQ(f.world.logged(0, f.job), f.world.produced(f.job));
+  for (const std::size_t asked : {0U, 1U, 2U}) {
+    const auto ps = f.world.post(asked, [](std::uint64_t request) { return AskJobs{request}; });
+    f.world.run(2s);
+    ASSERT_TRUE(f.world.answered(ps));
+    const auto& answer = f.world.replies(ps).back().jobs;
+    ASSERT_TRUE(answer && answer->jobs.size() == 1) << asked;
+    EXPECT_EQ(answer->jobs[0].state, JobState::kExited);
+    EXPECT_EQ(answer->jobs[0].wait_status, 15);
+    EXPECT_TRUE(answer->unreachable.empty());
+  }
+  EXPECT_EQ(f.world.node(2)->jobs().find(f.job), nullptr);
+  f.settle();
+}
+
+TEST(Node, AnOverloadedNodeShedsByRule) {
+  World world(13, nodes(3));
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  std::vector<JobId> all;
+  for (int i = 0; i < 6; ++i) all.push_back(world.run_job(0));
+  const auto shed = [&] {
+    int away = 0;
+    for (const JobId& job : all) away += world.where(job) > 0 ? 1 : 0;
+    return away >= 2;
+  };
+  EXPECT_TRUE(world.run_until(shed, 300s));
+  EXPECT_EQ(world.violations, std::vector<std::string>{});
+}
+
+TEST(Node, ManyLongCommandsFitIntoOneAnswer) {
+  World world(14, nodes(2));
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  for (int i = 0; i < 300; ++i) {
+    JobSpec spec;
+    world.rng().fill(spec.id.bytes);
+    spec.name.assign(kNameSizeMax, 'n');
+    spec.argv = {std::string(4000, 'a')};
+    spec.home = world.id(0);
+    (void)world.post(0, [&](std::uint64_t request) { return RunJob{request, spec}; });
+  }
+  world.run(2s);
+  const auto ps = world.post(1, [](std::uint64_t request) { return AskJobs{request}; });
+  world.run(3s);
+  ASSERT_TRUE(world.answered(ps));
+  EXPECT_TRUE(world.replies(ps).back().jobs->unreachable.empty());
+  EXPECT_EQ(world.replies(ps).back().jobs->jobs.size(), kJobsInReplyMax);
+  EXPECT_EQ(world.violations, std::vector<std::string>{});
+}
+
+// design.md §4: whatever crashes when, a job never runs twice, ends up running once, and its output
+// at home is whole. TERN_NODE_SEEDS: how many worlds.
+TEST(Node, CrashesDuringMovesLoseAndDoubleNothing) {
+  const char* wanted = std::getenv("TERN_NODE_SEEDS");
+  const std::uint64_t seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 60;
+  const char* first = std::getenv("TERN_NODE_FIRST");
+  const std::uint64_t from = first != nullptr ? std::strtoull(first, nullptr, 10) : 1;
+  std::uint64_t moves = 0;
+  for (std::uint64_t seed = from; seed < from + seeds; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World::Options options = nodes(seed % 4 == 0 ? 2 : 3);
+    options.loss_permille = seed % 3 == 0 ? 0 : 80;
+    options.double_permille = 80;
+    options.faults_in_host = seed % 5 == 0;
+    Fixture f(seed * 1000, options);
+    World& world = f.world;
+    for (int round = 0; round < 4 && world.violations.empty(); ++round) {
+      const int host = std::max(world.where(f.job), 0);
+      const std::size_t asked = world.rng().below(options.nodes);
+      if (world.node(asked) != nullptr) {
+        const auto target = world.rng().below(options.nodes);
+        (void)migrate(world, asked, static_cast<std::size_t>(host), f.job, target);
+      }
+      world.run(base::Duration(static_cast<std::int64_t>(world.rng().below(4'000'000))));
+      const int crashes = static_cast<int>(world.rng().below(3));
+      for (int i = 0; i < crashes; ++i) {
+        world.crash(world.rng().below(options.nodes),
+                    base::Duration(static_cast<std::int64_t>(world.rng().below(6'000'000))));
+        world.run(base::Duration(static_cast<std::int64_t>(world.rng().below(2'000'000))));
+      }
+      world.run(5s);
+    }
+    world.loss_permille = 0;
+    const auto calm = [&] {
+      return world.all_know_all() && world.where(f.job) >= 0 && world.copies(f.job) == 1;
+    };
+    EXPECT_TRUE(world.run_until(calm, 180s)) << "the job runs on " << world.where(f.job);
+    world.run(60s);
+    EXPECT_EQ(world.violations, std::vector<std::string>{});
+    ASSERT_EQ(world.copies(f.job), 1U);
+    EXPECT_GT(world.logged(0, f.job) + 300, world.produced(f.job)) << "output comes home";
+    for (std::size_t i = 0; i < options.nodes; ++i) {
+      EXPECT_EQ(world.node(i)->status().seats_sum_mod_3, 0);
+      const jobs::Job* known = world.node(i)->jobs().find(f.job);
+      EXPECT_EQ(known != nullptr && known->here, world.where(f.job) == static_cast<int>(i)) << i;
+      if (i != 0 && world.where(f.job) != static_cast<int>(i)) {
+        EXPECT_EQ(known, nullptr) << "a guest that is gone is forgotten, on " << i;
+      }
+    }
+    moves += world.handovers();
+    if (::testing::Test::HasFailure()) break;
+  }
+  EXPECT_GT(moves, seeds / 2) << "it has to be about moves";
+}
+
+}  // namespace
+}  // namespace node::testing

@@ -1,0 +1,146 @@
+// A seeded world of whole nodes: latency, loss, doubles, disks that keep a prefix of what was not
+// synced, daemons that crash while their machines' processes go on. The byte of a job's output at
+// offset k is pattern(k), so that a log proves by itself that nothing is missing or doubled.
+// Promises that were broken are in `violations`.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "node/node.h"
+
+namespace node::testing {
+
+inline constexpr base::WallTime kWall{1'800'000'000};
+inline std::uint8_t pattern(std::uint64_t offset) {
+  return static_cast<std::uint8_t>(offset * 31 + offset / 251);
+}
+
+class World {
+ public:
+  struct Options {
+    std::size_t nodes = 3;
+    std::uint64_t loss_permille = 0;
+    std::uint64_t double_permille = 0;
+    bool faults_in_host = false;  // operations fail now and then
+  };
+  World(std::uint64_t seed, Options options);
+
+  void start(std::size_t node);
+  void crash(std::size_t node, base::Duration for_how_long);
+  void run(base::Duration time);
+  bool run_until(const std::function<bool()>& done, base::Duration limit);
+  // A job at home on `node`; its copy makes `rate` bytes of stdout each 200 ms.
+  base::JobId run_job(std::size_t node, std::uint64_t rate = 50);
+  std::uint64_t post(std::size_t node, const std::function<Event(std::uint64_t request)>& ask);
+  [[nodiscard]] const std::vector<Reply>& replies(std::uint64_t request) {
+    return replies_[request];
+  }
+  [[nodiscard]] bool answered(std::uint64_t request) {
+    return !replies_[request].empty() && replies_[request].back().over;
+  }
+  [[nodiscard]] int where(const base::JobId& job) const;  // of the running copy; -1: none runs
+  [[nodiscard]] std::size_t copies(const base::JobId& job) const;  // frozen ones too
+  [[nodiscard]] std::uint64_t produced(const base::JobId& job) const { return produced_.at(job); }
+  [[nodiscard]] std::uint64_t logged(std::size_t home, const base::JobId& job) const;
+  [[nodiscard]] bool all_know_all() const;
+  [[nodiscard]] base::NodeId id(std::size_t node) const { return machines_[node].id; }
+  Node* node(std::size_t node) { return machines_[node].node.get(); }
+  [[nodiscard]] std::uint64_t steps(std::size_t node) const { return machines_[node].steps; }
+  [[nodiscard]] std::uint64_t handovers() const { return handovers_; }
+  base::Rng& rng() { return rng_; }
+  [[nodiscard]] base::Time now() const { return now_; }
+
+  std::vector<std::string> violations;
+  std::int64_t job_load_micros = 1'000'000;
+  std::uint64_t loss_permille = 0;
+
+ private:
+  enum class Incoming { kReceiving, kSealed, kHeld, kReleased, kDiscarded };
+  struct Arrival {
+    Incoming state = Incoming::kReceiving;
+    std::uint64_t life = 0;
+    MoveMetadata metadata;
+  };
+  struct Copy {
+    bool frozen = false;
+    std::uint64_t rate = 0;
+    base::JobId job;
+  };
+  struct Spool {  // of stdout; at home this is the log
+    std::uint64_t base = 0;
+    std::uint64_t end = 0;
+    std::uint64_t told = UINT64_MAX;
+  };
+  struct Machine {
+    base::NodeId id;
+    std::unique_ptr<Node> node;
+    std::uint64_t life = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t spins = 0;
+    base::Time tick_at = base::kNever;
+    Node::Records disk;
+    std::deque<Persist> writes;
+    base::Time write_free{};
+    std::map<base::JobId, Copy> local;
+    std::map<base::JobId, Spool> spools;
+    std::map<balance::HandoverId, Arrival> incoming;
+    std::map<base::JobId, balance::HandoverId> storing;
+  };
+  struct Item {
+    base::Time at;
+    std::uint64_t order;
+    std::function<void()> what;
+    bool operator>(const Item& other) const {
+      return at != other.at ? at > other.at : order > other.order;
+    }
+  };
+
+  void at(base::Duration in, std::function<void()> what);
+  void later(std::size_t node, std::uint64_t ms_max, std::function<void()> what);  // this life only
+  void give(std::size_t node, const Event& event);
+  void done(std::size_t node, balance::Event event) { give(node, Handover{std::move(event)}); }
+  void perform(std::size_t node, const Action& action);
+  void persist(std::size_t node, const Persist& batch);
+  void apply(Machine& machine, const Persist& batch);
+  void perform_job(std::size_t node, const jobs::Action& action);
+  void perform_source(std::size_t node, const balance::Action& action);
+  void perform_sink(std::size_t node, const balance::Action& action);
+  void sealed(std::size_t node, const balance::HandoverId& id, const MoveMetadata& metadata);
+  void release(std::size_t node, const balance::HandoverId& id);
+  void end_copy(std::size_t node, const base::JobId& job, int status);
+  void deliver(std::size_t to, std::function<void()> what);
+  void produce();
+  void sample(std::size_t node);
+  void check();
+  [[nodiscard]] std::size_t index(const base::NodeId& id) const;
+  [[nodiscard]] std::size_t index(const base::Endpoint& endpoint) const;
+  [[nodiscard]] bool chance(std::uint64_t permille) { return rng_.below(1000) < permille; }
+  [[nodiscard]] base::WallTime wall() const {
+    return base::WallTime{
+        base::wall_seconds(kWall) +
+        std::chrono::duration_cast<std::chrono::seconds>(now_.time_since_epoch()).count()};
+  }
+
+  base::Rng rng_;
+  Options options_;
+  base::crypto::SignKey root_;
+  base::Time now_{std::chrono::hours(1)};
+  std::uint64_t order_ = 0;
+  std::priority_queue<Item, std::vector<Item>, std::greater<>> heap_;
+  std::vector<Machine> machines_;
+  std::map<base::JobId, std::uint64_t> produced_;
+  std::map<base::JobId, std::uint64_t> rates_;
+  std::map<balance::HandoverId, MoveMetadata> streams_;
+  std::map<std::uint64_t, std::vector<Reply>> replies_;
+  std::uint64_t next_request_ = 1;
+  std::uint64_t handovers_ = 0;
+};
+
+}  // namespace node::testing

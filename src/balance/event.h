@@ -85,8 +85,8 @@ struct JobFacts {
   JobState state = JobState::kRunning;
   std::int64_t load_micros = 0;  // its own average of runnable tasks, as before any throttle
   std::int64_t memory_bytes = 0;
-  std::int64_t scum_micros = 0;  // as before any throttle
-  base::Time arrived{};          // last arrival here: residence counts from it
+  std::int64_t scum_micros = 0;                     // as before any throttle
+  base::Time arrived{};                             // last arrival here: residence counts from it
   base::Time throttle_changed = base::Time::min();  // last throttled or freed
   bool throttled = false;
   bool movable = true;  // false: `why_not` says why no move is possible at all

@@ -13,19 +13,19 @@
 namespace base {
 
 enum class Code {
-  kInvalid,       // malformed or contradictory input
-  kTruncated,     // input ended early; more bytes might mend it
-  kTooLarge,      // over a declared limit
-  kUnauthentic,   // signature, MAC or certificate does not hold
-  kStale,         // older than what is known
+  kInvalid,      // malformed or contradictory input
+  kTruncated,    // input ended early; more bytes might mend it
+  kTooLarge,     // over a declared limit
+  kUnauthentic,  // signature, MAC or certificate does not hold
+  kStale,        // older than what is known
   kNotFound,
   kExists,
-  kRefused,       // policy or preflight says no
-  kUnreachable,   // peer or daemon does not answer
-  kUnsupported,   // this machine or version cannot
-  kFull,          // a bounded table or queue has no room
+  kRefused,      // policy or preflight says no
+  kUnreachable,  // peer or daemon does not answer
+  kUnsupported,  // this machine or version cannot
+  kFull,         // a bounded table or queue has no room
   kTimeout,
-  kIo,            // the operating system failed a call
+  kIo,  // the operating system failed a call
 };
 
 struct Error {

@@ -113,8 +113,7 @@ Reader::Reader(ByteView input) {
   Visitor visitor(*this);
   std::size_t offset = 0;
   try {
-    const bool whole =
-        msgpack::parse(as_text(input).data(), input.size(), offset, visitor);
+    const bool whole = msgpack::parse(as_text(input).data(), input.size(), offset, visitor);
     if (!whole) reject("not MessagePack");
   } catch (const std::exception& error) {  // limits inside msgpack-c
     reject(error.what());

@@ -41,9 +41,14 @@ TEST(Wire, TrailingBytesAndForeignTypesAreRefused) {
     Bytes input;
   };
   const Row rows[] = {
-      {"trailing byte", {0x01, 0x01}}, {"nil", {0xc0}},        {"float", {0xca, 0, 0, 0, 0}},
-      {"map", {0x80}},                 {"reserved", {0xc1}},   {"extension", {0xd4, 1, 2}},
-      {"empty", {}},                   {"deep", Bytes(40, 0x91)},
+      {"trailing byte", {0x01, 0x01}},
+      {"nil", {0xc0}},
+      {"float", {0xca, 0, 0, 0, 0}},
+      {"map", {0x80}},
+      {"reserved", {0xc1}},
+      {"extension", {0xd4, 1, 2}},
+      {"empty", {}},
+      {"deep", Bytes(40, 0x91)},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.name);

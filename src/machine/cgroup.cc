@@ -167,6 +167,28 @@ base::Status Cgroup::freeze(Patience patience) const {
   return written ? wait(patience, is_frozen) : written;
 }
 
+base::Status Cgroup::freeze_for_dump(Patience patience) const {
+  constexpr int kPauseMax = 128;  // milliseconds
+  const auto deadline = Clock::now() + patience;
+  for (int pause = 2;; pause = std::min(2 * pause, kPauseMax)) {
+    const auto left = std::chrono::ceil<Patience>(deadline - Clock::now());
+    if (auto frozen = freeze(left); !frozen) return frozen;
+    auto tasks = threads();
+    if (!tasks) return tasks.error();
+    const auto blocked = std::find_if(tasks->begin(), tasks->end(), [](pid_t task) {
+      auto state = task_state(task);
+      return state && state->state == 'D';
+    });
+    if (blocked == tasks->end()) return {};
+    if (left <= Patience::zero()) {
+      return base::fail(base::Code::kTimeout,
+                        "task " + std::to_string(*blocked) + " sleeps uninterruptibly");
+    }
+    if (auto thawed = thaw(left); !thawed) return thawed;
+    ::poll(nullptr, 0, pause);
+  }
+}
+
 base::Status Cgroup::thaw(Patience patience) const {
   auto written = write("cgroup.freeze", "0");
   return written ? wait(patience, is_thawed) : written;

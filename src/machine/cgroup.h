@@ -58,6 +58,10 @@ class Cgroup {
 
   // Returns when every task stands still. After kTimeout it is still being frozen: thaw() it.
   base::Status freeze(Patience patience) const;
+  // The same at a moment that CRIU can use: no task is inside vfork(2), as shells are when they
+  // start a program. Such a task counts as frozen, but sleeps without interruption until its child
+  // has the program, so ptrace(2) cannot take it. Thaws for a moment then, and tries again.
+  base::Status freeze_for_dump(Patience patience) const;
   base::Status thaw(Patience patience) const;
   // SIGKILLs all, frozen or not, forks included, and returns when nobody is left. Remove the group
   // then and make another: what is cloned into a group that was killed once dies at birth on some

@@ -6,6 +6,7 @@
 // scripts/install-criu installs.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -81,21 +82,18 @@ class JobCriu : public JobTest {
   // Reading another user's limits (prlimit) takes CAP_SYS_RESOURCE, which root of a container may
   // lack: then the dump is taken as the job's own user with the capabilities that it needs.
   void run_as_user(SpawnSpec* spec) const {
-    constexpr char kCapabilities[] =
-        "+checkpoint_restore,+sys_admin,+sys_ptrace,+setpcap,+net_admin,+kill,+dac_override,"
-        "+dac_read_search";
-    std::vector<std::string> argv{
-        "setpriv",    "--reuid",     "12345",          "--regid",     "23456", "--clear-groups",
-        "--inh-caps", kCapabilities, "--ambient-caps", kCapabilities, criu_,   "--unprivileged"};
-    argv.insert(argv.end(), spec->argv.begin() + 1, spec->argv.end());
-    ASSERT_EQ(::chown(images_.c_str(), 12345, 23456), 0);
-    spec->program = "/usr/bin/setpriv";
-    spec->argv = argv;
+    SpawnUser user{12345, 23456, 0};
+    for (const int capability : {CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SETPCAP,
+                                 CAP_NET_ADMIN, CAP_KILL, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}) {
+      user.capabilities |= std::uint64_t{1} << capability;
+    }
+    spec->user = user;
+    spec->argv.insert(spec->argv.begin() + 1, "--unprivileged");
   }
 
   // Freeze, pause, dump: the original stays frozen. Returns the keeper's last word.
   init::Message checkpoint(KeeperClient& keeper, std::vector<std::string> options = {}) {
-    EXPECT_TRUE(cgroup_->freeze(kPatience).ok());
+    EXPECT_TRUE(cgroup_->freeze_for_dump(kPatience).ok());
     auto paused = keeper.call(Op::kPause, kPatience);
     EXPECT_TRUE(paused.ok());
     std::vector<std::string> arguments{

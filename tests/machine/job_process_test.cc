@@ -6,9 +6,12 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <filesystem>
 
 #include "job_fixture.h"
+#include "machine/init_root.h"
 
 namespace machine {
 namespace {
@@ -19,6 +22,15 @@ using ::testing::HasSubstr;
 std::string line_of(const std::string& text, const std::string& key) {
   const std::size_t at = text.find("\n" + key);
   return at == std::string::npos ? "" : text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+}
+
+// Init enters its folder some time after it was started.
+void wait_for_link(const std::string& link, const std::string& target) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::error_code error;
+  while (std::filesystem::read_symlink(link, error) != target) {
+    ASSERT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  }
 }
 
 class JobExit : public JobTest {};
@@ -206,6 +218,25 @@ TEST_F(JobProcess, InitOfAUserHoldsNoRootCredentials) {
   EXPECT_EQ(WTERMSIG(await_exit(client).wait_status), SIGTERM);
 }
 
+// Nodes on one machine share the folder: whoever forgets the job first must not take it away.
+TEST_F(JobProcess, InitsRootFolderStaysWhileItIsUsed) {
+  start("exec sleep 1000");
+  const std::string seen = "/proc/" + std::to_string(job_->init.pid) + "/root";
+  const std::string inner = init_root_ + "/proc";
+  wait_for_link(seen, init_root_);
+  ASSERT_TRUE(show_proc(job_->init, init_root_).ok());
+  EXPECT_EQ(std::filesystem::read_symlink(inner + "/1/root"), init_root_);
+  EXPECT_TRUE(remove_init_root(init_root_).ok());
+  EXPECT_TRUE(std::filesystem::exists(inner + "/1")) << "and so does what a dump needs";
+  ASSERT_TRUE(hide_proc(init_root_).ok());
+  EXPECT_FALSE(std::filesystem::exists(inner + "/1"));
+  ASSERT_TRUE(show_proc(job_->init, init_root_).ok());  // left by a crash
+  ASSERT_TRUE(cgroup_->kill_all(kPatience).ok());
+  EXPECT_TRUE(remove_init_root(init_root_).ok());
+  EXPECT_FALSE(std::filesystem::exists(init_root_));
+  EXPECT_TRUE(remove_init_root(init_root_).ok()) << "again";
+}
+
 TEST_F(JobProcess, ContradictionsAreRefused) {
   EXPECT_EQ(start_job(spec_of({}), *cgroup_).error().code, base::Code::kInvalid);
   EXPECT_EQ(start_job(spec_of({std::string("a\0b", 3)}), *cgroup_).error().code,
@@ -217,6 +248,22 @@ TEST_F(JobProcess, ContradictionsAreRefused) {
   lost.init_path = "/nonexistent/tern-init";
   EXPECT_EQ(start_job(lost, *cgroup_).error().code, base::Code::kNotFound);
   EXPECT_TRUE(cgroup_->processes()->empty());
+}
+
+// A shell's posix_spawn, over and over: half of the time it is inside vfork(2).
+TEST_F(JobProcess, NobodyIsInsideVforkWhenFrozenForADump) {
+  start("while :; do /bin/true; done");
+  for (int round = 0; round < 50; ++round) {
+    auto frozen = cgroup_->freeze_for_dump(kPatience);
+    ASSERT_TRUE(frozen.ok()) << frozen.error().detail;
+    const auto tasks = cgroup_->threads();
+    ASSERT_TRUE(tasks.ok());
+    for (const pid_t task : *tasks) {
+      auto state = task_state(task);
+      EXPECT_TRUE(!state || state->state != 'D');
+    }
+    ASSERT_TRUE(cgroup_->thaw(kPatience).ok());
+  }
 }
 
 TEST_F(JobProcess, FreezeThawAndKillAreWaitedFor) {

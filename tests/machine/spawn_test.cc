@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -19,7 +20,8 @@ struct Ran {
 };
 
 // By /bin/sh, its stdout on a pipe.
-Ran run(const std::string& command, std::vector<PassedFd> more = {}) {
+Ran run(const std::string& command, std::vector<PassedFd> more = {},
+        std::optional<SpawnUser> user = std::nullopt) {
   int ends[2];
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   const Fd read_end(ends[0]);
@@ -28,6 +30,7 @@ Ran run(const std::string& command, std::vector<PassedFd> more = {}) {
   spec.program = "/bin/sh";
   spec.argv = {"sh", "-c", command};
   spec.env = {"PATH=/usr/bin:/bin", "GREETING=hello"};
+  spec.user = user;
   spec.fds = std::move(more);
   spec.fds.push_back({write_end.get(), 1});
   auto child = spawn(spec);
@@ -50,6 +53,26 @@ TEST(Spawn, PassesEnvironmentAndExitStatus) {
   const Ran ran = run("echo $GREETING $UNSET; exit 7");
   EXPECT_EQ(ran.output, "hello\n");
   EXPECT_EQ(WEXITSTATUS(ran.status), 7);
+}
+
+// What was given arrives in the program, and nothing else of root's.
+TEST(Spawn, AnotherUserWithSomeCapabilities) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const SpawnUser user{12345, 23456, std::uint64_t{1} << CAP_KILL | std::uint64_t{1} << CAP_BPF};
+  const Ran ran = run("id -u; id -g; id -G; grep ^Cap /proc/self/status | grep -v Bnd", {}, user);
+  EXPECT_EQ(ran.output,
+            "12345\n23456\n23456\n"
+            "CapInh:\t0000008000000020\nCapPrm:\t0000008000000020\n"
+            "CapEff:\t0000008000000020\nCapAmb:\t0000008000000020\n");
+}
+
+TEST(Spawn, CapabilitiesThatWeLackAreNoneToGive) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  SpawnSpec spec;
+  spec.program = "/bin/true";
+  spec.argv = {"true"};
+  spec.user = SpawnUser{12345, 23456, std::uint64_t{1} << 62};
+  EXPECT_FALSE(spawn(spec).ok());
 }
 
 TEST(Spawn, OnlyGivenDescriptorsArrive) {

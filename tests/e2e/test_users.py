@@ -123,4 +123,4 @@ def strangers_are_refused():
 
 if __name__ == "__main__":
     sys.exit(run_tests([a_users_job_moves, roots_jobs_are_refused, strangers_are_refused],
-                       sys.argv[1:], seconds=500))
+                       sys.argv[1:], seconds=280))

@@ -147,15 +147,25 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
   if (connection->wanted && *connection->wanted != certificate->id) {
     return refuse("another member answers there");
   }
-  std::size_t of_peer = 0;
-  for (const Handle& other : connections_) of_peer += other->peer == certificate->id ? 1 : 0;
-  if (of_peer >= kPerPeerMax) return refuse("too many connections of this member");
+  make_room_for(certificate->id);
   connection->proven = true;
   connection->peer = certificate->id;
   Endpoint at = connection->at;
   at.port = payload->port;
   if (callbacks_.introduced && payload->port != 0) callbacks_.introduced(payload->chain, at);
   return true;
+}
+
+// What a cut link leaves hangs until it is idle for long; it must not keep its member's new ones
+// out.
+void Links::make_room_for(const NodeId& peer) {
+  std::vector<Handle> of_peer;
+  for (const Handle& other : connections_) {
+    if (other->proven && other->peer == peer) of_peer.push_back(other);
+  }
+  if (of_peer.size() < kPerPeerMax) return;
+  close(*std::min_element(of_peer.begin(), of_peer.end(),
+                          [](const Handle& a, const Handle& b) { return a->used < b->used; }));
 }
 
 // ---- incoming

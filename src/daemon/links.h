@@ -11,7 +11,8 @@
 // Messages are best effort: one outgoing connection per peer, made on demand, dropped when idle for
 // kLinkIdle; what cannot be sent is dropped, since every protocol above sends again. Bounded: at
 // most kStrangersMax connections that have not proven who they are (the oldest goes when a new one
-// comes), kPerPeerMax of one member, kQueuedMax bytes that wait for one peer.
+// comes), kPerPeerMax of one member (the one that was used least recently goes), kQueuedMax bytes
+// that wait for one peer.
 #pragma once
 
 #include <deque>
@@ -86,6 +87,7 @@ class Links {
   [[nodiscard]] transfer::StreamConfig config(bool initiator, base::crypto::Cipher suite) const;
   [[nodiscard]] PeerStream::Callbacks callbacks_for(const Handle& connection);
   [[nodiscard]] bool admit(const Handle& connection, const transfer::HandshakeDone& done);
+  void make_room_for(const base::NodeId& peer);
   [[nodiscard]] Handle start(const base::Endpoint& at, Purpose purpose);
   void on_open(const Handle& connection);
   void on_data(const Handle& connection, transfer::Buffer bytes);

@@ -99,8 +99,8 @@ class PreflightTest : public testing::Test {
     char byte = 0;
     ASSERT_EQ(::read(from.get(), &byte, 1), 1) << "the script failed";
   }
-  Preflight inspect() {
-    auto result = inspect_job(*job_, {"4.2.1", 1 << 20}, hashes_);
+  Preflight inspect(const std::string& init_root = "") {
+    auto result = inspect_job(*job_, {"4.2.1", 1 << 20, init_root}, hashes_);
     EXPECT_TRUE(result.ok());
     return result ? *result : Preflight{};
   }
@@ -204,6 +204,16 @@ TEST_F(PreflightTest, SocketsAreToldApart) {
     }
     end_job();
   }
+}
+
+// Its init's root folder is no obstacle, and nothing that the sink must have; others are both.
+TEST_F(PreflightTest, OnlyInitsRootFolderMoves) {
+  start(std::string(kPython) + "os.mkdir(\"root\")\nos.chroot(\"root\")\nos.chdir(\"/\")\n" +
+        "print(\"up\", flush=True)\ntime.sleep(1000)\n'\nread -r -u ${COPROC[0]}");
+  EXPECT_THAT(inspect().obstacles, Contains(HasSubstr("as its root folder, which cannot move")));
+  const Preflight found = inspect(dir_ + "/root");
+  EXPECT_THAT(found.obstacles, IsEmpty());
+  for (const RequiredFile& file : found.requirement.files) EXPECT_NE(file.path, dir_ + "/root");
 }
 
 TEST_F(PreflightTest, TheSinkNamesWhatDiffers) {

@@ -421,6 +421,29 @@ TEST(ImageCheck, NamespacesAreTheExpectedOnes) {
   EXPECT_FALSE(verdict(real(), adopted).ok());
 }
 
+// Only PID 1 has another root folder than the machine's, and that is its own (init_root.h).
+TEST(ImageCheck, InitsRootFolderIsTheExpectedOne) {
+  CheckPolicy policy = root_policy();
+  policy.init_root = "/tmp/tr";
+  // Their working folder, /tmp/tr, becomes their root folder too.
+  const auto move_into = [](Files& files, const std::string& name) {
+    const std::uint64_t folder = protobuf::number_of(ByteView(files.at(name)).subspan(12), 1);
+    change(files, name, {}, 2, number(2, folder));
+  };
+  EXPECT_EQ(verdict(real(), policy).error().code, Code::kRefused) << "init is not in its root";
+  Files init_only = real();
+  move_into(init_only, "fs-1.img");
+  const auto facts = verdict(init_only, policy);
+  EXPECT_TRUE(facts.ok()) << facts.error().detail;
+  EXPECT_EQ(verdict(init_only, root_policy()).error().code, Code::kRefused);
+  policy.init_root = "/tmp/tr/other";
+  EXPECT_EQ(verdict(init_only, policy).error().code, Code::kRefused);
+  policy.init_root = "/tmp/tr";
+  Files both = init_only;
+  move_into(both, "fs-2.img");
+  EXPECT_EQ(verdict(both, policy).error().code, Code::kRefused);
+}
+
 TEST(ImageCheck, TreesAreTrees) {
   const auto task = [](std::uint32_t pid, std::uint32_t parent) {
     return entry(number(1, pid) + number(2, parent) + number(3, 1) + number(4, 1) + number(5, pid));

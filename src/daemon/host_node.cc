@@ -14,6 +14,7 @@
 #include "daemon/host.h"
 #include "daemon/job_folder.h"
 #include "machine/cgroup.h"
+#include "machine/init_root.h"
 
 namespace ternd {
 namespace {
@@ -96,6 +97,7 @@ Status Host::prepare_machine() {
   if (!helpers) return helpers.error();
   helpers_ = std::move(*helpers);
   paths_.helpers = *dir;
+  if (paths_.root) machine::remove_unused_init_roots(paths_.helpers);
   criu::Search search = criu::search_from_environment();
   search.explicit_path = options_.criu.value_or("");
   auto program = criu::find_program(search);

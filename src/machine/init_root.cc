@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 namespace machine {
 namespace {
@@ -103,6 +104,16 @@ base::Status remove_init_root(const std::string& root) {
     if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return io_error("remove " + path);
   }
   return {};
+}
+
+void remove_unused_init_roots(const std::string& helpers_dir) {
+  std::error_code error;
+  std::vector<std::string> roots;
+  for (std::filesystem::directory_iterator at(helpers_dir, error), end; !error && at != end;
+       at.increment(error)) {
+    if (at->path().filename().string().starts_with("root-")) roots.push_back(at->path().string());
+  }
+  for (const std::string& root : roots) (void)remove_init_root(root).ok();  // it is in nobody's way
 }
 
 }  // namespace machine

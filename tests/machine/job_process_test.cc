@@ -228,6 +228,10 @@ TEST_F(JobProcess, InitsRootFolderStaysWhileItIsUsed) {
   EXPECT_EQ(std::filesystem::read_symlink(inner + "/1/root"), init_root_);
   EXPECT_TRUE(remove_init_root(init_root_).ok());
   EXPECT_TRUE(std::filesystem::exists(inner + "/1")) << "and so does what a dump needs";
+  ASSERT_TRUE(make_init_root(dir_ + "/helpers/root-left").ok());
+  remove_unused_init_roots(dir_ + "/helpers");
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/helpers/root-left"));
+  EXPECT_TRUE(std::filesystem::exists(inner + "/1")) << "used, so it stays";
   ASSERT_TRUE(hide_proc(init_root_).ok());
   EXPECT_FALSE(std::filesystem::exists(inner + "/1"));
   ASSERT_TRUE(show_proc(job_->init, init_root_).ok());  // left by a crash

@@ -28,7 +28,7 @@ JobSpec spec_of() {
   spec.id = kJob;
   spec.name = "counter";
   spec.argv = {"/bin/sh", "-c", ""};
-  spec.cwd = "/home/ann";
+  spec.cwd = "/srv/ann";
   spec.uid = 1000;
   spec.gid = UINT32_MAX;
   spec.groups = {4, 24};

@@ -132,4 +132,12 @@ static_assert(sizeof(Message) == 40);
 inline constexpr int kKeeperReport = 3;
 inline constexpr char kReportOk = '\n';
 
+// ---- how tern-guard tells what became of CRIU and of the job: its exit status is CRIU's, or
+inline constexpr int kExitGuardFailed = 127;  // CRIU did not run
+inline constexpr int kExitSignalled = 128;    // and the signal that killed CRIU
+// and lines in its note file, which begin with one of these.
+inline constexpr char kNoteUnguarded[] = "unguarded: ";  // CRIU ran as if there was no guard
+inline constexpr char kNoteRepaired[] = "repaired: ";
+inline constexpr char kNoteDamaged[] = "damaged: ";  // CRIU was killed, and the repair failed
+
 }  // namespace init

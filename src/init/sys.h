@@ -1,5 +1,5 @@
-// The few words that the two static programs share. No allocation, no exceptions, no iostream:
-// they stay below a megabyte of memory each, and there is a pair of them for every job.
+// The few words that the static programs share. No exceptions, no iostream, and no allocation in
+// init and keeper: they stay below a megabyte of memory each, and every job has a pair of them.
 #pragma once
 
 #include <unistd.h>

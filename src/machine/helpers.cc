@@ -66,7 +66,7 @@ base::Result<std::string> install(const std::string& dir, const std::string& pre
   return path;
 }
 
-// Read once at start, then never again: 1.3 MB that need not stay mapped in. Whole pages within the
+// Read once at start, then never again: 2.1 MB that need not stay mapped in. Whole pages within the
 // content only; should they be wanted, the kernel reads them from the program's file.
 void forget_pages(base::ByteView content) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
@@ -91,9 +91,15 @@ base::Result<Helpers> install_helpers(const std::string& dir) {
   if (!init) return init.error();
   auto keeper = install(dir, "tern-keeper", embedded_keeper());
   if (!keeper) return keeper.error();
+  auto guard = install(dir, "tern-guard", embedded_guard());
+  if (!guard) return guard.error();
+  auto gentle = install(dir, "tern-gentle", embedded_gentle());
+  if (!gentle) return gentle.error();
   forget_pages(embedded_init());
   forget_pages(embedded_keeper());
-  return Helpers{*init, *keeper};
+  forget_pages(embedded_guard());
+  forget_pages(embedded_gentle());
+  return Helpers{*init, *keeper, *guard, *gentle};
 }
 
 base::Result<std::string> default_helpers_dir(bool root, const std::string& home,

@@ -1,4 +1,4 @@
-// The two static programs that every job needs, carried inside tern and written out at start.
+// The static programs that jobs and their dumps need, carried inside tern and written out at start.
 //
 // Their file names hold their hash, and files are never changed: a checkpoint names its init by
 // path, so a job started under an older tern finds its own init on every node that has ever had
@@ -15,6 +15,8 @@ namespace machine {
 struct Helpers {
   std::string init_path;
   std::string keeper_path;
+  std::string guard_path;
+  std::string gentle_path;  // a library
 };
 
 // Makes `dir` and what is missing in it (0755), each file whole and on disk before it has its
@@ -30,5 +32,7 @@ struct Helpers {
 [[nodiscard]] std::string helper_file_name(const std::string& prefix, base::ByteView content);
 [[nodiscard]] base::ByteView embedded_init();
 [[nodiscard]] base::ByteView embedded_keeper();
+[[nodiscard]] base::ByteView embedded_guard();
+[[nodiscard]] base::ByteView embedded_gentle();
 
 }  // namespace machine

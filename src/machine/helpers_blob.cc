@@ -6,16 +6,28 @@ asm(R"(
     .section .rodata
     .balign 16
 tern_init_begin:
-    .incbin ")" TERN_INIT_FILE R"("
+    .incbin ")" TERN_HELPERS R"(/tern-init"
 tern_init_end:
     .balign 16
 tern_keeper_begin:
-    .incbin ")" TERN_KEEPER_FILE R"("
+    .incbin ")" TERN_HELPERS R"(/tern-keeper"
 tern_keeper_end:
+    .balign 16
+tern_guard_begin:
+    .incbin ")" TERN_HELPERS R"(/tern-guard"
+tern_guard_end:
+    .balign 16
+tern_gentle_begin:
+    .incbin ")" TERN_HELPERS R"(/tern-gentle"
+tern_gentle_end:
     .global tern_init_begin
     .global tern_init_end
     .global tern_keeper_begin
     .global tern_keeper_end
+    .global tern_guard_begin
+    .global tern_guard_end
+    .global tern_gentle_begin
+    .global tern_gentle_end
     .previous
 )");
 
@@ -24,6 +36,10 @@ extern const std::uint8_t tern_init_begin[];
 extern const std::uint8_t tern_init_end[];
 extern const std::uint8_t tern_keeper_begin[];
 extern const std::uint8_t tern_keeper_end[];
+extern const std::uint8_t tern_guard_begin[];
+extern const std::uint8_t tern_guard_end[];
+extern const std::uint8_t tern_gentle_begin[];
+extern const std::uint8_t tern_gentle_end[];
 }
 // NOLINTEND
 
@@ -31,5 +47,7 @@ namespace machine {
 
 base::ByteView embedded_init() { return {tern_init_begin, tern_init_end}; }
 base::ByteView embedded_keeper() { return {tern_keeper_begin, tern_keeper_end}; }
+base::ByteView embedded_guard() { return {tern_guard_begin, tern_guard_end}; }
+base::ByteView embedded_gentle() { return {tern_gentle_begin, tern_gentle_end}; }
 
 }  // namespace machine

@@ -1,11 +1,9 @@
 #include "machine/spawn.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -13,6 +11,7 @@
 #include <csignal>
 
 #include "base/check.h"
+#include "init/become.h"
 
 namespace machine {
 namespace {
@@ -59,28 +58,6 @@ void default_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-// Raw calls: libc's would look for other threads. KEEPCAPS carries the permitted set over the
-// change of the user; all others are raised again from it.
-bool become(const SpawnUser& user) {
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct sets[2] = {};
-  for (unsigned half = 0; half < 2; ++half) {
-    const auto bits = static_cast<std::uint32_t>(user.capabilities >> (32 * half));
-    sets[half] = {bits, bits, bits};
-  }
-  if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || ::syscall(SYS_setgroups, 0, nullptr) != 0 ||
-      ::syscall(SYS_setresgid, user.gid, user.gid, user.gid) != 0 ||
-      ::syscall(SYS_setresuid, user.uid, user.uid, user.uid) != 0 ||
-      ::syscall(SYS_capset, &header, sets) != 0) {
-    return false;
-  }
-  for (unsigned long number = 0; number < 64; ++number) {
-    if ((user.capabilities >> number & 1U) == 0) continue;
-    if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) != 0) return false;
-  }
-  return true;
-}
-
 [[noreturn]] void child_runs(const ChildPlan& plan) {
   for (const PassedFd& fd : plan.fds) {
     if (::dup2(fd.from, fd.to) < 0) child_fails(plan, Stage::kFds);  // also clears CLOEXEC
@@ -97,7 +74,7 @@ bool become(const SpawnUser& user) {
     child_fails(plan, Stage::kFds);
   }
   if (plan.dir != nullptr && ::chdir(plan.dir) != 0) child_fails(plan, Stage::kDir);
-  if (plan.user != nullptr && !become(*plan.user)) child_fails(plan, Stage::kUser);
+  if (plan.user != nullptr && !init::become(*plan.user)) child_fails(plan, Stage::kUser);
   default_signals();
   ::execve(plan.program, plan.argv.data(), plan.env.data());
   child_fails(plan, Stage::kExec);

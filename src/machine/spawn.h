@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "init/become.h"
 #include "machine/cgroup.h"
 #include "machine/fd.h"
 
@@ -22,13 +23,7 @@ struct PassedFd {
 };
 inline constexpr int kPassedFdMax = 64;
 
-// Another user's, with some of root's capabilities: permitted, inheritable and ambient, so that
-// they survive the exec (capabilities(7)). No supplementary groups. Takes root.
-struct SpawnUser {
-  uid_t uid = 0;
-  gid_t gid = 0;
-  std::uint64_t capabilities = 0;  // bits 1 << CAP_...
-};
+using SpawnUser = init::User;  // takes root
 
 struct SpawnSpec {
   std::string program;            // a path; no search

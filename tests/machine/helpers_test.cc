@@ -34,6 +34,8 @@ TEST_F(HelpersTest, InstallsProgramsNamedByTheirContent) {
   ASSERT_TRUE(helpers.ok()) << helpers.error().detail;
   EXPECT_EQ(helpers->init_path, dir_ + "/a/b/" + helper_file_name("tern-init", embedded_init()));
   EXPECT_EQ(std::filesystem::file_size(helpers->keeper_path), embedded_keeper().size());
+  EXPECT_EQ(std::filesystem::file_size(helpers->guard_path), embedded_guard().size());
+  EXPECT_EQ(std::filesystem::file_size(helpers->gentle_path), embedded_gentle().size());
   struct stat info = {};
   ASSERT_EQ(::stat(helpers->init_path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777U, 0755U);
@@ -42,7 +44,7 @@ TEST_F(HelpersTest, InstallsProgramsNamedByTheirContent) {
     ++files;
     EXPECT_NE(entry.path().filename().string().front(), '.') << "a temporary file was left";
   }
-  EXPECT_EQ(files, 2U);
+  EXPECT_EQ(files, 4U);
 }
 
 // A running init is not to be written anew under its checkpoint's feet.

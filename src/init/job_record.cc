@@ -1,0 +1,332 @@
+#include "init/job_record.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "init/proc_text.h"
+#include "init/sys.h"
+
+namespace init {
+namespace {
+
+constexpr int kFreezePatienceMs = 5000;
+constexpr std::size_t kLineMax = 4352;  // of /proc/PID/maps: a path and what stands before it
+
+bool read_text(const char* path, char* out, std::size_t room) {
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const ssize_t got = retry([&] { return ::read(fd, out, room - 1); });
+  ::close(fd);
+  if (got < 0) return false;
+  out[got] = '\0';
+  return true;
+}
+
+std::uint64_t start_of(pid_t task) {
+  char path[64];
+  char text[1024];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", task);
+  return read_text(path, text, sizeof text) ? parse_start_ticks(text) : 0;
+}
+
+template <typename F>
+bool each_number_in(const char* folder, F visit) {
+  DIR* dir = ::opendir(folder);
+  if (dir == nullptr) return false;
+  bool good = true;
+  while (const dirent* entry = ::readdir(dir)) {
+    std::uint64_t number = 0;
+    if (!parse_number(entry->d_name, 10, INT32_MAX, &number)) continue;
+    if (!visit(static_cast<int>(number))) {
+      good = false;
+      break;
+    }
+  }
+  ::closedir(dir);
+  return good;
+}
+
+template <typename F>
+bool each_mapping(pid_t pid, F visit) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/maps", pid);
+  FILE* file = std::fopen(path, "re");
+  if (file == nullptr) return false;
+  static char line[kLineMax];
+  bool good = true;
+  while (good && std::fgets(line, sizeof line, file) != nullptr) {
+    MapsLine mapping;
+    if (parse_maps_line(line, &mapping)) good = visit(mapping);
+  }
+  std::fclose(file);
+  return good;
+}
+
+template <typename T>
+Array<T>* make_array() {
+  void* memory = std::malloc(sizeof(Array<T>));
+  return memory == nullptr ? nullptr : new (memory) Array<T>;
+}
+
+}  // namespace
+
+bool JobRecord::open(const char* cgroup) {
+  char path[640];
+  std::snprintf(cgroup_, sizeof cgroup_, "%s", cgroup);
+  std::snprintf(path, sizeof path, "%s/cgroup.freeze", cgroup);
+  freezer_ = ::open(path, O_RDWR | O_CLOEXEC);
+  if (freezer_ < 0) return false;
+  std::snprintf(path, sizeof path, "%s/cgroup.events", cgroup);
+  events_ = ::open(path, O_RDONLY | O_CLOEXEC);
+  return events_ >= 0;
+}
+
+void JobRecord::freeze() { (void)!::pwrite(freezer_, "1", 1, 0); }
+void JobRecord::thaw() { (void)!::pwrite(freezer_, "0", 1, 0); }
+
+bool JobRecord::await_frozen(bool wanted) {
+  for (;;) {
+    char text[256] = {};
+    if (::pread(events_, text, sizeof text - 1, 0) < 0) return false;
+    if (parse_frozen(text) == wanted) return true;
+    pollfd one{events_, POLLPRI, 0};
+    const int ready = ::poll(&one, 1, kFreezePatienceMs);
+    if (ready == 0) errno = ETIMEDOUT;
+    if (ready <= 0) return false;  // EINTR: the alarm
+  }
+}
+
+// ---- taking
+
+const char* JobRecord::take() {
+  if (!await_frozen(true)) return "the job is not frozen";
+  if (const char* what = add_processes(cgroup_)) return what;
+  const char* failed = nullptr;
+  for (Process& process : processes_) {
+    failed = read_process(process);
+    if (failed != nullptr) break;
+  }
+  const int error = errno;
+  release();
+  // Back in the freezer's own stop, where CRIU expects them.
+  if (failed == nullptr && !await_frozen(true)) return "the job does not freeze again";
+  errno = error;
+  return failed;
+}
+
+// A job's processes are all in its own folder, unless it made folders below: it may not.
+const char* JobRecord::add_processes(const char* folder) {
+  char path[640];
+  std::snprintf(path, sizeof path, "%s/cgroup.procs", folder);
+  FILE* list = std::fopen(path, "re");
+  if (list == nullptr) return "cannot list the job's processes";
+  const char* failed = nullptr;
+  int pid = 0;
+  while (std::fscanf(list, "%d", &pid) == 1) {
+    Process* process = processes_.add();
+    if (process == nullptr) {
+      failed = "no memory";
+      break;
+    }
+    *process = {
+        pid, -1, make_array<Thread>(), make_array<Code>(), make_array<Range>(), make_array<int>()};
+    if (process->threads == nullptr || process->code == nullptr || process->mappings == nullptr ||
+        process->descriptors == nullptr) {
+      failed = "no memory";
+      break;
+    }
+  }
+  std::fclose(list);
+  if (failed == nullptr && processes_.size() == 0) failed = "the job has no processes";
+  return failed;
+}
+
+const char* JobRecord::read_process(Process& process) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/mem", process.pid);
+  process.memory = ::open(path, O_RDWR | O_CLOEXEC);
+  if (process.memory < 0) return "cannot open the job's memory";
+  if (!add_threads(process)) return "cannot list the job's threads";
+  for (Thread& thread : *process.threads) {
+    if (!stop_thread(thread.tid)) return "cannot trace the job";
+    thread.held = true;
+    if (!read_state(thread.tid, &thread.state)) return "cannot read the job's registers";
+  }
+  if (!read_mappings(process)) return "cannot read the job's memory";
+  std::snprintf(path, sizeof path, "/proc/%d/fd", process.pid);
+  const bool listed = each_number_in(path, [&](int fd) {
+    int* known = process.descriptors->add();
+    if (known != nullptr) *known = fd;
+    return known != nullptr;
+  });
+  return listed ? nullptr : "cannot list the job's descriptors";
+}
+
+// Not the dead: a zombie has nothing that could be overwritten, and cannot be traced.
+bool JobRecord::add_threads(Process& process) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/task", process.pid);
+  return each_number_in(path, [&](int tid) {
+    char text[1024];
+    char stat[64];
+    std::snprintf(stat, sizeof stat, "/proc/%d/stat", tid);
+    if (!read_text(stat, text, sizeof text)) return true;  // it ended
+    const char* name_end = std::strrchr(text, ')');
+    if (name_end == nullptr || name_end[1] != ' ') return false;
+    if (name_end[2] == 'Z' || name_end[2] == 'X') return true;
+    Thread* thread = process.threads->add();
+    if (thread == nullptr) return false;
+    thread->tid = tid;
+    thread->start = parse_start_ticks(text);
+    return true;
+  });
+}
+
+bool JobRecord::read_mappings(Process& process) {
+  if (process.threads->size() == 0) return true;
+  return each_mapping(process.pid, [&](const MapsLine& mapping) {
+    Range* range = process.mappings->add();
+    if (range == nullptr) return false;
+    *range = {mapping.begin, mapping.end};
+    if (!mapping.executable) return true;
+    Code* code = process.code->add();
+    if (code == nullptr) return false;
+    code->at = mapping.begin;
+    const ssize_t got =
+        ::pread(process.memory, code->bytes, kCodeSize, static_cast<off_t>(mapping.begin));
+    // vsyscall's page is the kernel's: neither read nor written by this way, by CRIU either.
+    if (got != static_cast<ssize_t>(kCodeSize)) code->at = 0;
+    return true;
+  });
+}
+
+void JobRecord::release() {
+  for (Process& process : processes_) {
+    for (Thread& thread : *process.threads) {
+      if (!thread.held) continue;
+      thread.held = false;
+      let_go(thread.tid);
+    }
+  }
+}
+
+// ---- putting back
+
+const char* JobRecord::put_back() {
+  freeze();
+  if (!await_frozen(true)) return "the job does not freeze";
+  const char* failed = hold();
+  for (Process& process : processes_) write_code(process);
+  if (!write_states() && failed == nullptr) failed = "cannot write the job's registers";
+  if (failed == nullptr) failed = tidy();
+  release();
+  if (!await_frozen(true) && failed == nullptr) failed = "the job does not freeze again";
+  return failed;
+}
+
+const char* JobRecord::hold() {
+  const char* failed = nullptr;
+  for (Process& process : processes_) {
+    for (Thread& thread : *process.threads) {
+      if (start_of(thread.tid) != thread.start) continue;  // gone
+      thread.held = stop_thread(thread.tid);
+      if (!thread.held && start_of(thread.tid) == thread.start) failed = "cannot trace the job";
+    }
+  }
+  return failed;
+}
+
+void JobRecord::write_code(Process& process) {
+  for (const Code& code : *process.code) {
+    std::uint8_t now[kCodeSize];
+    const auto at = static_cast<off_t>(code.at);
+    if (code.at == 0 || ::pread(process.memory, now, kCodeSize, at) < 0) continue;
+    if (std::memcmp(now, code.bytes, kCodeSize) == 0) continue;
+    (void)!::pwrite(process.memory, code.bytes, kCodeSize, at);
+  }
+}
+
+bool JobRecord::write_states() {
+  bool good = true;
+  for (Process& process : processes_) {
+    for (Thread& thread : *process.threads) {
+      if (thread.held && !write_state(thread.tid, thread.state)) good = errno == ESRCH && good;
+    }
+  }
+  return good;
+}
+
+bool JobRecord::find_remains(const Process& process, Remains& out) {
+  const bool mapped = each_mapping(process.pid, [&](const MapsLine& mapping) {
+    if (!mapping.shared) return true;  // CRIU's code is in shared memory
+    for (const Range& known : *process.mappings) {
+      if (known.begin <= mapping.begin && mapping.end <= known.end) return true;
+    }
+    Range* range = out.mappings.add();
+    if (range != nullptr) *range = {mapping.begin, mapping.end};
+    return range != nullptr;
+  });
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/fd", process.pid);
+  return mapped && each_number_in(path, [&](int fd) {
+           for (const int known : *process.descriptors) {
+             if (known == fd) return true;
+           }
+           int* descriptor = out.descriptors.add();
+           if (descriptor != nullptr) *descriptor = fd;
+           return descriptor != nullptr;
+         });
+}
+
+// The process's first thread, its leader, makes the calls. The cgroup is thawed, all are held.
+bool JobRecord::clear_remains(Process& process, Remains& remains) {
+  const Code* place = nullptr;
+  for (const Code& code : *process.code) {
+    if (place == nullptr && code.at != 0) place = &code;
+  }
+  Thread& leader = (*process.threads)[0];
+  if (place == nullptr) return false;
+  const auto at = static_cast<off_t>(place->at);
+  if (::pwrite(process.memory, kCallCode, kCallCodeSize, at) < 0) return false;
+  bool good = true;
+  for (const Range& range : remains.mappings) {
+    good = good && run_call(leader.tid, leader.state, place->at,
+                            {SYS_munmap, {range.begin, range.end - range.begin, 0}});
+  }
+  for (const int fd : remains.descriptors) {
+    good = good && run_call(leader.tid, leader.state, place->at,
+                            {SYS_close, {static_cast<unsigned long>(fd), 0, 0}});
+  }
+  return (::pwrite(process.memory, place->bytes, kCodeSize, at) > 0) && good;
+}
+
+// A frozen thread runs nothing, not even for its tracer: with all of them stopped by us, the
+// freezer is lifted for as long as it takes.
+const char* JobRecord::tidy() {
+  bool any = false;
+  for (Process& process : processes_) {
+    if (process.threads->size() == 0 || !(*process.threads)[0].held) continue;
+    Remains remains;
+    if (!find_remains(process, remains)) return "cannot look for what CRIU left";
+    if (remains.mappings.size() == 0 && remains.descriptors.size() == 0) continue;
+    if (!any) thaw();
+    any = true;
+    const bool cleared = clear_remains(process, remains);
+    const bool restored = write_states();
+    if (cleared && restored) continue;
+    freeze();
+    return "cannot take away what CRIU left";
+  }
+  if (any) freeze();
+  return nullptr;
+}
+
+}  // namespace init

@@ -1,0 +1,87 @@
+// The job as it stood frozen before CRIU touched it, and its way back there.
+//
+// CRIU runs code inside the job's processes: it writes a system call over the first bytes of an
+// executable mapping, sets registers and signal masks, maps its code, opens descriptors. Nothing of
+// the job's own runs meanwhile, so whatever CRIU's end leaves, the job is whole again with what was
+// recorded here: registers, masks and bytes are written back, mappings and descriptors that were
+// not there are taken away (by system calls that the job's own processes make).
+//
+// The job must be frozen, by its cgroup, from before take() to after put_back(); what else it must
+// be is in the functions.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "init/array.h"
+#include "init/tracee.h"
+
+namespace init {
+
+// What CRIU overwrites: a system call, a breakpoint and a name, 16 bytes at the beginning of an
+// executable mapping.
+inline constexpr std::size_t kCodeSize = 64;
+
+class JobRecord {
+ public:
+  // `cgroup`: a version 2 folder. False: it cannot be opened (errno).
+  [[nodiscard]] bool open(const char* cgroup);
+  // Reads all of a frozen job that nobody traces, and lets it go, still frozen. A sentence of what
+  // failed (errno with it), or nullptr.
+  [[nodiscard]] const char* take();
+  // Freezes the job, at once; waiting for that is put_back()'s.
+  void freeze();
+  // With CRIU dead: freezes the job and puts everything back. Processes that are gone are passed
+  // over. As take(); then as much was put back as could be, and the job is frozen.
+  [[nodiscard]] const char* put_back();
+
+ private:
+  struct Thread {
+    pid_t tid;
+    std::uint64_t start;
+    ThreadState state;
+    bool held;  // stopped by us
+  };
+  struct Code {
+    std::uint64_t at;
+    std::uint8_t bytes[kCodeSize];
+  };
+  struct Range {
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
+  struct Process {
+    pid_t pid;
+    int memory;  // /proc/PID/mem: of this process for ever, whatever becomes of its number
+    Array<Thread>* threads;
+    Array<Code>* code;
+    Array<Range>* mappings;
+    Array<int>* descriptors;
+  };
+  [[nodiscard]] const char* add_processes(const char* folder);
+  [[nodiscard]] const char* read_process(Process& process);
+  [[nodiscard]] static bool add_threads(Process& process);
+  [[nodiscard]] static bool read_mappings(Process& process);
+  void release();
+  [[nodiscard]] const char* hold();
+  [[nodiscard]] bool write_states();
+  static void write_code(Process& process);
+  // What CRIU left in a process; false: it has not been looked at.
+  struct Remains {
+    Array<Range> mappings;
+    Array<int> descriptors;
+  };
+  [[nodiscard]] static bool find_remains(const Process& process, Remains& out);
+  [[nodiscard]] static bool clear_remains(Process& process, Remains& remains);
+  [[nodiscard]] const char* tidy();
+  void thaw();
+  [[nodiscard]] bool await_frozen(bool wanted);
+
+  Array<Process> processes_;
+  char cgroup_[512] = {};
+  int freezer_ = -1;
+  int events_ = -1;
+};
+
+}  // namespace init

@@ -92,6 +92,8 @@ struct Bench {
     spec.pid = machine::find_init(*job)->pid;
     spec.job_cgroup = job->path();
     spec.run_cgroup = root + "/criu-1";
+    spec.guard = TERN_HELPERS "/tern-guard";
+    spec.gentle = TERN_HELPERS "/tern-gentle";
     std::map<std::uint32_t, std::string> names;
     bool over = false;
     criu::DumpCallbacks callbacks;

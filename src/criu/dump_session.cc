@@ -105,6 +105,7 @@ struct DumpSession::Impl : std::enable_shared_from_this<Impl> {
   std::optional<base::Error> error;    // the first; while set, CRIU is being killed
   std::optional<base::Error> hang_up;  // of CRIU: its own words, if it has any, are better
   std::string original;
+  std::string guard_note;
   std::string pending_name;
   std::uint64_t began_ns = 0;
   DumpStats stats;
@@ -182,6 +183,7 @@ void DumpSession::Impl::stream_failed(const base::Error& why) {
 void DumpSession::Impl::run_ended(const RunResult& result) {
   const std::shared_ptr<Impl> last = std::exchange(kept, nullptr);
   run_done = true;
+  guard_note = result.guard_note;
   if (over()) return deadline.stop();
   if (!result.clean_exit) {
     if (!error) error = result.error;
@@ -258,8 +260,14 @@ base::Result<std::unique_ptr<DumpSession>> DumpSession::start(uv_loop_s* loop, D
                                      user ? user->uid : ::geteuid(), std::move(stream));
   if (!server) return server.error();
   impl->server = std::move(*server);
-  RunSpec run{impl->spec.program, arguments_for(impl->spec, user.has_value()),
-              impl->spec.run_cgroup, true, user};
+  RunSpec run{impl->spec.program,
+              arguments_for(impl->spec, user.has_value()),
+              impl->spec.run_cgroup,
+              true,
+              user,
+              {}};
+  if (!impl->spec.guard.empty())
+    run.guard = RunGuard{impl->spec.guard, impl->spec.gentle, impl->spec.job_cgroup};
   auto started = Run::start(loop, std::move(run), std::move(*dir),
                             impl->weakly([](Impl& self, const RunResult& result, const WorkDir&) {
                               self.run_ended(result);
@@ -302,6 +310,8 @@ void DumpSession::resume() {
 void DumpSession::cancel() { impl_->fail(base::fail(base::Code::kRefused, "cancelled")); }
 
 const std::string& DumpSession::original_error() const { return impl_->original; }
+
+const std::string& DumpSession::guard_note() const { return impl_->guard_note; }
 
 int DumpSession::criu_pid() const { return impl_->run->pid(); }
 

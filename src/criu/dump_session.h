@@ -14,8 +14,9 @@
 //    in between cannot put it back. Nothing of a failed dump may be used; thaw the job.
 //  - One thread, the loop's. Callbacks may pause, cancel or destroy the session. `done` comes once,
 //    never from within start() or cancel(), and is the last callback.
-//  - CRIU is first made to fail, by breaking its pipes, and killed only if it does not end: a CRIU
-//    that is killed while its code runs inside the job can leave the job damaged.
+//  - CRIU is first made to fail, by breaking its pipes, and killed only if it does not end. Killed
+//    while its code runs inside the job it would leave the job damaged: that is what the guard is
+//    for, and why `done` waits for the guard too.
 //  - Destroying the session ends CRIU the same way; the rest goes on in the loop (criu/run.h).
 #pragma once
 
@@ -40,6 +41,8 @@ struct DumpSpec {
   int pid = 0;          // host PID of the job's init
   std::string job_cgroup;
   std::string run_cgroup;  // made by the session, gone when done: criu-<jobid>-e<epoch>-<n>
+  std::string guard;       // tern-guard (machine/helpers.h); empty: without
+  std::string gentle;      // tern-gentle, if there is a guard
   // The job's user. Root that lacks CAP_SYS_RESOURCE, as in containers, may not read the limits of
   // another user's processes (prlimit(2)): then CRIU runs as that user, with what else it needs.
   uid_t uid = 0;
@@ -76,6 +79,8 @@ class DumpSession {
   void cancel();  // done(error) follows once CRIU is gone
   // CRIU's own error lines of a failed dump; valid within `done`.
   [[nodiscard]] const std::string& original_error() const;
+  // What CRIU's guard had to say, init::kNote...; empty as a rule; valid within `done`.
+  [[nodiscard]] const std::string& guard_note() const;
   [[nodiscard]] int criu_pid() const;  // for tests; only while running
 
  private:

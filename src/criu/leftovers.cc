@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 #include "criu/work_dir.h"
@@ -20,9 +21,11 @@ namespace fs = std::filesystem;
 
 // How long a dump that lost its reader may take to let go of its job by itself.
 constexpr machine::Patience kGentlePatience = std::chrono::seconds(3);
+constexpr std::string_view kRunPrefix = "criu-";
+constexpr std::string_view kGuardPrefix = "guard-";
 
-void wait_for_end(const machine::Cgroup& cgroup) {
-  const auto deadline = std::chrono::steady_clock::now() + kGentlePatience;
+void wait_for_end(const machine::Cgroup& cgroup, machine::Patience patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   const std::string path = cgroup.path() + "/cgroup.events";
   const machine::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   for (;;) {
@@ -38,10 +41,14 @@ void wait_for_end(const machine::Cgroup& cgroup) {
   }
 }
 
-base::Status clear(const std::string& path, bool gently, machine::Patience patience) {
+base::Status clear(const std::string& path, std::string_view name, machine::Patience patience) {
   auto cgroup = machine::Cgroup::open(path);
   if (!cgroup) return cgroup.error();
-  if (gently) wait_for_end(*cgroup);
+  if (name.starts_with(kGuardPrefix)) {
+    wait_for_end(*cgroup, std::chrono::ceil<machine::Patience>(kGuardPatience));
+    return cgroup->remove();  // busy: it has not ended
+  }
+  if (name.starts_with(kRunPrefix)) wait_for_end(*cgroup, kGentlePatience);
   if (base::Status killed = cgroup->kill_all(patience); !killed) return killed;
   return cgroup->remove();
 }
@@ -56,19 +63,20 @@ base::Result<Leftovers> kill_leftovers(const std::string& node_root,
     std::error_code not_folder;
     if (!at->is_directory(not_folder)) continue;
     const std::string name = at->path().filename().string();
-    const bool run = name.starts_with("criu-");
+    const bool run = name.starts_with(kRunPrefix) || name.starts_with(kGuardPrefix);
     if (run || (name.starts_with("job-") && !keep.contains(name))) doomed.push_back(name);
   }
   if (error) {
     return base::fail(base::Code::kNotFound, node_root + ": " + error.message());
   }
-  // CRIU runs first: one that is killed lets go of the tasks it holds. Names sort that way.
+  // CRIU runs first, since one that is killed lets go of the tasks it holds, and their guards next.
+  // Names sort that way.
   std::sort(doomed.begin(), doomed.end());
   Leftovers result;
   for (const std::string& name : doomed) {
     const auto wait = std::chrono::ceil<machine::Patience>(patience);
-    if (base::Status gone = clear(node_root + "/" + name, name.starts_with("criu-"), wait); gone) {
-      result.killed.push_back(name);
+    if (base::Status gone = clear(node_root + "/" + name, name, wait); gone) {
+      if (!name.starts_with(kGuardPrefix)) result.killed.push_back(name);
     } else {
       result.remaining.push_back(name + ": " + gone.error().detail);
     }

@@ -3,10 +3,11 @@
 // At the daemon's start, before anything else is done with jobs: every cgroup criu-* below the
 // node's root (a dump gets 3 s to end by itself: its pipes are broken, and a CRIU killed while its
 // code is in a job can leave that job damaged), and every job-* that is not in `keep`, is killed,
-// seen empty and removed; then the work folders go. Other cgroups (keepers) are not touched.
-// Blocking: at most `patience` for each. `keep` holds names such as job-<jobid>-e<epoch>: of
-// running jobs and of copies that are held and whose handover has no outcome yet. Getting it wrong
-// loses jobs; it comes from the store.
+// seen empty and removed; then the work folders go. A guard (guard-criu-*, criu/run.h) is not
+// killed but waited for: it may be repairing its job, which nobody may thaw before. Other cgroups
+// (keepers) are not touched. Blocking: at most `patience` for each, kGuardPatience for a guard.
+// `keep` holds names such as job-<jobid>-e<epoch>: of running jobs and of copies that are held and
+// whose handover has no outcome yet. Getting it wrong loses jobs; it comes from the store.
 #pragma once
 
 #include <set>
@@ -17,6 +18,9 @@
 #include "base/time.h"
 
 namespace criu {
+
+// More than a guard grants itself for all that it does.
+inline constexpr base::Duration kGuardPatience = std::chrono::seconds(60);
 
 struct Leftovers {
   std::vector<std::string> killed;     // cgroups, by name, now gone

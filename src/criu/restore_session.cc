@@ -261,8 +261,9 @@ base::Result<std::unique_ptr<RestoreSession>> RestoreSession::start(uv_loop_s* l
   if (!server) return server.error();
   impl->server = std::move(*server);
   if (auto made = machine::Cgroup::create(impl->spec.job_cgroup); !made) return made.error();
-  RunSpec run{impl->spec.program, arguments_for(dir->path()), impl->spec.job_cgroup, false,
-              std::nullopt};
+  RunSpec run{impl->spec.program,    arguments_for(dir->path()),
+              impl->spec.job_cgroup, false,
+              std::nullopt,          std::nullopt};
   auto started =
       Run::start(loop, std::move(run), std::move(*dir),
                  impl->weakly([](Impl& self, const RunResult& result, const WorkDir& work) {

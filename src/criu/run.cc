@@ -12,6 +12,7 @@
 #include "criu/limits.h"
 #include "criu/log_errors.h"
 #include "criu/loop_watch.h"
+#include "init/contract.h"
 #include "machine/cgroup.h"
 
 namespace criu {
@@ -19,13 +20,10 @@ namespace {
 
 constexpr const char* kLogFile = "criu.log";
 constexpr const char* kOutputFile = "output";
-// CRIU with its output in a file of the work folder, born in its cgroup.
-base::Result<machine::Spawned> launch(const RunSpec& spec, const std::string& dir) {
-  auto cgroup = machine::Cgroup::open(spec.cgroup);
-  if (!cgroup) return cgroup.error();
-  const std::string path = dir + "/" + kOutputFile;
-  const machine::Fd output(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!output.valid()) return machine::io_error("make " + path);
+constexpr const char* kNoteFile = "guard";
+constexpr std::size_t kNoteMax = 1024;
+
+machine::SpawnSpec criu_itself(const RunSpec& spec, const std::string& dir) {
   machine::SpawnSpec child;
   child.program = spec.program;
   child.argv = {spec.program};
@@ -34,23 +32,84 @@ base::Result<machine::Spawned> launch(const RunSpec& spec, const std::string& di
   child.argv.push_back(dir);
   child.argv.emplace_back("-o");
   child.argv.emplace_back(kLogFile);
+  child.user = spec.user;
+  return child;
+}
+
+// The same under its guard, which takes the user's place: CRIU becomes that user, the guard not.
+machine::SpawnSpec guarded(const RunSpec& spec, const std::string& dir, machine::SpawnSpec criu) {
+  machine::SpawnSpec child;
+  child.program = spec.guard->program;
+  child.argv = {"tern-guard",           "--library", spec.guard->library, "--job",
+                spec.guard->job_cgroup, "--run",     spec.cgroup,         "--note",
+                dir + "/" + kNoteFile};
+  if (spec.user) {
+    const auto& user = *spec.user;
+    const std::string words[] = {"--uid",          std::to_string(user.uid),
+                                 "--gid",          std::to_string(user.gid),
+                                 "--capabilities", std::to_string(user.capabilities)};
+    child.argv.insert(child.argv.end(), std::begin(words), std::end(words));
+  }
+  child.argv.emplace_back("--");
+  for (std::string& word : criu.argv) child.argv.push_back(std::move(word));
+  return child;
+}
+
+base::Error not_started(const base::Error& why) {
+  return base::fail(why.code, "CRIU could not be started: " + why.detail);
+}
+
+// With its output in a file of the work folder, born in its cgroup.
+base::Result<machine::Spawned> launch(const RunSpec& spec, const std::string& dir) {
+  auto cgroup = machine::Cgroup::open(spec.guard ? guard_cgroup_of(spec.cgroup) : spec.cgroup);
+  if (!cgroup) return cgroup.error();
+  const std::string path = dir + "/" + kOutputFile;
+  const machine::Fd output(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!output.valid()) return machine::io_error("make " + path);
+  if (::access(spec.program.c_str(), X_OK) != 0) {
+    return not_started(machine::io_error("run " + spec.program));
+  }
+  machine::SpawnSpec child = criu_itself(spec, dir);
+  if (spec.guard) child = guarded(spec, dir, std::move(child));
   child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"};
   child.fds = {{output.get(), 1}, {output.get(), 2}};
   child.dir = dir;
   child.cgroup = &*cgroup;
-  child.user = spec.user;
   auto spawned = machine::spawn(child);
-  if (spawned) return spawned;
-  return base::fail(spawned.error().code, "CRIU could not be started: " + spawned.error().detail);
+  if (!spawned) return not_started(spawned.error());
+  return spawned;
+}
+
+// Of the process that we started; a guard's own end tells its CRIU's.
+struct End {
+  bool known = false;   // what became of CRIU
+  bool exited = false;  // else by a signal
+  int number = 0;       // status or signal
+};
+
+End end_of(const siginfo_t& status, bool guarded) {
+  const bool by_signal = status.si_code == CLD_KILLED || status.si_code == CLD_DUMPED;
+  if (!by_signal && status.si_code != CLD_EXITED) return {};
+  if (!guarded) return {true, !by_signal, status.si_status};
+  if (by_signal) return {};
+  const bool signalled = status.si_status > init::kExitSignalled;
+  return {true, !signalled, status.si_status - (signalled ? init::kExitSignalled : 0)};
 }
 
 }  // namespace
+
+std::string guard_cgroup_of(const std::string& cgroup) {
+  const std::size_t name = cgroup.rfind('/') + 1;
+  return cgroup.substr(0, name) + "guard-" + cgroup.substr(name);
+}
 
 struct Run::Impl : std::enable_shared_from_this<Impl> {
   ~Impl() { exit_watch.stop(); }  // before the pidfd closes
   void exited();
   void kill();
+  void await_empty(base::Duration patience);
   void finish(base::Status gone);
+  [[nodiscard]] base::Status remove_cgroups() const;
   [[nodiscard]] RunResult result_of(const base::Status& gone) const;
 
   uv_loop_s* loop = nullptr;
@@ -62,13 +121,14 @@ struct Run::Impl : std::enable_shared_from_this<Impl> {
   CgroupWait empty_wait;
   siginfo_t status{};
   bool killed = false;
+  bool orphaned = false;       // the guard was killed, CRIU goes on
   std::shared_ptr<Impl> self;  // until finish(): the rest goes on when the Run is gone
 };
 
 void Run::Impl::kill() {
   killed = true;
-  if (!exit_watch.active()) return;  // over already
-  if (kill_cgroup(spec.cgroup)) return;
+  if (!exit_watch.active() && !orphaned) return;  // over already
+  if (kill_cgroup(spec.cgroup) || spec.guard) return;
   ::syscall(SYS_pidfd_send_signal, child.pidfd.get(), SIGKILL, nullptr, 0);  // better than nothing
 }
 
@@ -80,9 +140,15 @@ void Run::Impl::exited() {
   if (rc != 0) status.si_code = 0;  // somebody else reaped it: its end is known, its status is not
   exit_watch.stop();
   if (!spec.own_cgroup) return finish({});
+  orphaned = spec.guard && !end_of(status, true).known;
+  if (orphaned && !killed) return await_empty(kOrphanPatience);
   if (base::Status sent = kill_cgroup(spec.cgroup); !sent) return finish(sent);
+  await_empty(kGonePatience);
+}
+
+void Run::Impl::await_empty(base::Duration patience) {
   std::weak_ptr<Impl> weak = weak_from_this();
-  empty_wait.start(loop, spec.cgroup, CgroupState::kEmpty, kGonePatience, [weak](base::Status s) {
+  empty_wait.start(loop, spec.cgroup, CgroupState::kEmpty, patience, [weak](base::Status s) {
     if (auto impl = weak.lock()) impl->finish(std::move(s));
   });
 }
@@ -90,7 +156,9 @@ void Run::Impl::exited() {
 RunResult Run::Impl::result_of(const base::Status& gone) const {
   RunResult result;
   result.killed = killed;
-  result.clean_exit = gone.ok() && !killed && status.si_code == CLD_EXITED && status.si_status == 0;
+  const End end = end_of(status, spec.guard.has_value());
+  result.clean_exit = gone.ok() && !killed && end.known && end.exited && end.number == 0;
+  if (spec.guard) result.guard_note = dir.tail(kNoteFile, kNoteMax);
   if (result.clean_exit) return result;
   if (!gone) {
     result.error = gone.error();
@@ -105,14 +173,16 @@ RunResult Run::Impl::result_of(const base::Status& gone) const {
     result.error = base::fail(base::Code::kIo, "CRIU was stopped");
   } else if (!errors.message.empty()) {
     result.error = base::fail(base::Code::kIo, errors.message);
-  } else if (status.si_code == CLD_KILLED || status.si_code == CLD_DUMPED) {
-    result.error = base::fail(base::Code::kIo,
-                              "CRIU was killed by signal " + std::to_string(status.si_status));
+  } else if (!end.known) {
+    result.error = base::fail(base::Code::kIo, "CRIU's guard was killed");
+  } else if (!end.exited) {
+    result.error =
+        base::fail(base::Code::kIo, "CRIU was killed by signal " + std::to_string(end.number));
   } else {
     std::string words = output.substr(0, output.find('\n'));
     if (words.empty()) words = "it gave no reason";
-    result.error = base::fail(base::Code::kIo, "CRIU failed with status " +
-                                                   std::to_string(status.si_status) + ": " + words);
+    result.error = base::fail(
+        base::Code::kIo, "CRIU failed with status " + std::to_string(end.number) + ": " + words);
   }
   return result;
 }
@@ -120,26 +190,41 @@ RunResult Run::Impl::result_of(const base::Status& gone) const {
 void Run::Impl::finish(base::Status gone) {
   const std::shared_ptr<Impl> keep = std::exchange(self, nullptr);
   if (!keep) return;
-  if (spec.own_cgroup && gone) gone = remove_cgroup(spec.cgroup);
+  if (spec.own_cgroup && gone) gone = remove_cgroups();
   if (Done callback = std::exchange(done, nullptr)) callback(result_of(gone), dir);
   dir.remove();
 }
 
+base::Status Run::Impl::remove_cgroups() const {
+  if (spec.guard) {
+    if (base::Status gone = remove_cgroup(guard_cgroup_of(spec.cgroup)); !gone) return gone;
+  }
+  return remove_cgroup(spec.cgroup);
+}
+
 base::Result<std::unique_ptr<Run>> Run::start(uv_loop_s* loop, RunSpec spec, WorkDir dir,
                                               Done done) {
+  CHECK(!spec.guard || spec.own_cgroup);
   if (spec.own_cgroup) {
     if (auto made = machine::Cgroup::create(spec.cgroup); !made) return made.error();
   }
+  if (spec.guard) {
+    if (auto made = machine::Cgroup::create(guard_cgroup_of(spec.cgroup)); !made) {
+      (void)remove_cgroup(spec.cgroup).ok();
+      return made.error();
+    }
+  }
   auto impl = std::make_shared<Impl>();
   auto child = launch(spec, dir.path());
+  impl->spec = std::move(spec);
   if (!child) {
-    if (spec.own_cgroup && !remove_cgroup(spec.cgroup)) {
-      return base::fail(child.error().code, child.error().detail + "; " + spec.cgroup + " stays");
+    if (impl->spec.own_cgroup && !impl->remove_cgroups()) {
+      return base::fail(child.error().code,
+                        child.error().detail + "; " + impl->spec.cgroup + " stays");
     }
     return child.error();
   }
   impl->loop = loop;
-  impl->spec = std::move(spec);
   impl->dir = std::move(dir);
   impl->done = std::move(done);
   impl->child = std::move(*child);
@@ -164,6 +249,12 @@ void Run::kill() {
   if (impl_->self) impl_->kill();
 }
 
-int Run::pid() const { return impl_->child.pid; }
+int Run::pid() const {
+  if (!impl_->spec.guard) return impl_->child.pid;
+  auto cgroup = machine::Cgroup::open(impl_->spec.cgroup);
+  if (!cgroup) return 0;
+  auto pids = cgroup->processes();
+  return pids && !pids->empty() ? pids->front() : 0;
+}
 
 }  // namespace criu

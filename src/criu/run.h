@@ -14,6 +14,11 @@
 //    (own cgroup), or says why something is.
 //  - Destroying a Run kills it; the rest (reaping, cgroup, work folder) goes on in the loop, which
 //    stays alive for it, at most kGonePatience. `done` does not come then.
+//  - With a guard (src/init/guard_main.cc), it starts CRIU, and its end stands for CRIU's: nothing
+//  of
+//    the run is over before the guard has repaired what a killed CRIU left in the job. It lives in
+//    guard_cgroup_of(), a group of its own that nobody kills. If it is killed itself, CRIU goes on
+//    and is left to end; what became of it is then not known, and the run has failed.
 //  - Standard input is /dev/null, output goes to a file in the work folder, the environment is PATH
 //    and LC_ALL only: CRIU_CONFIG_FILE and the like cannot change what runs.
 #pragma once
@@ -35,6 +40,17 @@ namespace criu {
 
 // How long killed processes may take to be gone. Longer means stuck in the kernel.
 inline constexpr base::Duration kGonePatience = std::chrono::seconds(10);
+// A CRIU without its guard ends by itself; until then only kill() ends it.
+inline constexpr base::Duration kOrphanPatience = std::chrono::hours(1);
+
+// Where the guard of the run in `cgroup` lives: guard-<name> beside it.
+[[nodiscard]] std::string guard_cgroup_of(const std::string& cgroup);
+
+struct RunGuard {
+  std::string program;  // tern-guard
+  std::string library;  // tern-gentle
+  std::string job_cgroup;
+};
 
 struct RunSpec {
   std::string program;
@@ -42,6 +58,7 @@ struct RunSpec {
   std::string cgroup;                  // absolute path of a cgroup v2 folder
   bool own_cgroup = true;              // created and removed by the run; else it must exist
   std::optional<machine::SpawnUser> user;  // none: as we run
+  std::optional<RunGuard> guard;           // takes a cgroup of its own
 };
 
 struct RunResult {
@@ -50,6 +67,8 @@ struct RunResult {
   // What went wrong, as a plain sentence with CRIU's words; meaningless after a clean exit.
   base::Error error{base::Code::kIo, {}};
   std::string original;  // CRIU's own error lines
+  // What the guard has to say, one line each (init/contract.h); empty as a rule.
+  std::string guard_note;
 };
 
 class Run {
@@ -60,7 +79,7 @@ class Run {
                                                                 WorkDir dir, Done done);
   ~Run();
   void kill();  // idempotent
-  // Only in state running: CRIU's process.
+  // Only in state running: CRIU's process, 0 if it is gone.
   [[nodiscard]] int pid() const;
 
  private:

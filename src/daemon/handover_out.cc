@@ -213,6 +213,8 @@ void HandoverOut::start_dump(const Handle& attempt) {
   if (copy == nullptr) return hide_proc(attempt, base::fail(Code::kNotFound, "the job has ended"));
   criu::DumpSpec spec;
   spec.program = paths_.criu;
+  spec.guard = paths_.guard;
+  spec.gentle = paths_.gentle;
   spec.owner = paths_.owner();
   spec.pid = copy->init.pid;
   spec.uid = attempt->metadata.spec.uid;
@@ -244,6 +246,10 @@ void HandoverOut::start_dump(const Handle& attempt) {
   callbacks.done = [this, weak](const Result<criu::DumpStats>& stats) {
     auto strong = weak.lock();
     if (!strong) return;
+    const std::string& note = strong->dump->guard_note();
+    if (!note.empty()) {
+      log_.warn("criu_guard", {{"job", strong->id.job.hex()}, {"says", note}});
+    }
     const std::string original = stats ? "" : strong->dump->original_error();
     if (!original.empty() && !strong->failed) {
       log_.warn("criu_dump_failed", {{"job", strong->id.job.hex()}, {"criu", original}});

@@ -97,6 +97,8 @@ Status Host::prepare_machine() {
   if (!helpers) return helpers.error();
   helpers_ = std::move(*helpers);
   paths_.helpers = *dir;
+  paths_.guard = helpers_.guard_path;
+  paths_.gentle = helpers_.gentle_path;
   if (paths_.root) machine::remove_unused_init_roots(paths_.helpers);
   criu::Search search = criu::search_from_environment();
   search.explicit_path = options_.criu.value_or("");

@@ -12,9 +12,11 @@ namespace ternd {
 struct Paths {
   std::string state;    // --state
   std::string cgroup;   // the node's cgroup v2 folder, absolute; empty where there is none
-  std::string helpers;  // tern-init and tern-keeper; the same path on every node
+  std::string helpers;  // machine/helpers.h; the same path on every node
   bool root = false;    // the daemon is: its jobs can be checkpointed
   std::string criu;     // empty where there is none that works
+  std::string guard;    // tern-guard
+  std::string gentle;   // tern-gentle
 
   [[nodiscard]] std::string jobs() const { return state + "/jobs"; }
   [[nodiscard]] std::string job(const base::JobId& job) const { return jobs() + "/" + job.hex(); }

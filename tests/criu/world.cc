@@ -132,6 +132,8 @@ void World::turn_until(const std::function<bool()>& done) {
 criu::DumpSpec World::dump_spec(const std::string& cgroup) {
   criu::DumpSpec spec;
   spec.program = criu_.path;
+  spec.guard = TERN_BINARY_DIR "/helpers/tern-guard";
+  spec.gentle = TERN_BINARY_DIR "/helpers/tern-gentle";
   spec.owner = owner_;
   spec.pid = init_of(cgroup);
   spec.job_cgroup = path_of(cgroup);

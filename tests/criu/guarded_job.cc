@@ -89,7 +89,7 @@ void sleep_often() {
 }
 
 void check_memory() {
-  std::vector<std::uint64_t> words(1 << 16);
+  std::vector<std::uint64_t> words(1 << 19);
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = i * 0x9e3779b97f4a7c15ULL;
   for (;;) {
     for (std::size_t i = 0; i < words.size(); ++i) {

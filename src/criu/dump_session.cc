@@ -222,9 +222,8 @@ void DumpSession::Impl::fail(base::Error why) {
   stop_gently();
 }
 
-// With its pipes broken CRIU fails and takes its parasite code out of the job's tasks. Killed at
-// the wrong moment it would leave tasks with injected code and registers: so only if it does not
-// end.
+// With its pipes broken CRIU fails and takes its parasite code out of the job's tasks. Killed, it
+// leaves that to the guard: so only if it does not end.
 void DumpSession::Impl::stop_gently() {
   deadline.start(loop, kGentlePatience, weakly([](Impl& self) { self.run->kill(); }));
 }

@@ -1,8 +1,8 @@
 // What a killed daemon left: CRIU runs and half-made copies that could otherwise finish later.
 //
 // At the daemon's start, before anything else is done with jobs: every cgroup criu-* below the
-// node's root (a dump gets 3 s to end by itself: its pipes are broken, and a CRIU killed while its
-// code is in a job can leave that job damaged), and every job-* that is not in `keep`, is killed,
+// node's root (a dump gets 3 s to end by itself: its pipes are broken, and what a killed CRIU
+// leaves in a job its guard has to repair), and every job-* that is not in `keep`, is killed,
 // seen empty and removed; then the work folders go. A guard (guard-criu-*, criu/run.h) is not
 // killed but waited for: it may be repairing its job, which nobody may thaw before. Other cgroups
 // (keepers) are not touched. Blocking: at most `patience` for each, kGuardPatience for a guard.

@@ -164,8 +164,7 @@ constexpr const char* kPython =
     "  time.sleep(0.001)\n'";
 
 // While pages flow, CRIU's code in the job waits at a socket and undoes itself when CRIU is gone.
-// (A CRIU killed in the few milliseconds in which it plants or removes that code leaves a
-// breakpoint behind that kills the job: why sessions end CRIU by its pipes.)
+// (guard_test.cc kills it where it plants and removes that code.)
 TEST_F(Handover, CriuKilledWhileItSendsPagesLeavesTheJobRunning) {
   start_job("job-k-e1", kPython);
   wait_beyond(3);

@@ -11,7 +11,7 @@ void Triad::lead(Step step) {
     return;
   }
   if (!lead_) {
-    lead_.emplace();
+    lead_ = Lead{};
     lead_->term = group_->term();
     lead_->since = lead_->resend_at = step.now;
     lead_->inherited = !ledger_.empty();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/overloaded.h"
 #include "base/secret.h"
 #include "control/json.h"
 
@@ -11,11 +12,6 @@ namespace {
 
 using base::Code;
 using base::fail;
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
 
 // The same order as the variant's alternatives.
 constexpr std::array<std::string_view, std::variant_size_v<Request>> kCommands = {
@@ -42,7 +38,7 @@ void write_run(JsonWriter& out, const RunRequest& run) {
 
 void write_arguments(JsonWriter& out, const Request& request) {
   const auto nothing = [](const auto&) {};
-  std::visit(Overloaded{
+  std::visit(base::Overloaded{
                  nothing,
                  [&](const UpRequest& up) { out.text_if("name", up.name); },
                  [&](const InviteRequest& invite) {

@@ -36,7 +36,7 @@ bool events_say(const machine::CgroupEvents& events, CgroupState state) {
     case CgroupState::kThawed:
       return !events.frozen;
   }
-  CHECK(!"a state without a key");
+  CHECK(false);  // every state is above
 }
 
 const char* name_of(CgroupState state) {
@@ -48,7 +48,7 @@ const char* name_of(CgroupState state) {
     case CgroupState::kThawed:
       return "thaw";
   }
-  CHECK(!"a state without a name");
+  CHECK(false);  // every state is above
 }
 
 // Reading also arms the next notification.

@@ -179,7 +179,10 @@ __attribute__((constructor)) void prepare() {
 
 extern "C" long ptrace(enum __ptrace_request request, ...) noexcept {
   va_list list;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wvarargs"  // libc's own prototype: an enumeration as wide as int
   va_start(list, request);
+#pragma GCC diagnostic pop
   const pid_t tid = va_arg(list, pid_t);
   void* const address = va_arg(list, void*);
   void* data = va_arg(list, void*);

@@ -51,6 +51,16 @@ base::Time Balance::next_deadline() const {
   return at;
 }
 
+std::vector<Balance::Unsettled> Balance::unsettled() const {
+  std::vector<Unsettled> all;
+  if (!triad_) return all;
+  const bool source = triad_->seat().seat == Seat::kSource;
+  for (const End* end : triad_->bound_ends()) {
+    all.push_back({end->id().job, end->peer(), source, end->waits_for_others()});
+  }
+  return all;
+}
+
 bool Balance::in_doubt(const JobId& job) const { return triad_ && triad_->end_of(job) != nullptr; }
 
 // ---- events
@@ -112,6 +122,18 @@ void Balance::on(Step step, const JobStarted& event) {
 void Balance::on(Step step, const JobEnded& event) {
   if (triad_) triad_->job_ended(step, event.job);
   ended_.insert(event.job);
+}
+
+void Balance::on(Step step, const Stopping& event) {
+  stopping_ = true;
+  // Whoever waits for a triad would wait in vain; who has one hears what comes of it.
+  std::vector<Person> waiting;
+  for (const Person& person : people_) {
+    if (!person.formed) waiting.push_back(person);
+  }
+  std::erase_if(people_, [](const Person& person) { return !person.formed; });
+  for (const Person& person : waiting) reply(step, person, ReplyCode::kError, kIsStopping);
+  if (triad_) triad_->stopping(step, event.withdraw);
 }
 
 void Balance::on(Step step, const PersonResolve& event) {
@@ -227,6 +249,7 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
     return Formation::Refusal{Code::kFull, "this node's record table is full or damaged"};
   }
   if (triad_) return Formation::Refusal{Code::kBusy, "this node has a seat"};
+  if (stopping_) return Formation::Refusal{Code::kBusy, kIsStopping};
   if (roles.third.is_zero() && (!view_known_ || other_live_nodes(roles.source, roles.sink) != 0)) {
     return Formation::Refusal{Code::kRolesDoNotFit, "this node knows a third one"};
   }

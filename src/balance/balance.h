@@ -58,6 +58,14 @@ class Balance {
   [[nodiscard]] const OwnRecord* owner(const JobId& job) const { return own_.find(job); }
   // The copy or original here is held until an outcome, or the other end, is known.
   [[nodiscard]] bool in_doubt(const JobId& job) const;
+  // The handovers whose end here is not done.
+  struct Unsettled {
+    JobId job;
+    NodeId other;  // the other end
+    bool source = false;
+    bool waits_for_others = false;  // sealed or ready: only the outcome ends that
+  };
+  [[nodiscard]] std::vector<Unsettled> unsettled() const;
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }  // peer input that made no sense
   [[nodiscard]] bool refuses() const { return damaged_; }
 
@@ -89,6 +97,7 @@ class Balance {
   void on(Step step, const JobEnded& event);
   void on(Step step, const PersonMigrate& event);
   void on(Step step, const PersonResolve& event);
+  void on(Step step, const Stopping& event);
   template <typename HostEvent>
   void on(Step step, const HostEvent& event) {
     if (triad_) triad_->host_says(step, event.id, event);
@@ -115,7 +124,7 @@ class Balance {
   void heed_resolve(Step step);
   void advise(Step step);
   void tell_seat(Step step);
-  [[nodiscard]] Surroundings around() { return {config_.self, local_, own_, log_}; }
+  [[nodiscard]] Surroundings around() { return {config_.self, local_, stopping_, own_, log_}; }
 
   Config config_;
   base::Rng rng_;
@@ -127,6 +136,7 @@ class Balance {
   std::optional<Acceptance> recovered_acceptance_;
   bool started_ = false;
   bool damaged_ = false;
+  bool stopping_ = false;
   std::vector<NodeLoad> view_;
   bool view_known_ = false;
   LocalState local_;

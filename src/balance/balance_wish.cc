@@ -70,7 +70,7 @@ std::optional<Roles> Balance::roles_for(Cause cause, const JobId& job, const Nod
 }
 
 void Balance::act_on_wish(Step step) {
-  if (triad_ || formation_.busy() || damaged_ || own_.full()) return;
+  if (triad_ || formation_.busy() || damaged_ || stopping_ || own_.full()) return;
   if (!view_known_ || !local_known_ || step.now < wish_after_ || !people_.empty()) return;
   std::erase_if(avoid_, [&](const auto& a) { return a.second <= step.now; });
   std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
@@ -101,6 +101,7 @@ void Balance::on(Step step, const PersonMigrate& event) {
   person.retry_at = step.now;
   const OwnRecord* own = own_.find(event.job);
   const JobFacts* facts = facts_of(local_, event.job);
+  if (stopping_) return reply(step, person, ReplyCode::kError, kIsStopping);
   if (own == nullptr) return reply(step, person, ReplyCode::kError, "this node knows no such job");
   if (!own_.is_here(event.job)) {
     return reply(step, person, ReplyCode::kError, "the job is on node " + own->at.brief());
@@ -122,6 +123,11 @@ void Balance::on(Step step, const PersonMigrate& event) {
 void Balance::act_for_person(Step step) {
   if (people_.empty() || (triad_ && people_.front().formed)) return;
   Person& person = people_.front();  // one after another
+  if (stopping_) {
+    person.last_reason = kIsStopping;
+    person.last_code = wire::AnswerCode::kBusy;  // no matter of reachability
+    return person_failed(step);
+  }
   if (step.now >= person.until) return person_failed(step);
   if (triad_ || formation_.busy() || step.now < person.retry_at) return;
   const JobFacts* facts = facts_of(local_, person.job);

@@ -63,6 +63,8 @@ class End {
   void peer_says(Step step, const EndRecord& report);
   // A higher epoch of the job runs somewhere by a person's word: what is here is to go.
   void superseded(Step step);
+  // Why this attempt shall not go on; does nothing once that is not this end's to say.
+  virtual void give_up(Step step, std::string reason) = 0;
   // A person's word that the other copy is gone. `epoch` is above all that this node knows. Answer:
   // state() becomes kResolvedHere, or resolve_failed() says why not.
   void resolve(Step step, Epoch epoch);
@@ -81,6 +83,12 @@ class End {
   }
   // Must stay: it has begun, and what it has to wait for or to do is not over.
   [[nodiscard]] bool bound() const { return (durable_ || writing_) && !settled(); }
+  // Nothing but the outcome, or the other end, can end the wait here.
+  [[nodiscard]] bool waits_for_others() const {
+    return !writing_ &&
+           (record_.state == EndState::kSourceSealed || record_.state == EndState::kSinkReady);
+  }
+  [[nodiscard]] const NodeId& peer() const { return peer_; }
   [[nodiscard]] bool writing() const { return writing_ != 0; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] std::optional<Decision> decided() const { return outcome_; }

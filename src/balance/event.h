@@ -156,6 +156,12 @@ struct PersonMigrate {  // given to the node that has the job
   JobId job;
   std::optional<NodeId> target;  // none: the best one
 };
+// The daemon is to end. From the first one on this node begins nothing: no seat, no preparation, no
+// handover. With `withdraw` what has begun here is given up as far as it still may be: SOURCE that
+// has not stored the seal withdraws and thaws, SINK that has not said ready discards.
+struct Stopping {
+  bool withdraw = false;
+};
 struct PersonResolve {  // `tern resolve JOB --run-here`
   std::uint64_t request = 0;
   JobId job;
@@ -229,7 +235,7 @@ struct Killed {  // SOURCE, answers KillOriginal: nothing of the original is lef
 
 using Event =
     std::variant<Received, Persisted, Tick, ViewChanged, LocalState, JobStarted, JobEnded,
-                 PersonMigrate, PersonResolve, RequirementCollected, PreflightChecked,
+                 PersonMigrate, PersonResolve, Stopping, RequirementCollected, PreflightChecked,
                  StreamProgress, StreamComplete, StreamFailed, StreamSealed, Held, RestoreFailed,
                  CopyState, OriginalState, Released, Discarded, Thawed, Killed>;
 

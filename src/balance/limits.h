@@ -51,6 +51,9 @@ inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);  // to g
 static_assert(kProposalWait < kAcceptanceLife);
 static_assert(kContactLost < kHandoverWait);
 
+// ---- words
+inline constexpr const char* kIsStopping = "the daemon of a node is stopping";
+
 // ---- rules (design.md §2); the thresholds of trits and hogs are probe's
 inline constexpr base::Duration kResidence = std::chrono::seconds(60);
 inline constexpr base::Duration kThrottleSpacing = std::chrono::seconds(60);

@@ -11,6 +11,13 @@ SinkEnd::SinkEnd(HandoverId id, NodeId self, NodeId source, OwnTable& own,
   if (durable_ && state() == EndState::kSinkExpecting) failure_ = "the daemon was restarted";
 }
 
+void SinkEnd::give_up(Step step, std::string reason) {
+  if (durable_ && state() != EndState::kSinkExpecting) return;
+  if (outcome_ == Decision::kAbort && source_gone()) return;  // perhaps the last copy that can run
+  if (failure_.empty()) failure_ = std::move(reason);
+  decide(step);
+}
+
 bool SinkEnd::may_start() const {
   const OwnRecord* own = own_.find(id_.job);
   return own == nullptr || (own->at != self_ && own->epoch < id_.epoch);

@@ -29,6 +29,7 @@ class SinkEnd final : public End {
  public:
   SinkEnd(HandoverId id, NodeId self, NodeId source, OwnTable& own,
           std::optional<EndRecord> recovered);
+  void give_up(Step step, std::string reason) override;  // until Ready
   [[nodiscard]] bool sealed() const { return sealed_; }
 
  protected:

@@ -31,8 +31,7 @@ class SourceEnd final : public End {
  public:
   SourceEnd(HandoverId id, NodeId self, NodeId sink, OwnTable& own,
             std::optional<EndRecord> recovered);
-  // Why this attempt shall not go on; does nothing once Sealed.
-  void give_up(Step step, std::string reason);
+  void give_up(Step step, std::string reason) override;  // until Sealed
 
  protected:
   void decide(Step step) override;

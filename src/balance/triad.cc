@@ -149,6 +149,7 @@ void Triad::apply(Step step, const BeginEntry& entry) {
   ledger_.push_back(opened);
   if (seat_ == Seat::kCoordinator) return;
   if (!ends_.contains(id)) make_end(id, std::nullopt);
+  if (around_.stopping) ends_.at(id)->give_up(step, kIsStopping);
   ends_.at(id)->begin(step);
 }
 
@@ -310,8 +311,18 @@ void Triad::job_ended(Step step, const JobId& job) {
   if (preparation_ && preparation_->id.job == job) preparation_over(step, false, "the job ended");
   for (auto& [id, end] : ends_) {
     if (id.job == job && !end->settled()) {
-      static_cast<SourceEnd&>(*end).give_up(step, "the job ended");
+      end->give_up(step, "the job ended");
     }
+  }
+  settle(step);
+}
+
+void Triad::stopping(Step step, bool withdraw) {
+  if (stage_ != Stage::kMember) return;
+  const bool preparing = preparation_ && preparation_->at != Preparation::At::kDone;
+  if (preparing) preparation_over(step, false, kIsStopping);
+  for (auto& [id, end] : ends_) {
+    if (withdraw && end->bound()) end->give_up(step, kIsStopping);
   }
   settle(step);
 }
@@ -326,7 +337,7 @@ void Triad::tick(Step step) {
   if (group_ && step.now >= group_->next_deadline()) run_group(step, group::Tick{});
   for (auto& [id, end] : ends_) {
     if (seat_ == Seat::kSource && lost_contact(step, other_end(), base::Time::min())) {
-      static_cast<SourceEnd&>(*end).give_up(step, "the sink cannot be reached");
+      end->give_up(step, "the sink cannot be reached");
     }
     end->tick(step);
   }
@@ -437,6 +448,14 @@ End* Triad::end_of(const JobId& job) {
     if (id.job == job && end->bound()) newest = end.get();
   }
   return newest;
+}
+
+std::vector<const End*> Triad::bound_ends() const {
+  std::vector<const End*> ends;
+  for (const auto& [id, end] : ends_) {
+    if (end->bound()) ends.push_back(end.get());
+  }
+  return ends;
 }
 
 const End* Triad::end(const HandoverId& id) const {

@@ -41,6 +41,7 @@ namespace balance {
 struct Surroundings {
   NodeId self;
   const LocalState& local;
+  const bool& stopping;  // the daemon is to end: nothing new begins here
   OwnTable& own;
   base::Log& log;
 };
@@ -64,6 +65,7 @@ class Triad {
   void persisted(Step step, std::uint64_t id);
   void host_says(Step step, const HandoverId& id, const Event& event);
   void job_ended(Step step, const JobId& job);
+  void stopping(Step step, bool withdraw);
   void tick(Step step);
   [[nodiscard]] base::Time next_deadline(base::Time now) const;
 
@@ -76,6 +78,8 @@ class Triad {
   [[nodiscard]] End* end_of(const JobId& job);
   [[nodiscard]] const End* end(const HandoverId& id) const;
   [[nodiscard]] bool involves(const JobId& job) const;
+  // The ends here that are not done.
+  [[nodiscard]] std::vector<const End*> bound_ends() const;
   // Why nothing was moved, for the person who asked; empty if something was begun.
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
 

@@ -26,6 +26,7 @@ void Triad::answer_ask(Step step, const NodeId& from, Term term) {
 }
 
 std::string Triad::why_not_prepare(Step step, const JobId& job) const {
+  if (around_.stopping) return kIsStopping;
   for (const auto& [id, end] : ends_) {
     if (id.job == job) return "the job was already tried in this triad";
   }
@@ -95,6 +96,7 @@ void Triad::preflight(Step step, const NodeId& from, const wire::Preflight& mess
   if (checked_ && checked_->id.job == message.id.job && checked_->id.epoch > message.id.epoch)
     return;
   checked_ = Checked{message.id, false, false, {}};
+  if (around_.stopping) return preflight_checked(step, {message.id, false, kIsStopping});
   if (!around_.local.policy.accepts_jobs) {
     return preflight_checked(step, {message.id, false, "this node takes no jobs of others"});
   }

@@ -1,5 +1,5 @@
-// Life and death of the daemon. Making a node of it: host_node.cc; actions: host_actions.cc;
-// people: host_people.cc, host_jobs.cc.
+// The daemon's life. Making a node of it: host_node.cc; its end: host_stop.cc; actions:
+// host_actions.cc; people: host_people.cc, host_jobs.cc.
 #include "daemon/host.h"
 
 #include <sys/stat.h>
@@ -79,7 +79,7 @@ Status Host::start() {
   }
   if (Status opened = open_sockets(); !opened) return opened;
   for (const int number : {SIGTERM, SIGINT}) {
-    signals_.push_back(std::make_unique<loop::Signal>(loop_, number, [this] { stop(); }));
+    signals_.push_back(std::make_unique<loop::Signal>(loop_, number, [this] { on_stop_signal(); }));
   }
   signals_.push_back(std::make_unique<loop::Signal>(loop_, SIGPIPE, [] {}));
   deadline_ = std::make_unique<loop::Timer>(loop_, [this] { post(node::Tick{}); });
@@ -122,7 +122,7 @@ void Host::drain() {
 }
 
 void Host::arm() {
-  if (node_ && !stopping_) deadline_->start_at(node_->next_deadline());
+  if (node_ && stage_ != Stage::kLeaving) deadline_->start_at(node_->next_deadline());
 }
 
 // ---- the store: one batch after another, those that wait are written together
@@ -189,37 +189,7 @@ void Host::write_next() {
 void Host::fatal(const std::string& why) {
   log_.error("daemon_cannot_go_on", {{"why", why}});
   exit_code_ = 1;
-  stop();
-}
-
-void Host::stop() {
-  if (stopping_) return;
-  log_.info("daemon_stopping", {});
-  if (node_) post(node::Leave{});
-  stopping_ = true;
-  stop_by_ = loop::Loop::now() + kStopPatience;
-  if (control_) control_->stop_listening();
-  deadline_->stop();
-  minute_->stop();
-  sampler_.reset();
-  continue_stop();
-}
-
-void Host::continue_stop() {
-  const bool late = loop::Loop::now() >= stop_by_;
-  const bool answered = !control_ || control_->idle();
-  const std::size_t working = loop::blocking_in_flight();
-  if (!late && (!answered || working > 0 || writing_)) {
-    stop_timer_ = std::make_unique<loop::Timer>(loop_, [this] { continue_stop(); });
-    return stop_timer_->start(std::chrono::milliseconds(20));
-  }
-  if (late) {
-    log_.warn("stopped_waiting", {{"blocking_work", static_cast<std::uint64_t>(working)},
-                                  {"unanswered_clients", answered ? 0 : 1},
-                                  {"unwritten", static_cast<std::uint64_t>(batches_.size())}});
-  }
-  log_.info("daemon_stopped", {});
-  loop_.stop();
+  leave();  // no handover can be brought to an end
 }
 
 int Host::run() {

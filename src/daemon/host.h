@@ -10,9 +10,14 @@
 // store: "id/keyring", "id/chain", "id/root", "id/mesh_name", "id/tickets", "policy/uids",
 // "incarnation"; the rest is the node's (node/node.h).
 //
-// Stop (SIGTERM, SIGINT, `tern down`): no new requests; the node says that it leaves; what runs off
-// the loop is waited for, at most kStopPatience, and named in the log. Jobs go on under their
-// keepers.
+// Stop (SIGTERM, SIGINT, `tern down`). Jobs go on under their keepers.
+//   finishing  no new requests and nothing new begins, but everything goes on: a handover here that
+//              has begun is waited for, at most kStopPatience, since its job stands still. Then
+//              what may still be withdrawn is, at most kWithdrawPatience.
+//   leaving    the node says that it leaves; what runs off the loop and clients that are owed an
+//              answer are waited for, at most kLeavePatience.
+// What is waited for is named. A job that has to stay frozen, since only the others can decide its
+// handover, is named in the last lines, with what to do. A second signal ends the daemon at once.
 #pragma once
 
 #include <deque>
@@ -43,6 +48,8 @@
 namespace ternd {
 
 inline constexpr base::Duration kStopPatience = std::chrono::seconds(15);
+inline constexpr base::Duration kWithdrawPatience = std::chrono::seconds(6);
+inline constexpr base::Duration kLeavePatience = std::chrono::seconds(6);
 inline constexpr std::size_t kEventsKept = 1024;  // for `tern events`; the oldest go
 
 class Host {
@@ -69,8 +76,15 @@ class Host {
   [[nodiscard]] base::Status open_sockets();
   [[nodiscard]] base::Status start_node();
   void start_jobs();
+  // host_stop.cc
+  void on_stop_signal();
   void stop();
-  void continue_stop();
+  void finish_handovers();
+  void tell_unsettled();
+  void leave();
+  void continue_leaving();
+
+  // host.cc
   void post(node::Event event);
   void drain();
   void arm();
@@ -172,9 +186,14 @@ class Host {
 
   std::deque<node::Event> events_;
   bool draining_ = false;
-  bool stopping_ = false;
+  enum class Stage { kRunning, kFinishing, kLeaving };
+  Stage stage_ = Stage::kRunning;
+  bool withdrawing_ = false;
   int exit_code_ = 0;
   base::Time stop_by_{};
+  std::string said_unsettled_;      // what is waited for, as it was told last
+  std::vector<std::string> stays_;  // sentences about jobs that stay frozen
+  std::shared_ptr<Client> down_;    // of `tern down`
 
   std::uint64_t next_request_ = 1;
   std::map<std::uint64_t, Answer> asked_;

@@ -147,7 +147,9 @@ Status Host::open_sockets() {
     same.port = (*tcp)->local().port;
     auto udp = loop::UdpSocket::bind(loop_, same,
                                      [this](const base::Endpoint& from, base::ByteView bytes) {
-                                       if (node_ && !stopping_) post(node::DatagramIn{from, bytes});
+                                       if (node_ && stage_ != Stage::kLeaving) {
+                                         post(node::DatagramIn{from, bytes});
+                                       }
                                      });
     if (udp) {
       tcp_ = std::move(*tcp);

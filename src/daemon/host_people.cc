@@ -61,7 +61,7 @@ control::NodeReport node_report(const node::StatusNode& one) {
 }  // namespace
 
 void Host::serve(control::Request request, const std::shared_ptr<Client>& client) {
-  if (stopping_) return client->fail(Exit::kError, "the daemon is stopping");
+  if (stage_ != Stage::kRunning) return client->fail(Exit::kError, "the daemon is stopping");
   // What tells about the mesh anybody may ask; what changes it, root or the daemon's own user.
   const bool may_change = client->uid() == 0 || client->uid() == ::geteuid();
   const auto changes = [&](auto&& action) {
@@ -250,7 +250,8 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, bool
   }
   std::vector<machine::StoreWrite> writes;
   for (const auto& [key, value] : records_) {
-    if (key.rfind("member/", 0) == 0 || key.rfind("peer/", 0) == 0) {
+    if (key.rfind("member/", 0) == 0 || key.rfind("peer/", 0) == 0 ||
+        key.rfind("addr/", 0) == 0) {
       writes.push_back({key, std::nullopt});
     }
   }
@@ -319,9 +320,7 @@ void Host::answer(const control::EventsRequest& request, const std::shared_ptr<C
 }
 
 void Host::answer_down(const std::shared_ptr<Client>& client) {
-  control::DownReport report;
-  if (copies_) report.jobs_left_running = copies_->all().size();
-  client->done(control::to_json(report));
+  down_ = client;
   stop();
 }
 

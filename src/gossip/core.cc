@@ -92,7 +92,7 @@ void Core::on(const PeerSeed& event) {
   const auto same = [&event](const Seed& seed) { return seed.endpoint == event.endpoint; };
   if (std::any_of(seeds_.begin(), seeds_.end(), same)) return;
   if (seeds_.size() >= kSeedsMax) return drop(Drop::kFull);
-  seeds_.push_back({event.endpoint, now_, kSeedBackoffMin, false});
+  seeds_.push_back({event.endpoint, now_, kSeedBackoffMin, event.remembered});
 }
 
 void Core::on(const WallClock& event) {

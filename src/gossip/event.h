@@ -41,6 +41,7 @@ struct MemberIntroduced {
 };
 struct PeerSeed {  // --peer, or an address from a ticket
   base::Endpoint endpoint;
+  bool remembered = false;  // from before a restart: tried only while nobody else is known
 };
 struct WallClock {  // at times, since wall clocks are set; certificates expire by it
   base::WallTime wall{};

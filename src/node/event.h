@@ -122,12 +122,17 @@ struct Signalled {  // answers SignalJob
   bool ok = false;
   std::string reason;
 };
-struct Leave {};  // the daemon is stopping
+// The daemon is to end: nothing new begins, and with `withdraw` what may still be given up is. The
+// host goes on with everything until Node::unsettled() is empty, or its patience ends; then Leave.
+struct Stopping {
+  bool withdraw = false;
+};
+struct Leave {};  // the last event: others hear that this node leaves
 
 using Event =
     std::variant<Start, Tick, WallClock, DatagramIn, MessageIn, Introduced, SeedPeer, Persisted,
                  Sample, Handover, JobNews, JobFrozen, MoveArrived, RunJob, MigrateJob, ResolveJob,
-                 KillJob, AskJobs, AskLog, LogRead, Signalled, Leave>;
+                 KillJob, AskJobs, AskLog, LogRead, Signalled, Stopping, Leave>;
 
 // ---- actions
 

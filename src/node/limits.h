@@ -20,6 +20,8 @@ inline constexpr std::size_t kReasonSizeMax = 1024;        // bytes of a sentenc
 inline constexpr std::size_t kJobsInReplyMax =
     256;                                        // further jobs are left out of one node's reply
 inline constexpr std::size_t kQueriesMax = 64;  // of people, waiting for peers; refused
+inline constexpr std::size_t kAddressesKeptMax = 64;  // members'; further ones are not kept
+inline constexpr std::size_t kAddressesTriedMax = 8;  // after a restart; one leads to the others
 inline constexpr std::size_t kMessageSizeMax = 61 * 1024;
 static_assert(kOutputChunkMax + 1024 < kMessageSizeMax);
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/records.h"
+
 namespace node {
 namespace {
 
@@ -33,28 +35,6 @@ bool is_host_operation(const balance::Action& action) {
          std::holds_alternative<balance::DiscardCopy>(action);
 }
 
-// The records that are balance's own; what it cannot read makes it refuse every seat.
-Node::Records agreements_of(const Node::Records& records) {
-  Node::Records agreements;
-  for (const auto& [key, value] : records) {
-    const std::string prefix = key.substr(0, 4);
-    if (prefix == "own/" || prefix == "end/" || prefix == "acc/" || prefix == "tri/") {
-      agreements.emplace(key, value);
-    }
-  }
-  return agreements;
-}
-
-identity::Roster roster_of(const Node::Records& records, const base::crypto::SignPublic& root,
-                           base::WallTime now) {
-  identity::Roster roster(root);
-  for (auto it = records.lower_bound("member/"); it != records.end(); ++it) {
-    if (it->first.rfind("member/", 0) != 0) break;
-    (void)roster.learn(it->second, now).ok();  // one that has expired is left out
-  }
-  return roster;
-}
-
 }  // namespace
 
 Node::Node(Config config, const Records& records,
@@ -74,6 +54,7 @@ Node::Node(Config config, const Records& records,
   balance_ = std::make_unique<balance::Balance>(agreement, seeded(config_.seed, 1),
                                                 agreements_of(records), log);
   jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
+  addresses_ = node::addresses_of(records);
   // Questions are numbered from anywhere: what answers the daemon before a restart fits none.
   next_query_ = seeded(config_.seed, 2).next() >> 16;
 }
@@ -103,6 +84,7 @@ void Node::on(const Start& event) {
   started.wall = event.wall;
   started.fields = digest_fields();
   to_gossip(started);
+  seek_remembered();
   to_balance(balance::Tick{});
   starting_ = false;
 }
@@ -133,6 +115,7 @@ void Node::on(const Introduced& event) {
   to_gossip(gossip::MemberIntroduced{event.chain, event.endpoint});
 }
 void Node::on(const SeedPeer& event) { to_gossip(gossip::PeerSeed{event.endpoint}); }
+void Node::on(const Stopping& event) { to_balance(balance::Stopping{event.withdraw}); }
 void Node::on(const Leave& /*event*/) { to_gossip(gossip::Leave{}); }
 
 void Node::on(const MessageIn& event) {
@@ -335,6 +318,7 @@ void Node::on_view() {
     load.accepts_jobs = view.fields.accepts_jobs;
     load.has_seat = view.fields.seat.has_value();
     changed.nodes.push_back(load);
+    remember_address(view);
   }
   to_balance(changed);
 }

@@ -9,7 +9,9 @@
 // event, in order, until nothing is left.
 //
 // Durable records, all in one store: "own/", "end/", "acc/", "tri/" are balance's, "job/" are
-// jobs', "member/<node>" are certificate chains that gossip learned, "incarnation" this node's.
+// jobs', "member/<node>" are certificate chains that gossip learned, "addr/<node>" where a member
+// was seen (who left in order is sought by nobody, so it must find the others), "incarnation" this
+// node's.
 #pragma once
 
 #include <deque>
@@ -84,6 +86,11 @@ class Node {
   [[nodiscard]] std::string name_of(const base::NodeId& node) const;
   // SOURCE: what travels with the checkpoint, as it is now. None: the job is not here.
   [[nodiscard]] std::optional<MoveMetadata> describe(const base::JobId& job) const;
+  // Handovers whose end on this node is not done: a daemon that ends now leaves their jobs standing
+  // still.
+  [[nodiscard]] std::vector<balance::Balance::Unsettled> unsettled() const {
+    return balance_->unsettled();
+  }
   [[nodiscard]] const gossip::Counters& counters() const { return gossip_->counters(); }
   [[nodiscard]] const identity::Roster& roster() const { return gossip_->roster(); }
 
@@ -125,6 +132,7 @@ class Node {
   void on(const AskLog& event);
   void on(const LogRead& event);
   void on(const Signalled& event);
+  void on(const Stopping& event);
   void on(const Leave& event);
 
   void to_gossip(const gossip::Event& event);
@@ -139,6 +147,8 @@ class Node {
   void take_handover(const balance::HandoverEvent& event);
   void take_person_reply(const balance::PersonReply& reply);
   void on_view();
+  void remember_address(const gossip::NodeView& view);
+  void seek_remembered();
   void on_local();
   void on_message(base::NodeId from, const Message& message);
   void on_order(base::NodeId from, const Order& order);
@@ -166,6 +176,7 @@ class Node {
   // from within, a batch that was decided later could reach the store before an earlier one.
   std::deque<std::variant<gossip::Action, balance::Action, jobs::Action>> said_;
   bool routing_ = false;
+  std::map<base::NodeId, base::Endpoint> addresses_;  // as stored
   bool starting_ = false;
 
   // This node's own load.

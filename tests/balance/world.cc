@@ -130,6 +130,17 @@ void World::give(std::size_t node, const Event& event) {
     if (faults_ && rng_.below(1'000'000) < options_.crash_per_million) crash(node, false);
     if (m.life != life) return;
   }
+  // Now and then the end comes in order: it is told, and some time later it is there.
+  if (faults_ && m.stopping != life && rng_.below(1'000'000) < options_.crash_per_million) {
+    m.stopping = life;
+    const bool withdraw = rng_.below(2) == 0;
+    at(ms(0), [this, node, life, withdraw] {
+      if (machines_[node].life == life) give(node, Stopping{withdraw});
+    });
+    at(ms(rng_.below(4000)), [this, node, life] {
+      if (machines_[node].life == life) crash(node, false);
+    });
+  }
   const base::Time next = m.core->next_deadline();
   if (next == base::kNever || (m.tick_at <= next && m.tick_at > now_)) return;
   m.tick_at = std::max(next, now_ + Duration(1));

@@ -66,6 +66,7 @@ class World {
     std::map<HandoverId, std::uint64_t> expecting;  // life
     std::unique_ptr<Balance> core;
     std::uint64_t life = 0;
+    std::uint64_t stopping = 0;  // the life that was told to end
     base::Time tick_at = base::kNever;
     int spins = 0;
     NodeId id;

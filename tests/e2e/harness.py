@@ -80,11 +80,12 @@ def read(path, default=""):
 
 
 def tern_binary():
-    return os.environ.get("TERN", os.path.join(HERE, "..", "..", "build", "dev", "bin", "tern"))
+    default = os.path.join(HERE, "..", "..", "build", "dev", "bin", "tern")
+    return os.path.abspath(os.environ.get("TERN", default))  # commands run in other folders
 
 
 def helper_binary(name):
-    return os.path.join(os.environ.get("TERN_E2E_HELPERS", ""), name)
+    return os.path.abspath(os.path.join(os.environ.get("TERN_E2E_HELPERS", ""), name))
 
 
 def python():

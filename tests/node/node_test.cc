@@ -46,6 +46,20 @@ TEST(Node, NodesThatMeetSeeEachOther) {
   }
 }
 
+// Nobody seeks a node that left in order, so that it has to find the others itself.
+TEST(Node, ANodeThatLeftInOrderFindsItsMeshAgain) {
+  World::Options options = nodes(3);
+  options.first_has_no_seed = true;
+  World world(8, options);
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  (void)world.post(0, [](std::uint64_t) { return Leave{}; });
+  world.run(1s);
+  world.crash(0, 30s);
+  world.run(31s);
+  EXPECT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  EXPECT_EQ(world.violations, std::vector<std::string>{});
+}
+
 TEST(Node, AnIdleNodeDoesNotKeepItsHostBusy) {
   World world(6, nodes(3));
   world.run(30s);

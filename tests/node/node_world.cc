@@ -105,7 +105,9 @@ void World::start(std::size_t node) {
   if (m.node->jobs().unreadable_records() != 0) violations.push_back("an own record is unreadable");
   m.tick_at = base::kNever;
   give(node, Start{wall()});
-  give(node, SeedPeer{endpoint_of(node == 0 ? 1 : 0)});
+  if (node != 0 || !options_.first_has_no_seed) {
+    give(node, SeedPeer{endpoint_of(node == 0 ? 1 : 0)});
+  }
   later(node, 500, [this, node] { sample(node); });
 }
 

@@ -28,7 +28,8 @@ class World {
     std::size_t nodes = 3;
     std::uint64_t loss_permille = 0;
     std::uint64_t double_permille = 0;
-    bool faults_in_host = false;  // operations fail now and then
+    bool faults_in_host = false;     // operations fail now and then
+    bool first_has_no_seed = false;  // node 0 made the mesh: the others were told of it
   };
   World(std::uint64_t seed, Options options);
 

@@ -1,0 +1,118 @@
+// How the daemon ends (host.h, "Stop").
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "daemon/host.h"
+
+namespace ternd {
+namespace {
+
+constexpr const char* kWhatToDo =
+    "start this daemon again (tern up) and it goes on; if the other nodes are lost for good, then: "
+    "tern resolve JOB --run-here";
+constexpr base::Duration kLookAgain = std::chrono::milliseconds(20);
+
+}  // namespace
+
+void Host::on_stop_signal() {
+  if (stage_ == Stage::kRunning) return stop();
+  log_.warn("daemon_ends_at_once", {{"why", "a second signal"}});
+  // As a kill -9, which every part survives: whatever runs off the loop is not waited for.
+  std::_Exit(1);
+}
+
+void Host::stop() {
+  if (stage_ != Stage::kRunning) return;
+  log_.info("daemon_stopping", {});
+  stage_ = Stage::kFinishing;
+  stop_by_ = loop::Loop::now() + kStopPatience;
+  if (node_) post(node::Stopping{false});
+  finish_handovers();
+}
+
+void Host::finish_handovers() {
+  if (stage_ != Stage::kFinishing) return;
+  const base::Time now = loop::Loop::now();
+  if (!withdrawing_ && now >= stop_by_) {
+    withdrawing_ = true;
+    stop_by_ = now + kWithdrawPatience;
+    if (node_) post(node::Stopping{true});
+    if (stage_ != Stage::kFinishing) return;  // the node's word may have been its last
+  }
+  const auto unsettled = node_ ? node_->unsettled() : std::vector<balance::Balance::Unsettled>();
+  const bool of_use = std::any_of(unsettled.begin(), unsettled.end(), [&](const auto& u) {
+    return !withdrawing_ || !u.waits_for_others;
+  });
+  if (!of_use || (withdrawing_ && now >= stop_by_)) return leave();
+  tell_unsettled();
+  stop_timer_ = std::make_unique<loop::Timer>(loop_, [this] { finish_handovers(); });
+  stop_timer_->start(kLookAgain);
+}
+
+void Host::tell_unsettled() {
+  std::string told;
+  for (const auto& one : node_->unsettled()) {
+    if (!told.empty()) told += "; ";
+    told += "job " + one.job.brief() + (one.source ? " moves to " : " comes from ") +
+            node_->name_of(one.other) + (withdrawing_ ? ", which is being given up" : "");
+  }
+  if (told == std::exchange(said_unsettled_, told)) return;
+  const base::Duration left = std::max(stop_by_ - loop::Loop::now(), base::Duration(0));
+  const std::int64_t seconds = std::chrono::ceil<std::chrono::seconds>(left).count();
+  log_.info("waiting_for", {{"what", told}, {"seconds_at_most", seconds}});
+  if (down_) {
+    down_->line(
+        control::progress_line("waiting, " + std::to_string(seconds) + " s at most: " + told));
+  }
+}
+
+void Host::leave() {
+  if (stage_ == Stage::kLeaving) return;
+  for (const auto& one : node_ ? node_->unsettled() : std::vector<balance::Balance::Unsettled>()) {
+    const std::string other = node_->name_of(one.other);
+    stays_.push_back(
+        "job " + one.job.brief() +
+        (one.source ? " stays frozen here: its move to " : " stays held here: its move from ") +
+        other + " is not decided, and only the other nodes can decide it");
+  }
+  if (node_) post(node::Leave{});
+  stage_ = Stage::kLeaving;
+  stop_by_ = loop::Loop::now() + kLeavePatience;
+  if (deadline_) deadline_->stop();
+  if (minute_) minute_->stop();
+  sampler_.reset();
+  if (down_) {
+    control::DownReport report;
+    if (copies_) report.jobs_left_running = copies_->all().size();
+    if (stays_.empty()) {
+      down_->done(control::to_json(report));
+    } else {
+      down_->fail(control::Exit::kError, "stopped, but " + stays_.front(), kWhatToDo);
+    }
+    down_.reset();
+  }
+  if (control_) control_->stop_listening();
+  continue_leaving();
+}
+
+void Host::continue_leaving() {
+  const bool late = loop::Loop::now() >= stop_by_;
+  const bool answered = !control_ || control_->idle();
+  const std::size_t working = loop::blocking_in_flight();
+  if (!late && (!answered || working > 0 || writing_)) {
+    stop_timer_ = std::make_unique<loop::Timer>(loop_, [this] { continue_leaving(); });
+    return stop_timer_->start(kLookAgain);
+  }
+  if (late) {
+    log_.warn("stopped_waiting", {{"blocking_work", static_cast<std::uint64_t>(working)},
+                                  {"unanswered_clients", answered ? 0 : 1},
+                                  {"unwritten", static_cast<std::uint64_t>(batches_.size())}});
+  }
+  log_.info("daemon_stopped", {});
+  for (const std::string& what : stays_)
+    log_.warn("job_stays", {{"what", what}, {"do", kWhatToDo}});
+  loop_.stop();
+}
+
+}  // namespace ternd

@@ -1,0 +1,27 @@
+// What a node finds in its store at start, part by part (node.h lists the keys).
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/crypto.h"
+#include "base/endpoint.h"
+#include "base/ids.h"
+#include "base/time.h"
+#include "identity/roster.h"
+
+namespace node {
+
+using StoredRecords = std::map<std::string, base::Bytes>;
+
+// The records that are balance's own; what it cannot read makes it refuse every seat.
+[[nodiscard]] StoredRecords agreements_of(const StoredRecords& records);
+// A certificate that has expired is left out.
+[[nodiscard]] identity::Roster roster_of(const StoredRecords& records,
+                                         const base::crypto::SignPublic& root, base::WallTime now);
+// Where members were seen; at most kAddressesKeptMax, what cannot be read is left out.
+[[nodiscard]] std::map<base::NodeId, base::Endpoint> addresses_of(const StoredRecords& records);
+[[nodiscard]] std::string address_key(const base::NodeId& node);
+
+}  // namespace node

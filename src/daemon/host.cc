@@ -128,6 +128,8 @@ void Host::arm() {
 // ---- the store: one batch after another, those that wait are written together
 
 void Host::store(std::vector<machine::StoreWrite> batch, std::function<void()> then) {
+  // Tried again it would fail again, and everything behind it would wait.
+  CHECK(machine::store_batch_size(batch) <= machine::kStoreBatchSizeMax);
   for (const machine::StoreWrite& write : batch) {
     if (write.value) {
       records_[write.key] = *write.value;
@@ -146,10 +148,7 @@ void Host::write_next() {
   std::size_t size = 0;
   std::size_t count = 0;
   for (const Batch& batch : batches_) {
-    std::size_t batch_size = 0;
-    for (const machine::StoreWrite& write : batch.writes) {
-      batch_size += write.key.size() + 32 + (write.value ? write.value->size() : 0);
-    }
+    const std::size_t batch_size = machine::store_batch_size(batch.writes);
     if (count > 0 && size + batch_size > machine::kStoreBatchSizeMax / 2) break;
     size += batch_size;
     ++count;

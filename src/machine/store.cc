@@ -33,6 +33,7 @@ constexpr std::size_t kSizeSumSize = 4;
 constexpr std::size_t kPayloadSumSize = 8;
 constexpr std::size_t kRecordHeaderSize = 4 + kSizeSumSize + kPayloadSumSize;
 constexpr std::size_t kRecordOverhead = kRecordHeaderSize + 16;
+constexpr std::size_t kBatchHeaderSize = 16;
 
 base::Error io_error(const std::string& what) {
   return fail(Code::kIo, what + ": " + std::strerror(errno));
@@ -245,6 +246,14 @@ Result<bool> Store::load_record(ByteView file, std::size_t& at) {
                                   "; this node must join again with a new state folder");
 }
 
+std::size_t store_batch_size(const std::vector<StoreWrite>& batch) {
+  std::size_t size = kBatchHeaderSize;
+  for (const StoreWrite& write : batch) {
+    size += write.key.size() + kRecordOverhead + (write.value ? write.value->size() : 0);
+  }
+  return size;
+}
+
 Status Store::append(const std::vector<StoreWrite>& batch) {
   if (broken_)
     return fail(Code::kIo, "the store failed to sync before and is not trusted any more");
@@ -253,7 +262,7 @@ Status Store::append(const std::vector<StoreWrite>& batch) {
     CHECK(!write.value || write.value->size() <= kStoreValueSizeMax);
   }
   const Bytes payload = encode(batch);
-  if (payload.size() > kStoreBatchSizeMax) return fail(Code::kTooLarge, "a batch is too large");
+  CHECK(payload.size() <= kStoreBatchSizeMax);
   if (Status status = write_record(fd_, payload, size_); !status) {
     if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0) broken_ = true;
     return status;

@@ -40,6 +40,10 @@ inline constexpr std::size_t kStoreValueSizeMax = 256 * 1024;
 inline constexpr std::size_t kStoreBatchSizeMax = 1024 * 1024;    // bytes of one payload
 inline constexpr std::size_t kStoreCompactSizeMin = 1024 * 1024;  // smaller journals are left alone
 
+struct StoreWrite;
+// What these writes need of kStoreBatchSizeMax, at most.
+[[nodiscard]] std::size_t store_batch_size(const std::vector<StoreWrite>& batch);
+
 struct StoreWrite {
   std::string key;
   std::optional<base::Bytes> value;  // none: erase
@@ -60,7 +64,8 @@ class Store {
   // A sync has failed: nothing can be promised any more.
   [[nodiscard]] bool broken() const { return broken_; }
   [[nodiscard]] bool tail_was_torn() const { return tail_was_torn_; }
-  // Returns once the batch is on the disk (fdatasync).
+  // Returns once the batch is on the disk (fdatasync). A key, value or batch over its limit is a
+  // mistake of ours (CHECK): it would never fit, however often it was tried.
   [[nodiscard]] base::Status append(const std::vector<StoreWrite>& batch);
 
  private:

@@ -109,6 +109,40 @@ TEST_F(StoreTest, DamageBeforeTheLastRecordIsRefused) {
   }
 }
 
+// It would never fit, however often it was tried, and keep everything behind it waiting.
+TEST_F(StoreTest, ABatchOverTheLimitIsAMistakeOfOurs) {
+  auto store = open();
+  ASSERT_TRUE(store.ok());
+  std::vector<StoreWrite> batch;
+  for (int i = 0; i < 4; ++i) {
+    batch.push_back({"k" + std::to_string(i), Bytes(kStoreValueSizeMax - 64)});
+  }
+  EXPECT_LE(store_batch_size(batch), kStoreBatchSizeMax);
+  EXPECT_TRUE(store->append(batch).ok());
+  batch.push_back({"one more", Bytes(1024)});
+  EXPECT_GT(store_batch_size(batch), kStoreBatchSizeMax);
+  EXPECT_DEATH((void)store->append(batch), "kStoreBatchSizeMax");
+}
+
+// Who keeps store_batch_size() within the limit keeps the batch within it.
+TEST_F(StoreTest, TheSizeOfABatchIsNeverEstimatedTooLow) {
+  auto store = open();
+  ASSERT_TRUE(store.ok());
+  base::Rng rng(3);
+  for (int i = 0; i < 200; ++i) {
+    std::vector<StoreWrite> batch;
+    for (std::uint64_t n = 1 + rng.below(40); n > 0; --n) {
+      StoreWrite write{std::string(1 + rng.below(kStoreKeySizeMax), 'k'), std::nullopt};
+      if (rng.below(4) != 0) write.value = Bytes(rng.below(rng.below(2) == 0 ? 4 : 2000));
+      batch.push_back(std::move(write));
+    }
+    const std::size_t before = read_journal().size();
+    ASSERT_TRUE(store->append(batch).ok());
+    const std::size_t after = read_journal().size();
+    EXPECT_TRUE(after < before || after - before <= store_batch_size(batch));
+  }
+}
+
 TEST_F(StoreTest, CompactionKeepsWhatLives) {
   StoreMap expected;
   base::Rng rng(1);

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <csignal>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "probe/cgroup_parse.h"
 #include "probe/proc_parse.h"
@@ -221,6 +224,59 @@ base::Result<ProcessName> find_init(const Cgroup& job) {
     return name_process(pid);
   }
   return base::fail(base::Code::kNotFound, "no job lives in " + job.path());
+}
+
+namespace {
+
+// /proc/PID/cgroup has the path below the mount point, which job.path() begins with.
+bool is_member(const Cgroup& job, const std::string& cgroup_file) {
+  std::size_t at = 0;
+  while (cgroup_file.compare(at, 3, "0::") != 0) {
+    at = cgroup_file.find('\n', at);
+    if (at == std::string::npos) return false;
+    ++at;
+  }
+  std::string path = cgroup_file.substr(at + 3, cgroup_file.find('\n', at) - at - 3);
+  for (; path.size() > 1; path.resize(path.rfind('/'))) {
+    if (job.path().ends_with(path)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+base::Status signal_member(const Cgroup& job, pid_t pid, int signal) {
+  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd.valid()) return io_error("open process " + std::to_string(pid));
+  auto text = read_small_file("/proc/" + std::to_string(pid) + "/cgroup", kListSizeMax);
+  if (!text) return text.error();
+  if (!is_member(job, *text)) {
+    return base::fail(base::Code::kNotFound,
+                      "process " + std::to_string(pid) + " is not in " + job.path());
+  }
+  // If this finds the process, its PID was nobody else's when the file was read.
+  if (::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) != 0) {
+    return io_error("signal process " + std::to_string(pid));
+  }
+  return {};
+}
+
+base::Status signal_members(const Cgroup& job, pid_t except, int signal) {
+  constexpr int kPassesMax = 16;  // a job that forks faster than that is not ended by signals
+  std::set<pid_t> told{except};
+  for (int pass = 0; pass < kPassesMax; ++pass) {
+    auto pids = job.processes();
+    if (!pids) return pids.error();
+    bool news = false;
+    for (const pid_t pid : *pids) {
+      if (!told.insert(pid).second) continue;
+      news = true;
+      auto sent = signal_member(job, pid, signal);
+      if (!sent && sent.error().code != base::Code::kNotFound) return sent;
+    }
+    if (!news) return {};
+  }
+  return {};
 }
 
 base::Status check_held(const Cgroup& job) {

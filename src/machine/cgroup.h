@@ -84,6 +84,11 @@ class Cgroup {
 // ---- jobs in their groups
 // PID 1 of the job in this group: the process that is 1 in its own pid namespace. kNotFound: none.
 [[nodiscard]] base::Result<ProcessName> find_init(const Cgroup& job);
+// To one process, by pidfd, if it is in this group or below. kNotFound: not (any more); whoever has
+// that PID by now is left alone.
+base::Status signal_member(const Cgroup& job, pid_t pid, int signal);
+// To all processes but `except`, those that are forked meanwhile included.
+base::Status signal_members(const Cgroup& job, pid_t except, int signal);
 // Ok when the group is frozen and every process in it is stopped or about to be, as a restored copy
 // is before its release. CRIU ends before its SIGSTOP has taken effect, so a task may be frozen on
 // its way from CRIU to the stop: SIGSTOP is then still pending, and it has not run an instruction

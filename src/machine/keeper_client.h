@@ -48,7 +48,9 @@ base::Status replace_keeper(const KeeperSpec& spec, Patience patience);
 // One connection. A keeper serves one at a time: a new one ends the one before.
 class KeeperClient {
  public:
-  // kUnreachable: nobody listens there (start a keeper).
+  // kUnreachable: nobody listens there (start a keeper), or too many wait for it. Never waits: the
+  // socket is non-blocking, and a unix socket's connect then succeeds or fails at once. Fit for a
+  // loop.
   [[nodiscard]] static base::Result<KeeperClient> connect(const std::string& job_dir);
 
   // For an event loop: readable when next() has something. Non-blocking. Stable for life.

@@ -69,6 +69,20 @@ TEST_F(JobExit, FolderThatIsNotThereIs126) {
   EXPECT_THAT(output("stderr.log"), HasSubstr("/nonexistent/folder: No such file"));
 }
 
+// A list of PIDs is of the moment: who has one of them by now may be anybody.
+TEST_F(JobExit, ASignalToAllReachesTheWholeJobAndNobodyElse) {
+  start("sleep 1000 & sleep 1000 & echo on; wait");
+  start_keeper_running();
+  auto client = connect();
+  await_output(client, 3);
+  const base::Status outside = signal_member(*cgroup_, ::getpid(), SIGKILL);
+  ASSERT_FALSE(outside.ok());
+  EXPECT_EQ(outside.error().code, base::Code::kNotFound);
+  ASSERT_TRUE(signal_members(*cgroup_, job_->init.pid, SIGKILL).ok());
+  EXPECT_EQ(WTERMSIG(await_exit(client).wait_status), SIGKILL);
+  EXPECT_EQ(read_exit(job_dir_)->source, init::ExitSource::kInit) << "init itself was spared";
+}
+
 TEST_F(JobExit, OfAKilledInitIsSignal9) {
   start("echo before; exec sleep 1000");
   start_keeper_running();

@@ -122,17 +122,16 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
   start.init_root = paths_.init_root(spec.id);
   const std::string cgroup_path = paths_.job_cgroup(spec.id, epoch);
   auto found = std::make_shared<Found>();
-  auto work = [this, dir = copy->dir, job = spec.id, epoch, start, cgroup_path, found]() -> Status {
+  auto work = [this, roots = roots_, dir = copy->dir, job = spec.id, epoch, start, cgroup_path,
+               found]() -> Status {
     if (Status made = job_folder::make(dir); !made) return made;
-    if (!start.init_root.empty()) {
-      if (Status made = machine::make_init_root(start.init_root); !made) return made;
-    }
+    if (Status made = roots->claim(job, epoch, start.init_root); !made) return made;
     auto group = Cgroup::create(cgroup_path);
     if (!group) return group.error();
     auto started = machine::start_job(start, *group);
     if (!started) {
       (void)group->remove().ok();
-      remove_root(start.init_root);
+      roots->drop(job, epoch, start.init_root);
       return started.error();
     }
     found->view = {job, epoch, cgroup_path, started->init, start.init_root, false, false, {}};
@@ -167,8 +166,13 @@ void Copies::look_for(const std::shared_ptr<Copy>& copy, Epoch newest) {
   auto work = [this, dir = copy->dir, job = copy->job, newest, found]() -> Status {
     auto born = find_copies(paths_.cgroup, job, newest);
     if (!born) return born.error();
-    if (born->empty()) return fail(Code::kNotFound, "no process of the job is left");
-    return open_copy(dir, job, born->back(), *found);
+    if (born->empty()) {
+      read_end(dir, *found);
+      return fail(Code::kNotFound, "no process of the job is left");
+    }
+    Status opened = open_copy(dir, job, born->back(), *found);
+    if (!opened && !found->cgroup) read_end(dir, *found);
+    return opened;
   };
   enqueue(copy, work, [this, copy, newest, found](const Status& status) {
     if (copy->gone) return;
@@ -183,10 +187,22 @@ void Copies::look_for(const std::shared_ptr<Copy>& copy, Epoch newest) {
       });
       return copy->retry->start(kKeeperRetry);
     }
-    auto exit = machine::read_exit(copy->dir);
-    if (exit) return end(copy, exit->wait_status, {exit->stdout_end, exit->stderr_end});
-    end(copy, SIGKILL, job_folder::ends(copy->dir));
+    ended_unseen(copy, *found);
   });
+}
+
+// Off the loop.
+void Copies::read_end(const std::string& dir, Found& found) {
+  auto exit = machine::read_exit(dir);
+  if (exit) found.exit = *exit;
+  found.ends = job_folder::ends(dir);
+}
+
+void Copies::ended_unseen(const std::shared_ptr<Copy>& copy, const Found& found) {
+  if (found.exit) {
+    return end(copy, found.exit->wait_status, {found.exit->stdout_end, found.exit->stderr_end});
+  }
+  end(copy, SIGKILL, found.ends);
 }
 
 void Copies::settle(const JobId& job, Epoch epoch, Done done) {
@@ -210,7 +226,9 @@ void Copies::settle_fresh(const JobId& job, Epoch epoch, Done done) {
   copies_[job] = copy;
   auto found = std::make_shared<Found>();
   auto work = [this, dir = copy->dir, job, epoch, found]() -> Status {
-    return open_copy(dir, job, epoch, *found);
+    Status opened = open_copy(dir, job, epoch, *found);
+    if (!opened && !found->cgroup) read_end(dir, *found);
+    return opened;
   };
   enqueue(copy, work, [this, copy, found, done = std::move(done)](const Status& status) {
     const Epoch asked = copy->born;
@@ -222,8 +240,7 @@ void Copies::settle_fresh(const JobId& job, Epoch epoch, Done done) {
     } else if (status.error().code != Code::kNotFound) {
       look_for(copy, asked);
     } else {
-      auto exit = machine::read_exit(copy->dir);
-      end(copy, exit ? exit->wait_status : SIGKILL, job_folder::ends(copy->dir));
+      end(copy, found->exit ? found->exit->wait_status : SIGKILL, found->ends);
     }
     done({});
   });
@@ -284,7 +301,7 @@ Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, F
 
 void Copies::connect_keeper(const std::shared_ptr<Copy>& copy) {
   if (copy->gone) return;
-  auto client = machine::KeeperClient::connect(copy->dir);
+  auto client = machine::KeeperClient::connect(copy->dir);  // never waits
   if (!client) return keeper_lost(copy);
   copy->keeper.emplace(std::move(*client));
   (void)copy->keeper->send(init::Op::kStatus).ok();
@@ -321,10 +338,17 @@ void Copies::on_keeper(const std::shared_ptr<Copy>& copy) {
 void Copies::keeper_lost(const std::shared_ptr<Copy>& copy) {
   copy->drop_keeper();
   if (copy->gone) return;
-  auto exit = machine::read_exit(copy->dir);
-  if (exit) return end(copy, exit->wait_status, {exit->stdout_end, exit->stderr_end});
-  log_.warn("keeper_lost", {{"job", copy->job.hex()}});
-  replace_keeper(copy);
+  auto found = std::make_shared<Found>();
+  const auto look = [dir = copy->dir, found]() -> Status {
+    read_end(dir, *found);
+    return {};
+  };
+  enqueue(copy, look, [this, copy, found](const Status&) {
+    if (copy->gone || copy->keeper) return;
+    if (found->exit) return ended_unseen(copy, *found);
+    log_.warn("keeper_lost", {{"job", copy->job.hex()}});
+    replace_keeper(copy);
+  });
 }
 
 void Copies::replace_keeper(const std::shared_ptr<Copy>& copy) {
@@ -352,13 +376,13 @@ void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, St
   if (copy->gone) return;
   copy->gone = true;
   copy->view.ended = true;
-  auto work = [copy, root = paths_.init_root(copy->job)]() -> Status {
+  auto work = [copy, roots = roots_, root = paths_.init_root(copy->job)]() -> Status {
     if (copy->keeper) (void)copy->keeper->call(init::Op::kAcknowledgeExit, kPatience).ok();
     if (copy->cgroup) {
       (void)copy->cgroup->kill_all(kPatience).ok();
       (void)copy->cgroup->remove().ok();
     }
-    remove_root(root);
+    roots->drop(copy->job, copy->born, root);
     return {};
   };
   copy->keeper_poll.reset();
@@ -367,6 +391,7 @@ void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, St
     const auto it = copies_.find(copy->job);
     if (it != copies_.end() && it->second == copy) copies_.erase(it);
     callbacks_.ended(copy->job, wait_status, ends);
+    if (copy->forget) forget(copy->job);
   });
 }
 

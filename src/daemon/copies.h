@@ -12,6 +12,9 @@
 //
 // Operations on one copy are done one after another, off the loop; their callbacks come on the loop
 // and never from within the call. A keeper that dies is replaced. Everything is idempotent.
+//
+// What is done to a job's folder beside its copy (an arrival is prepared, home's log grows, all is
+// forgotten) is done one after another too, in the order in which it was asked for: in_folder().
 #pragma once
 
 #include <deque>
@@ -23,6 +26,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "daemon/init_roots.h"
 #include "daemon/paths.h"
 #include "loop/handles.h"
 #include "machine/cgroup.h"
@@ -47,6 +51,7 @@ struct CopyView {  // for the sampler, `tern ps` and handovers
 class Copies {
  public:
   using Done = std::function<void(base::Status)>;
+  using Work = std::function<base::Status()>;
   struct Callbacks {
     std::function<void(base::JobId, node::StreamEnds bases, node::StreamEnds ends)> grew;
     // The copy is gone for good and its output complete.
@@ -77,23 +82,30 @@ class Copies {
   // Whether the job's processes are there, frozen or not; after what is under way.
   void check(const base::JobId& job, base::Epoch newest,
              std::function<void(base::Result<bool> present)> done);
-  void forget(const base::JobId& job);  // removes its folder
+  // Removes its folder, after what was asked for before. Nothing is done while a copy is here that
+  // runs; of one that is on its way out the folder goes with it.
+  void forget(const base::JobId& job);
+  void in_folder(const base::JobId& job, Work work, Done done);
   [[nodiscard]] const CopyView* find(const base::JobId& job) const;
   [[nodiscard]] std::vector<CopyView> all() const;
 
-  // Spools. Offsets are of the whole stream; `read` gives fewer bytes at the end, none past it.
+  // Spools. Offsets are of the whole stream; `read` gives fewer bytes at the end, none past it, and
+  // where both streams end.
   void read(const base::JobId& job, int stream, std::uint64_t offset, std::size_t size_max,
-            std::function<void(base::Bytes)> done);
+            std::function<void(base::Bytes, node::StreamEnds)> done);
+  // `end`: how much of that stream is on the disk now, whatever became of these bytes; none where
+  // that cannot be known.
   void append_home(const base::JobId& job, int stream, std::uint64_t offset, base::Bytes bytes,
-                   std::function<void(base::Result<node::StreamEnds>)> done);
+                   std::function<void(base::Status, std::optional<std::uint64_t> end)> done);
+  [[nodiscard]] std::shared_ptr<InitRoots> roots() const { return roots_; }
 
  private:
   struct Copy;
   struct Found;
-  using Work = std::function<base::Status()>;
   void enqueue(const std::shared_ptr<Copy>& copy, Work work, Done done);
   void run_next(const std::shared_ptr<Copy>& copy);
   void off_loop(Work work, Done done);
+  void next_in_folder(const base::JobId& job);
   void look_for(const std::shared_ptr<Copy>& copy, base::Epoch newest);
   void settle_fresh(const base::JobId& job, base::Epoch epoch, Done done);
   void resume(const std::shared_ptr<Copy>& copy, Done done);
@@ -105,6 +117,8 @@ class Copies {
   void end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, node::StreamEnds ends);
   void watch_keeper(const std::shared_ptr<Copy>& copy);
   static void take(Copy& copy, Found& found);
+  static void read_end(const std::string& dir, Found& found);
+  void ended_unseen(const std::shared_ptr<Copy>& copy, const Found& found);
   [[nodiscard]] machine::KeeperSpec keeper_spec(const std::string& dir, const Found& found) const;
   [[nodiscard]] base::Status open_copy(const std::string& dir, const base::JobId& job,
                                        base::Epoch born, Found& found) const;
@@ -117,6 +131,9 @@ class Copies {
   Callbacks callbacks_;
   std::optional<machine::Cgroup> keepers_;
   std::map<base::JobId, std::shared_ptr<Copy>> copies_;
+  std::map<base::JobId, std::deque<std::pair<Work, Done>>> in_folders_;  // the first is under way
+  std::shared_ptr<InitRoots> roots_ =
+      std::make_shared<InitRoots>();  // work off the loop has it too
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "daemon/copies.h"
-#include "machine/init_root.h"
+#include "daemon/job_folder.h"
+#include "init/contract.h"
 
 namespace ternd {
 
@@ -24,9 +25,6 @@ inline constexpr machine::Patience kPatience{20000};  // of one operation on a c
 // Kills and removes them, whoever started them.
 [[nodiscard]] base::Status kill_copies(const std::string& root, const base::JobId& job,
                                        base::Epoch newest);
-// Off the loop. One that stays is in nobody's way.
-void remove_root(const std::string& root);
-
 struct Copies::Copy {
   base::JobId job;
   base::Epoch born;
@@ -54,6 +52,10 @@ struct Copies::Found {
   CopyView view;
   node::StreamEnds bases{};
   std::optional<machine::Cgroup> cgroup;
+  // Of a copy that is not there: how it ended, as far as that was stored, and where its output
+  // does.
+  std::optional<init::ExitRecord> exit;
+  node::StreamEnds ends{};
 };
 
 }  // namespace ternd

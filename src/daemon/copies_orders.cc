@@ -54,10 +54,6 @@ Status kill_copies(const std::string& root, const JobId& job, Epoch newest) {
   return {};
 }
 
-void remove_root(const std::string& root) {
-  if (!root.empty()) (void)machine::remove_init_root(root).ok();
-}
-
 // ---- handovers and people
 
 void Copies::freeze(const JobId& job, std::function<void(Result<StreamEnds>)> done) {
@@ -137,11 +133,11 @@ void Copies::thaw(const JobId& job, Epoch handover, std::function<void(Result<bo
 
 void Copies::kill(const JobId& job, Epoch newest, Done done) {
   auto copy = get(job);
-  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest,
+  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest, roots = roots_,
                root = paths_.init_root(job)]() -> Status {
     if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
     if (Status killed = kill_copies(cgroups, job, newest); !killed) return killed;
-    remove_root(root);
+    roots->drop_through(job, newest, root);
     return {};
   };
   // After a restart nobody attends to a copy whose job is elsewhere: it is there all the same.
@@ -179,12 +175,7 @@ void Copies::signal(const JobId& job, int signal_number, Done done) {
     if (signal_number != SIGKILL && signal_number != SIGSTOP) {
       return machine::signal_process(copy->view.init, signal_number);
     }
-    auto processes = copy->cgroup->processes();
-    if (!processes) return processes.error();
-    for (const pid_t pid : *processes) {
-      if (pid != copy->view.init.pid) (void)::kill(pid, signal_number);
-    }
-    return {};
+    return machine::signal_members(*copy->cgroup, copy->view.init.pid, signal_number);
   };
   enqueue(copy, work, std::move(done));
 }
@@ -210,46 +201,64 @@ void Copies::forget(const JobId& job) {
     copy->forget = copy->gone;  // it is being killed; what runs keeps its folder
     return;
   }
-  const std::string dir = paths_.job(job);
-  loop::run_blocking(
-      loop_,
-      [dir] {
-        (void)machine::stop_keeper(dir, kPatience).ok();
-        std::error_code error;
-        std::filesystem::remove_all(dir, error);
-      },
-      nullptr);
+  const auto work = [dir = paths_.job(job)]() -> Status {
+    if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
+    std::error_code error;
+    std::filesystem::remove_all(dir, error);
+    return {};
+  };
+  in_folder(job, work, nullptr);
+}
+
+// ---- folders
+
+void Copies::in_folder(const JobId& job, Work work, Done done) {
+  auto& queue = in_folders_[job];
+  queue.emplace_back(std::move(work), std::move(done));
+  if (queue.size() == 1) next_in_folder(job);
+}
+
+void Copies::next_in_folder(const JobId& job) {
+  off_loop(in_folders_[job].front().first, [this, job](const Status& status) {
+    const auto queue = in_folders_.find(job);
+    const Done done = std::move(queue->second.front().second);
+    queue->second.pop_front();
+    if (queue->second.empty()) {
+      in_folders_.erase(queue);
+    } else {
+      next_in_folder(job);
+    }
+    if (done) done(status);
+  });
 }
 
 // ---- spools
 
 void Copies::read(const JobId& job, int stream, std::uint64_t offset, std::size_t size_max,
-                  std::function<void(base::Bytes)> done) {
+                  std::function<void(base::Bytes, StreamEnds)> done) {
   auto bytes = std::make_shared<base::Bytes>();
+  auto ends = std::make_shared<StreamEnds>();
   loop::run_blocking(
       loop_,
-      [dir = paths_.job(job), stream, offset, size_max, bytes] {
+      [dir = paths_.job(job), stream, offset, size_max, bytes, ends] {
+        *ends = job_folder::ends(dir);
         *bytes = job_folder::read(dir, stream, offset, size_max);
       },
-      [bytes, done = std::move(done), alive = alive_] {
-        if (*alive) done(std::move(*bytes));
+      [bytes, ends, done = std::move(done), alive = alive_] {
+        if (*alive) done(std::move(*bytes), *ends);
       });
 }
 
 void Copies::append_home(const JobId& job, int stream, std::uint64_t offset, base::Bytes bytes,
-                         std::function<void(Result<StreamEnds>)> done) {
-  auto status = std::make_shared<Status>();
-  auto ends = std::make_shared<StreamEnds>();
-  loop::run_blocking(
-      loop_,
-      [dir = paths_.job(job), stream, offset, bytes = std::move(bytes), status, ends] {
-        *status = job_folder::append(dir, stream, offset, bytes);
-        *ends = job_folder::ends(dir);
-      },
-      [status, ends, done = std::move(done), alive = alive_] {
-        if (!*alive) return;
-        done(*status ? Result<StreamEnds>(*ends) : Result<StreamEnds>(status->error()));
-      });
+                         std::function<void(Status, std::optional<std::uint64_t>)> done) {
+  auto end = std::make_shared<std::optional<std::uint64_t>>();
+  const auto work = [dir = paths_.job(job), stream, offset, bytes = std::move(bytes),
+                     end]() -> Status {
+    Status status = job_folder::append(dir, stream, offset, bytes);
+    *end = status ? std::optional(offset + bytes.size()) : job_folder::synced_end(dir, stream);
+    return status;
+  };
+  in_folder(job, work, [end, done = std::move(done)](const Status& status) { done(status, *end); });
 }
 
 }  // namespace ternd

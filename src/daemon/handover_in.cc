@@ -1,5 +1,6 @@
 #include "daemon/handover_in.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -7,7 +8,6 @@
 #include "criu/restore_session.h"
 #include "daemon/image_admission.h"
 #include "daemon/job_folder.h"
-#include "machine/init_root.h"
 #include "transfer/image_stream.h"
 
 namespace ternd {
@@ -112,12 +112,16 @@ void HandoverIn::work(const Handle& attempt, std::function<Status()> work,
   auto status = std::make_shared<Status>();
   loop::run_blocking(
       loop_, [work = std::move(work), status] { *status = work(); },
-      [this, attempt, status, done = std::move(done), alive = alive_] {
-        if (!*alive) return;
-        --attempt->working;
-        if (!attempt->discarding) return done(*status);
-        if (attempt->working == 0) destroy(attempt);
-      });
+      [status, done = worked(attempt, std::move(done))] { done(*status); });
+}
+
+Copies::Done HandoverIn::worked(const Handle& attempt, std::function<void(const Status&)> done) {
+  return [this, attempt, done = std::move(done), alive = alive_](const Status& status) {
+    if (!*alive) return;
+    --attempt->working;
+    if (!attempt->discarding) return done(status);
+    if (attempt->working == 0) destroy(attempt);
+  };
 }
 
 HandoverIn::Handle HandoverIn::get(const HandoverId& id) const {
@@ -281,19 +285,19 @@ void HandoverIn::restore(const balance::Restore& order) {
   if (attempt->restoring) return;
   attempt->restoring = true;
   auto tails = std::make_shared<std::vector<transfer::OutputTail>>(std::move(attempt->tails));
-  work(
-      attempt,
+  ++attempt->working;
+  copies_.in_folder(
+      order.id.job,
       [dir = paths_.job(order.id.job), home = callbacks_.home_is_here(order.id.job), attempt, tails,
-       root = paths_.init_root(order.id.job)] {
+       roots = copies_.roots(), root = paths_.init_root(order.id.job)] {
         Status status =
             job_folder::prepare_arrival(dir, home, attempt->metadata, std::move(*tails));
-        if (status && !root.empty()) status = machine::make_init_root(root);
-        return status;
+        return status ? roots->claim(attempt->id.job, attempt->id.epoch, root) : status;
       },
-      [this, attempt](const Status& status) {
+      worked(attempt, [this, attempt](const Status& status) {
         if (!status) return fail(attempt, status.error().detail);
         start_restore(attempt);
-      });
+      }));
 }
 
 void HandoverIn::start_restore(const Handle& attempt) {
@@ -475,14 +479,20 @@ void HandoverIn::destroy(const Handle& attempt) {
         }
         loop::run_blocking(
             loop_,
-            [dir = paths_.job(id.job), root = paths_.init_root(id.job), id] {
+            [dir = paths_.job(id.job), roots = copies_.roots(), root = paths_.init_root(id.job),
+             id] {
               job_folder::unmark_held(dir, id.epoch);
-              if (!root.empty()) (void)machine::remove_init_root(root).ok();
+              roots->drop(id.job, id.epoch, root);
             },
             [this, id, alive] {
               if (!*alive) return;
               attempts_.erase(id);
-              if (!callbacks_.home_is_here(id.job)) copies_.forget(id.job);
+              // The folder is the job's: a newer attempt may have begun to fill it.
+              const bool wanted =
+                  std::any_of(attempts_.begin(), attempts_.end(), [&](const auto& other) {
+                    return other.first.job == id.job && other.second->restoring;
+                  });
+              if (!wanted && !callbacks_.home_is_here(id.job)) copies_.forget(id.job);
               callbacks_.report(balance::Discarded{id});
             });
       });

@@ -68,6 +68,8 @@ class HandoverIn {
   void fail(const Handle& attempt, const std::string& reason);
   void work(const Handle& attempt, std::function<base::Status()> work,
             std::function<void(const base::Status&)> done);
+  [[nodiscard]] Copies::Done worked(const Handle& attempt,
+                                    std::function<void(const base::Status&)> done);
   void destroy(const Handle& attempt);
   [[nodiscard]] Handle get(const balance::HandoverId& id) const;
 

@@ -354,7 +354,7 @@ void HandoverOut::read_tail(const Handle& attempt) {
     const std::uint64_t at = attempt->tail_at[s];
     attempt->tail_reading = true;
     copies_.read(attempt->id.job, stream, at, size,
-                 [this, attempt, stream, at, alive = alive_](base::Bytes bytes) {
+                 [this, attempt, stream, at, alive = alive_](base::Bytes bytes, node::StreamEnds) {
                    if (!*alive || attempt->ended || attempt->failed) return;
                    attempt->tail_reading = false;
                    if (bytes.empty()) return fail(attempt, "the job's output cannot be read");
@@ -476,6 +476,14 @@ void HandoverOut::kill(const balance::KillOriginal& order) {
     callbacks_.report(balance::Killed{id});
   };
   copies_.kill(order.id.job, order.id.epoch, killed);
+}
+
+// One whose original was gone is neither thawed nor killed.
+void HandoverOut::over(const balance::HandoverId& id) {
+  const auto it = attempts_.find(id);
+  if (it == attempts_.end()) return;
+  end(it->second, [] {});
+  attempts_.erase(it);
 }
 
 void HandoverOut::check(const balance::CheckOriginal& order) {

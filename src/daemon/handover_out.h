@@ -46,6 +46,8 @@ class HandoverOut {
   void thaw(const balance::Thaw& order);
   void kill(const balance::KillOriginal& order);
   void check(const balance::CheckOriginal& order);
+  void over(const balance::HandoverId& id);  // nothing more will be asked of it
+  [[nodiscard]] std::size_t attempts() const { return attempts_.size(); }
 
  private:
   struct Attempt;

@@ -6,7 +6,6 @@
 #include "base/overloaded.h"
 #include "control/json.h"
 #include "daemon/host.h"
-#include "daemon/job_folder.h"
 
 namespace ternd {
 namespace {
@@ -39,9 +38,8 @@ void Host::perform(const node::Action& action) {
           },
           [&](const node::ReadLog& a) {
             if (!copies_) return post(node::LogRead{a.token, {}, {}});
-            const node::StreamEnds ends = job_folder::ends(paths_.job(a.job));
             copies_->read(a.job, a.stream, a.offset, node::kOutputChunkMax,
-                          [this, token = a.token, ends](base::Bytes bytes) {
+                          [this, token = a.token](base::Bytes bytes, node::StreamEnds ends) {
                             post(node::LogRead{token, std::move(bytes), ends});
                           });
           },
@@ -98,7 +96,8 @@ void Host::perform_job(const node::jobs::Action& action) {
           [&](const node::jobs::ReadSpool& a) {
             copies_->read(
                 a.job, a.stream, a.offset, a.size_max,
-                [this, job = a.job, stream = a.stream, offset = a.offset](base::Bytes bytes) {
+                [this, job = a.job, stream = a.stream, offset = a.offset](base::Bytes bytes,
+                                                                          node::StreamEnds) {
                   post(node::JobNews{node::jobs::SpoolRead{job, stream, offset, std::move(bytes)}});
                 });
           },
@@ -106,13 +105,12 @@ void Host::perform_job(const node::jobs::Action& action) {
             const base::JobId job = a.job;
             copies_->append_home(
                 job, a.stream, a.offset, a.bytes,
-                [this, job](const base::Result<node::StreamEnds>& ends) {
-                  if (!ends) {
-                    log_.error("home_log", {{"job", job.hex()}, {"why", ends.error().detail}});
+                [this, job, stream = a.stream](const Status& status,
+                                               std::optional<std::uint64_t> end) {
+                  if (!status) {
+                    log_.error("home_log", {{"job", job.hex()}, {"why", status.error().detail}});
                   }
-                  // Where the log really ends, whatever happened.
-                  post(node::JobNews{
-                      node::jobs::HomeAppended{job, job_folder::ends(paths_.job(job))}});
+                  post(node::JobNews{node::jobs::HomeAppended{job, stream, end}});
                 });
           },
           [&](const node::jobs::Forget& a) { copies_->forget(a.job); },
@@ -159,7 +157,10 @@ void Host::happened(const node::Happened& event) {
     for (const auto& follow : std::vector(follows_)) follow_step(follow);
     return;
   }
-  if (event.kind == "handover" && event.handover && sampler_) sampler_->soon();
+  if (event.kind == "handover" && event.handover) {
+    if (sampler_) sampler_->soon();
+    if (out_) out_->over(event.handover->id);
+  }
   if (event.kind == "job") {
     for (const auto& follow : std::vector(follows_)) follow_step(follow);
   }

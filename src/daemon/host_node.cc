@@ -31,7 +31,13 @@ std::map<base::JobId, node::StreamEnds> log_ends(const machine::StoreMap& record
   for (auto it = records.lower_bound("job/"); it != records.end(); ++it) {
     if (it->first.rfind("job/", 0) != 0) break;
     auto id = base::JobId::from_hex_text(it->first.substr(4));
-    if (id) ends[*id] = job_folder::ends(paths.job(*id));
+    if (!id) continue;
+    // What a killed daemon wrote may not be on the disk yet, and home answers for it from now on.
+    const std::string dir = paths.job(*id);
+    node::StreamEnds& at = ends[*id] = job_folder::ends(dir);
+    for (std::size_t s = 0; s < at.size(); ++s) {
+      at[s] = job_folder::synced_end(dir, static_cast<int>(s)).value_or(at[s]);
+    }
   }
   return ends;
 }
@@ -161,6 +167,7 @@ Status Host::open_sockets() {
   return fail(Code::kExists, "no port is free for both TCP and UDP");
 }
 
+// On the loop: asks the kernel's tables, neither disk nor network (2 to 4 ms with 1000 addresses).
 std::vector<base::Endpoint> Host::own_addresses() const {
   const base::Endpoint local = udp_->local();
   const bool any =

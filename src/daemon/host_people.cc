@@ -250,8 +250,7 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, bool
   }
   std::vector<machine::StoreWrite> writes;
   for (const auto& [key, value] : records_) {
-    if (key.rfind("member/", 0) == 0 || key.rfind("peer/", 0) == 0 ||
-        key.rfind("addr/", 0) == 0) {
+    if (key.rfind("member/", 0) == 0 || key.rfind("peer/", 0) == 0 || key.rfind("addr/", 0) == 0) {
       writes.push_back({key, std::nullopt});
     }
   }
@@ -346,6 +345,7 @@ void Host::answer_metrics(const std::shared_ptr<Client>& client) {
     add("members", node_->roster().size());
     add("jobs_known", node_->jobs().all().size());
   }
+  if (out_) add("handovers_out", out_->attempts());
   if (links_) {
     add("connections", links_->connections());
     add("connections_refused", links_->refused());

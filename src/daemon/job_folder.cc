@@ -98,6 +98,17 @@ StreamEnds ends(const std::string& dir) {
   return at;
 }
 
+std::optional<std::uint64_t> synced_end(const std::string& dir, int stream) {
+  const std::uint64_t start = bases(dir)[static_cast<std::size_t>(stream)];
+  const int fd = ::open((dir + kSpoolFiles[stream]).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? std::optional(start) : std::nullopt;
+  struct stat info {};
+  const bool known = ::fdatasync(fd) == 0 && ::fstat(fd, &info) == 0;
+  ::close(fd);
+  if (!known) return std::nullopt;
+  return start + static_cast<std::uint64_t>(info.st_size);
+}
+
 base::Bytes read(const std::string& dir, int stream, std::uint64_t offset, std::size_t size_max) {
   const std::uint64_t start = bases(dir)[static_cast<std::size_t>(stream)];
   if (offset < start) return {};
@@ -118,8 +129,9 @@ Status append(const std::string& dir, int stream, std::uint64_t offset, base::By
   if (fd < 0) return io_error("cannot open " + path);
   const std::uint64_t at = offset - bases(dir)[s];
   Status status = write_all(fd, bytes, at, path);
-  if (!status) (void)!::ftruncate(fd, static_cast<off_t>(at));
   if (status && ::fdatasync(fd) != 0) status = io_error("cannot sync " + path);
+  if (!status)
+    (void)!::ftruncate(fd, static_cast<off_t>(at));  // what is not on the disk is not told
   ::close(fd);
   return status;
 }

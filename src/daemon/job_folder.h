@@ -11,6 +11,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,13 @@ namespace ternd::job_folder {
 [[nodiscard]] base::Status make(const std::string& dir);  // 0700; one that is there is fine
 [[nodiscard]] node::StreamEnds bases(const std::string& dir);
 [[nodiscard]] node::StreamEnds ends(const std::string& dir);
+// The same of one stream, after all of it was brought to the disk; none where that failed.
+[[nodiscard]] std::optional<std::uint64_t> synced_end(const std::string& dir, int stream);
 // Fewer bytes at the end, none past it or before the bases.
 [[nodiscard]] base::Bytes read(const std::string& dir, int stream, std::uint64_t offset,
                                std::size_t size_max);
-// Exactly at `offset`, which must be where the stream ends (kStale); synced.
+// Exactly at `offset`, which must be where the stream ends (kStale); synced. After a failure the
+// stream ends where it did.
 [[nodiscard]] base::Status append(const std::string& dir, int stream, std::uint64_t offset,
                                   base::ByteView bytes);
 // The folder of a job that moves in. At home the log is there and goes on; elsewhere it is new.

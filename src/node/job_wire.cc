@@ -16,7 +16,8 @@ constexpr std::uint64_t kSpecVersion = 1;
 
 void put(Writer& w, const Agreement& m) { w.bin(m.bytes); }
 void put(Writer& w, const Output& m) {
-  w.array(4).id(m.job).u64(static_cast<std::uint64_t>(m.stream) + 1).u64(m.offset).bin(m.bytes);
+  w.array(5).id(m.job).counter(m.epoch).u64(static_cast<std::uint64_t>(m.stream) + 1);
+  w.u64(m.offset).bin(m.bytes);
 }
 void put(Writer& w, const OutputAck& m) { w.array(3).id(m.job).u64(m.have[0]).u64(m.have[1]); }
 void put(Writer& w, const Here& m) { w.array(3).id(m.job).counter(m.epoch).u64(m.moves); }
@@ -37,8 +38,8 @@ void put(Writer& w, const JobsReply& m) {
   for (const JobInfo& job : m.jobs) put(w, job);
 }
 void put(Writer& w, const Order& m) {
-  w.array(6).u64(m.query).u64(static_cast<std::uint64_t>(m.verb)).id(m.job).u64(m.uid);
-  w.u64(m.number).id(m.target);
+  w.array(7).u64(m.query).u64(static_cast<std::uint64_t>(m.verb)).id(m.job).u64(m.uid);
+  w.u64(m.number).id(m.target).u64(m.age_ms);
 }
 void put(Writer& w, const OrderReply& m) {
   w.array(5).u64(m.query).boolean(m.over).u64(m.exit_code).text(m.sentence).text(m.handover);
@@ -94,8 +95,9 @@ JobInfo read_info(Reader& r) {
 Message read_agreement(Reader& r) { return Agreement{base::to_bytes(r.bin(kMessageSizeMax))}; }
 Message read_output(Reader& r) {
   Output m;
-  r.array_of(4);
+  r.array_of(5);
   m.job = r.id<base::JobId>();
+  m.epoch = r.counter<base::Epoch>();
   m.stream = read_stream(r);
   m.offset = r.u64();
   m.bytes = base::to_bytes(r.bin(kOutputChunkMax));
@@ -151,13 +153,14 @@ Message read_jobs_reply(Reader& r) {
 }
 Message read_order(Reader& r) {
   Order m;
-  r.array_of(6);
+  r.array_of(7);
   m.query = r.u64();
   m.verb = r.enumeration(Verb::kMigrate);
   m.job = r.id<base::JobId>();
   m.uid = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
   m.number = r.u64(64);
   m.target = r.id<base::NodeId>();
+  m.age_ms = r.u64();
   return m;
 }
 Message read_order_reply(Reader& r) {

@@ -4,7 +4,7 @@
 //
 // Envelope of every message between nodes (MessagePack): [version = 1, kind, body]
 //   kind 0  agreement   body = bytes of balance, opaque here
-//   kind 1  output      [job, stream 1|2, offset, bytes <= 32 KiB]           host -> home
+//   kind 1  output      [job, epoch, stream 1|2, offset, bytes <= 32 KiB]    host -> home
 //   kind 2  output ack  [job, stdout have, stderr have]                      home -> host
 //   kind 3  here        [job, epoch, moves]: the job runs with the sender    host -> home
 //   kind 4  here ack    [job, epoch]                                         home -> host
@@ -12,8 +12,12 @@
 //   kind 6  exited ack  [job]                                                home -> host
 //   kind 7  jobs query  [query]
 //   kind 8  jobs reply  [query, [job info...] <= 256]
-//   kind 9  order       [query, verb, job, number, text]  a person's word on a job, to its host
-//   kind 10 order reply [query, over, exit code, sentence, handover json text]
+//   kind 9  order       [query, verb, job, uid, number, target, age ms]  a person's word on a job,
+//   to
+//                       its host; said again, under the same query, until it is answered
+//   kind 10 order reply [query, over, exit code, sentence, handover json text]; not over and
+//   without
+//                       a sentence: it is being carried out
 //   kind 11 log query   [query, job, stream, offset]                         anybody -> home
 //   kind 12 log reply   [query, known, job, stream, offset, bytes, stdout end, stderr end, exited,
 //                        wait status]
@@ -93,7 +97,8 @@ struct Agreement {
 };
 struct Output {
   base::JobId job;
-  int stream = 0;  // 0 stdout, 1 stderr
+  base::Epoch epoch;  // under which the sender has the job; home takes nothing of an older one
+  int stream = 0;     // 0 stdout, 1 stderr
   std::uint64_t offset = 0;
   base::Bytes bytes;
   friend bool operator==(const Output&, const Output&) = default;
@@ -142,6 +147,7 @@ struct Order {
   std::uint32_t uid = 0;     // who asks, as the asking node's control socket saw it
   std::uint64_t number = 0;  // kKill: the signal
   base::NodeId target;       // kMigrate: zero for the best one
+  std::uint64_t age_ms = 0;  // since it was first said; 0: this is the first time
   friend bool operator==(const Order&, const Order&) = default;
 };
 struct OrderReply {

@@ -16,23 +16,27 @@ constexpr char kPrefix[] = "job/";
 
 std::string key_of(JobId job) { return kPrefix + job.hex(); }
 
-// Durable form: [spec bytes, ended, wait status, stdout end, stderr end]. Where the output of an
-// ended job stops is kept, or a restart would tell home of the end before home has all of it.
+// Durable form: [spec bytes, ended, wait status, stdout end, stderr end, arriving under epoch].
+// Where the output of an ended job stops is kept, or a restart would tell home of the end before
+// home has all of it. Records of the first version have no epoch.
 base::Bytes record_of(const Job& job) {
   base::Writer w;
-  w.array(5).bin(encode(job.spec)).boolean(job.wait_status.has_value());
+  w.array(6).bin(encode(job.spec)).boolean(job.wait_status.has_value());
   w.i64(job.wait_status.value_or(0)).u64(job.spool[0]).u64(job.spool[1]);
+  w.counter(job.arriving_under);
   return w.take();
 }
 
 base::Result<Job> read_record(base::ByteView bytes) {
   base::Reader r(bytes);
-  r.array_of(5);
+  const std::size_t fields = r.array(6);
+  if (fields < 5) r.reject("too few fields");
   const base::ByteView spec_bytes = r.bin(2 * kMessageSizeMax);
   const bool ended = r.boolean();
   const std::int64_t status = r.i64();
   const std::uint64_t stdout_end = r.u64();
   const std::uint64_t stderr_end = r.u64();
+  const base::Epoch arriving_under = fields == 6 ? r.counter<base::Epoch>() : base::Epoch{};
   if (status < 0 || status > 0xffff) r.reject("no wait status");
   if (base::Status finished = r.finish(); !finished) return finished.error();
   auto spec = decode_spec(spec_bytes);
@@ -40,6 +44,8 @@ base::Result<Job> read_record(base::ByteView bytes) {
   Job job;
   job.spec = *spec;
   job.recovered = true;
+  job.arriving_under = arriving_under;
+  job.kept_moves = job.spec.moves;
   if (ended) {
     job.wait_status = static_cast<std::int32_t>(status);
     job.spool = {stdout_end, stderr_end};
@@ -141,6 +147,7 @@ void Jobs::on(Time now, const Owner& event) {
   job->epoch = event.epoch;
   job->here = event.here;
   job->at = event.at;
+  job->lost = false;
   if (event.here) {
     // It ended, and the daemon too before balance knew.
     if (job->exit_kept && job->spec.home == self_) out(OverHere{event.job});
@@ -149,12 +156,19 @@ void Jobs::on(Time now, const Owner& event) {
     job->here_acked = job->spec.home == self_;
     job->told_here = Time{};
     const bool described_before_restart = job->recovered && !event.at_start;
-    if (job->arriving || described_before_restart) {
+    const bool arrived = job->arriving || described_before_restart;
+    // Counted once, also when the daemon died between the two writes.
+    const bool uncounted =
+        job->arriving_under != base::Epoch{} && event.epoch >= job->arriving_under;
+    if (arrived || uncounted) {
+      ++job->spec.moves;
+      job->arriving_under = {};
+      keep(*job, nullptr);
+    }
+    if (arrived) {
       job->arriving = false;
       job->recovered = false;
       job->launched = true;
-      ++job->spec.moves;
-      keep(*job, nullptr);
       out(Changed{event.job, "arrived"});
       tell_here(now, *job);
     } else if (job->recovered) {
@@ -183,6 +197,7 @@ void Jobs::on(Time now, const Arriving& event) {
   job.spec = event.spec;
   job.have = have;
   job.arriving = true;
+  job.arriving_under = event.epoch;
   job.recovered = false;
   job.arrived = now;
   keep(job, [this, id] { out(Stored{id}); });
@@ -193,7 +208,24 @@ void Jobs::on(Time /*now*/, const DropArrival& event) {
   // One that was described before a restart is not marked as arriving any more.
   if (job == nullptr || job->here) return;
   job->arriving = false;
-  if (job->spec.home != self_) forget(event.job);
+  if (job->spec.home != self_) return forget(event.job);
+  if (std::exchange(job->arriving_under, base::Epoch{}) != base::Epoch{}) keep(*job, nullptr);
+}
+
+void Jobs::on(Time /*now*/, const Unowned& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || !job->recovered || job->here || job->wait_status || job->lost) return;
+  if (job->spec.home != self_) return forget(event.job);
+  job->lost = true;
+  job->at = self_;
+  out(Changed{event.job, "lost: this node has no record of where it runs"});
+  exited_.push_back(event.job);
+  trim_exited();
+}
+
+void Jobs::on(Time /*now*/, const Drop& event) {
+  const Job* job = get(event.job);
+  if (job != nullptr && job->lost) forget(event.job);
 }
 
 void Jobs::on(Time now, const Ended& event) {
@@ -250,7 +282,7 @@ void Jobs::on(Time now, const SpoolRead& event) {
   job->in_flight[s] = true;  // of a piece that could not be read too: asked again, not at once
   job->sent_at[s] = now;
   if (event.bytes.empty()) return;
-  out(Tell{job->spec.home, Output{event.job, event.stream, event.offset, event.bytes}});
+  out(Tell{job->spec.home, Output{event.job, job->epoch, event.stream, event.offset, event.bytes}});
 }
 
 void Jobs::on_output_ack(Time now, NodeId from, const OutputAck& message) {
@@ -288,6 +320,13 @@ void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
 
 // ---- at home
 
+void Jobs::follow(Job& job, NodeId from, base::Epoch epoch) {
+  if (epoch > job.epoch) job.pending_exit.reset();  // of a copy that is not the job any more
+  job.epoch = epoch;
+  job.at = from;
+  job.lost = false;
+}
+
 void Jobs::on_output(NodeId from, const Output& message) {
   Job* job = get(message.job);
   if (job == nullptr || job->spec.home != self_ || job->here) {
@@ -295,6 +334,8 @@ void Jobs::on_output(NodeId from, const Output& message) {
     if (job == nullptr) out(Tell{from, ExitedAck{message.job}});
     return;
   }
+  if (message.epoch < job->epoch) return;  // a copy that is not the job any more
+  follow(*job, from, message.epoch);
   const auto s = static_cast<std::size_t>(message.stream);
   const std::uint64_t end = message.offset + message.bytes.size();
   if (job->appending[s]) return;  // answered when it is done
@@ -304,7 +345,6 @@ void Jobs::on_output(NodeId from, const Output& message) {
   }
   const auto skip = static_cast<std::ptrdiff_t>(job->have[s] - message.offset);
   job->appending[s] = true;
-  job->at = from;
   out(AppendHome{message.job, message.stream, job->have[s],
                  base::Bytes(message.bytes.begin() + skip, message.bytes.end())});
 }
@@ -312,8 +352,10 @@ void Jobs::on_output(NodeId from, const Output& message) {
 void Jobs::on(Time /*now*/, const HomeAppended& event) {
   Job* job = get(event.job);
   if (job == nullptr) return;
-  job->have = event.ends;
-  job->appending = {};
+  const auto s = static_cast<std::size_t>(event.stream);
+  job->appending[s] = false;
+  if (job->here) return;  // it came home meanwhile: its spool says where the log ends
+  if (event.end) job->have[s] = *event.end;
   out(Tell{job->at, OutputAck{event.job, job->have}});
   out(Changed{event.job, "output"});
   if (!job->pending_exit) return;
@@ -328,10 +370,17 @@ void Jobs::on_here(NodeId from, const Here& message) {
   // The sink may speak before we, the source, know that the job has left: it will say so again.
   if (job != nullptr && job->here && message.epoch > job->epoch) return;
   if (job != nullptr && job->spec.home == self_ && message.epoch >= job->epoch && !job->here) {
-    job->epoch = message.epoch;
-    job->at = from;
-    job->spec.moves = std::max(job->spec.moves, message.moves);
+    follow(*job, from, message.epoch);
     out(Changed{message.job, "moved"});
+    job->spec.moves = std::max(job->spec.moves, message.moves);
+    if (message.moves > job->kept_moves) {
+      // Durable before it is acknowledged: it is not told again then.
+      return keep(*job, [this, from, message] {
+        Job* kept = get(message.job);
+        if (kept != nullptr) kept->kept_moves = std::max(kept->kept_moves, message.moves);
+        out(Tell{from, HereAck{message.job, message.epoch}});
+      });
+    }
   }
   out(Tell{from, HereAck{message.job, message.epoch}});
 }
@@ -345,8 +394,7 @@ void Jobs::on_exited(NodeId from, const Exited& message) {
   // Not durable here yet: acknowledged when it is, since the teller forgets the job then.
   if (job->wait_status) return;
   if (job->spec.home != self_ || job->here || message.epoch < job->epoch) return;
-  job->epoch = message.epoch;
-  job->at = from;
+  follow(*job, from, message.epoch);
   if (job->have[0] < message.ends[0] || job->have[1] < message.ends[1]) {
     job->pending_exit = message;
     out(Tell{from, OutputAck{message.job, job->have}});
@@ -377,7 +425,7 @@ void Jobs::trim_exited() {
     const JobId oldest = exited_.front();
     exited_.pop_front();
     const Job* job = find(oldest);
-    if (job != nullptr && job->wait_status) forget(oldest);
+    if (job != nullptr && (job->wait_status || job->lost)) forget(oldest);
   }
 }
 

@@ -7,14 +7,16 @@
 //                                                     \--LaunchFailed--> forgotten
 //   Arriving(spec) -> [stored] -> Stored -> Owner(here) -> running here   (DropArrival: forgotten)
 //   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it)
+//   known after a restart, and to balance not --Unowned--> at home lost; elsewhere forgotten
 //   running here --Ended--> exited: at home kept for `tern ps`; elsewhere told to home until home
 //                           has acknowledged it with all of its output, then forgotten
 //
 // Output. A node that runs a job of another home sends what its spool gained, piece after piece,
 // each sent again until home says how far it has it; nothing of that is remembered here, home's
 // word is the state. Offsets count the bytes of one stream since the job first started, on all
-// nodes, so nothing is ever missing or doubled: home takes a piece only where it continues. A job
-// that leaves takes what home has not acknowledged along (daemon), so its next host can go on.
+// nodes, so nothing is ever missing or doubled: home takes a piece only where it continues, only
+// from the newest epoch that it has heard of, and acknowledges it after the fsync. A job that
+// leaves takes what home has not acknowledged along (daemon), so its next host can go on.
 //
 // Rules for callers: actions are performed in order; Keep is answered by Kept after the fsync, and
 // what depends on it is emitted only then.
@@ -56,6 +58,7 @@ struct Owner {  // balance::OwnerChanged
 };
 struct Arriving {  // SINK: a checkpoint's metadata came; answered by Stored
   JobSpec spec;
+  base::Epoch epoch;  // under which it would be ours
 };
 struct DropArrival {  // SINK: nothing of that attempt is left
   base::JobId job;
@@ -71,9 +74,18 @@ struct SpoolRead {  // answers ReadSpool; empty bytes: there was nothing (any mo
   std::uint64_t offset = 0;
   base::Bytes bytes;
 };
-struct HomeAppended {  // answers AppendHome, after the fsync; ends as they are now
+struct HomeAppended {  // answers AppendHome, after the fsync or in vain
   base::JobId job;
-  StreamEnds ends{};
+  int stream = 0;
+  std::optional<std::uint64_t> end;  // of this stream, as far as it is synced; none: not known
+};
+// After a restart: balance knows nothing of this job. Home began it and never launched it, or its
+// ownership record is lost: it is *lost*, and shown so. Anywhere else: forgotten.
+struct Unowned {
+  base::JobId job;
+};
+struct Drop {  // a person gave up a lost job
+  base::JobId job;
 };
 struct Ended {  // the copy that ran here is gone; its spool is complete
   base::JobId job;
@@ -90,7 +102,7 @@ struct Kept {
 struct Tick {};
 
 using Event = std::variant<Begin, Launched, LaunchFailed, Owner, Arriving, DropArrival, SpoolGrew,
-                           SpoolRead, HomeAppended, Ended, Peer, Kept, Tick>;
+                           SpoolRead, HomeAppended, Unowned, Drop, Ended, Peer, Kept, Tick>;
 
 // ---- actions
 
@@ -151,10 +163,12 @@ using Actions = std::vector<Action>;
 struct Job {
   JobSpec spec;
   base::Epoch epoch;
-  bool here = false;       // owned here
-  bool arriving = false;   // described only: a copy of it may become ours
-  bool launched = false;   // here and under way
-  bool recovered = false;  // known from before this start of the daemon
+  bool here = false;           // owned here
+  bool arriving = false;       // described only: a copy of it may become ours
+  base::Epoch arriving_under;  // durable: owned from this epoch on it has moved once more
+  bool lost = false;           // at home: see Unowned
+  bool launched = false;       // here and under way
+  bool recovered = false;      // known from before this start of the daemon
   std::int64_t pid = 0;
   base::Time arrived{};
   base::NodeId at;  // where it runs, as far as known
@@ -172,6 +186,7 @@ struct Job {
   // At home, for a job elsewhere.
   StreamEnds have{};
   std::array<bool, kStreams> appending{};
+  std::uint64_t kept_moves = 0;  // as far as they are on the disk
   std::optional<Exited> pending_exit;
 };
 
@@ -198,10 +213,13 @@ class Jobs {
   void on(base::Time now, const SpoolGrew& event);
   void on(base::Time now, const SpoolRead& event);
   void on(base::Time now, const HomeAppended& event);
+  void on(base::Time now, const Unowned& event);
+  void on(base::Time now, const Drop& event);
   void on(base::Time now, const Ended& event);
   void on(base::Time now, const Peer& event);
   void on(base::Time now, const Kept& event);
   void on(base::Time now, const Tick& event);
+  static void follow(Job& job, base::NodeId from, base::Epoch epoch);
   void on_output(base::NodeId from, const Output& message);
   void on_output_ack(base::Time now, base::NodeId from, const OutputAck& message);
   void on_here(base::NodeId from, const Here& message);

@@ -18,8 +18,9 @@ inline constexpr std::size_t kGroupsMax = 64;              // supplementary grou
 inline constexpr std::size_t kOutputChunkMax = 32 * 1024;  // bytes of output in one message
 inline constexpr std::size_t kReasonSizeMax = 1024;        // bytes of a sentence from a peer; cut
 inline constexpr std::size_t kJobsInReplyMax =
-    256;                                        // further jobs are left out of one node's reply
-inline constexpr std::size_t kQueriesMax = 64;  // of people, waiting for peers; refused
+    256;                                            // further jobs are left out of one node's reply
+inline constexpr std::size_t kQueriesMax = 64;      // of people, waiting for peers; refused
+inline constexpr std::size_t kOrdersKeptMax = 128;  // of peers, answered; the oldest is forgotten
 inline constexpr std::size_t kAddressesKeptMax = 64;  // members'; further ones are not kept
 inline constexpr std::size_t kAddressesTriedMax = 8;  // after a restart; one leads to the others
 inline constexpr std::size_t kMessageSizeMax = 61 * 1024;
@@ -29,6 +30,12 @@ inline constexpr base::Duration kOutputResend = std::chrono::milliseconds(700);
 inline constexpr base::Duration kExitResend = std::chrono::seconds(1);
 inline constexpr base::Duration kHereResend = std::chrono::seconds(2);
 inline constexpr base::Duration kQueryPatience = std::chrono::milliseconds(1500);
-inline constexpr base::Duration kForwardPatience = std::chrono::minutes(20);  // a person's migrate
+// A question to a peer is said again after kAskAgainMin, then after twice as long and so on; once
+// the peer was heard of, every kAskAgainMax, as long as it has not answered.
+inline constexpr base::Duration kAskAgainMin = std::chrono::milliseconds(400);
+inline constexpr base::Duration kAskAgainMax = std::chrono::seconds(3);
+inline constexpr base::Duration kOrderSilence = std::chrono::seconds(12);  // then "does not answer"
+inline constexpr base::Duration kForwardPatience = std::chrono::minutes(20);  // without any news
+static_assert(3 * kAskAgainMax < kOrderSilence);  // more than one message has to be lost
 
 }  // namespace node

@@ -1,5 +1,5 @@
 // The routing between cores. What people ask for is in node_people.cc, what is shown in
-// node_status.cc, whose a job is in node_owner.cc.
+// node_status.cc, whose a job is in node_owner.cc, orders between nodes in node_orders.cc.
 #include "node/node.h"
 
 #include <algorithm>
@@ -71,7 +71,9 @@ Actions Node::step(base::Time now, const Event& event) {
 base::Time Node::next_deadline() const {
   base::Time next =
       std::min({gossip_->next_deadline(), balance_->next_deadline(), jobs_->next_deadline()});
-  for (const auto& [query, waiting] : waiting_) next = std::min(next, waiting.deadline);
+  for (const auto& [query, waiting] : waiting_) {
+    next = std::min({next, waiting.deadline, waiting.again_at});
+  }
   return next;
 }
 
@@ -79,6 +81,7 @@ base::Time Node::next_deadline() const {
 
 void Node::on(const Start& event) {
   starting_ = true;
+  started_at_ = now_;
   gossip::Started started;
   started.incarnation = config_.incarnation;
   started.wall = event.wall;
@@ -87,26 +90,14 @@ void Node::on(const Start& event) {
   seek_remembered();
   to_balance(balance::Tick{});
   starting_ = false;
+  look_for_unowned();
 }
 
 void Node::on(const Tick& /*event*/) {
   to_gossip(gossip::Tick{});
   to_balance(balance::Tick{});
   to_jobs(jobs::Tick{});
-  std::vector<std::uint64_t> due;
-  for (const auto& [query, waiting] : waiting_) {
-    if (waiting.deadline <= now_) due.push_back(query);
-  }
-  for (const std::uint64_t query : due) {
-    const auto it = waiting_.find(query);
-    if (it->second.is_jobs) {
-      answer_jobs(query);
-    } else {
-      const std::uint64_t request = it->second.request;
-      waiting_.erase(it);
-      reply(request, 4, "the node that has the job does not answer");
-    }
-  }
+  tend_waiting();
 }
 
 void Node::on(const WallClock& event) { to_gossip(gossip::WallClock{event.wall}); }
@@ -142,22 +133,7 @@ void Node::on_message(NodeId from, const Message& message) {
     return;
   }
   if (const auto* order = std::get_if<Order>(&message)) return on_order(from, *order);
-  if (const auto* answer = std::get_if<OrderReply>(&message)) {
-    const auto it = waiting_.find(answer->query);
-    if (it == waiting_.end() || it->second.missing.count(from) == 0) return;
-    Reply done;
-    done.request = it->second.request;
-    done.over = answer->over;
-    done.exit_code = answer->exit_code;
-    done.sentence = answer->sentence;
-    if (!answer->handover.empty()) done.handover_json = answer->handover;
-    if (answer->over) {
-      waiting_.erase(it);
-    } else {
-      it->second.deadline = now_ + kForwardPatience;
-    }
-    return out(std::move(done));
-  }
+  if (const auto* answer = std::get_if<OrderReply>(&message)) return on_order_reply(from, *answer);
   if (const auto* query = std::get_if<LogQuery>(&message)) {
     const std::uint64_t token = next_query_++;
     const jobs::Job* job = jobs_->find(query->job);
@@ -167,7 +143,10 @@ void Node::on_message(NodeId from, const Message& message) {
       unknown.job = query->job;
       return send(from, unknown);
     }
-    if (log_reads_.size() >= kQueriesMax) return;
+    const bool asked = std::any_of(remote_ops_.begin(), remote_ops_.end(), [&](const auto& op) {
+      return op.second.from == from && op.second.query == query->query;
+    });
+    if (asked || log_reads_.size() >= kQueriesMax) return;
     log_reads_[token] = *query;
     remote_ops_[token] = {from, query->query};
     return out(ReadLog{token, query->job, query->stream, query->offset});

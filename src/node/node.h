@@ -27,6 +27,7 @@
 #include "gossip/gossip.h"
 #include "node/event.h"
 #include "node/jobs.h"
+#include "node/limits.h"
 #include "node/move_metadata.h"
 #include "probe/load_average.h"
 #include "probe/moved_load.h"
@@ -97,7 +98,12 @@ class Node {
  private:
   struct Waiting {  // a person's question that peers answer
     std::uint64_t request = 0;
+    std::optional<Message> question;  // said again to those that are missing
+    base::Time asked{};
+    base::Time again_at = base::kNever;
+    base::Duration again_after = kAskAgainMin;
     base::Time deadline{};
+    base::Time news{};  // an order's: when something new was told
     std::set<base::NodeId> missing;
     std::map<base::JobId, JobInfo> jobs;
     bool is_jobs = false;
@@ -105,6 +111,7 @@ class Node {
   struct Remote {  // an order that a peer gave us
     base::NodeId from;
     std::uint64_t query = 0;
+    friend auto operator<=>(const Remote&, const Remote&) = default;
   };
   struct Timing {  // SOURCE: for frozen_seconds
     base::Time ordered{};
@@ -143,6 +150,7 @@ class Node {
   void take(const balance::Action& action);
   void take(const jobs::Action& action);
   void take_owner(const balance::OwnerChanged& change);
+  void look_for_unowned();
   void after_doubt();
   void take_handover(const balance::HandoverEvent& event);
   void take_person_reply(const balance::PersonReply& reply);
@@ -151,7 +159,13 @@ class Node {
   void seek_remembered();
   void on_local();
   void on_message(base::NodeId from, const Message& message);
+  // node_orders.cc
+  void ask_peers(Waiting waiting, std::uint64_t query, Message question);
+  void tend_waiting();
+  void forward(std::uint64_t request, base::NodeId host, Order order);
   void on_order(base::NodeId from, const Order& order);
+  void on_order_reply(base::NodeId from, const OrderReply& answer);
+  void order_done(const Remote& order, OrderReply answer);
   void answer_jobs(std::uint64_t query);
   void merge(Waiting& waiting, const JobInfo& info);
   void persist(std::vector<balance::RecordChange> changes, std::uint64_t inner, int owner);
@@ -195,9 +209,12 @@ class Node {
   std::map<std::uint64_t, Persisting> persisting_;
 
   std::uint64_t next_query_ = 1;
-  std::map<std::uint64_t, Waiting> waiting_;           // by query: jobs, orders, logs
-  std::map<std::uint64_t, std::uint64_t> local_ops_;   // token to a local person's request
-  std::map<std::uint64_t, Remote> remote_ops_;         // token to a peer's order
+  std::map<std::uint64_t, Waiting> waiting_;            // by query: jobs, orders, logs
+  std::map<std::uint64_t, std::uint64_t> local_ops_;    // token to a local person's request
+  std::map<std::uint64_t, Remote> remote_ops_;          // token to a peer's order
+  std::map<Remote, std::optional<OrderReply>> orders_;  // none: it is being carried out
+  std::deque<Remote> orders_done_;                      // oldest first
+  base::Time started_at_{};
   std::map<std::uint64_t, LogQuery> log_reads_;        // token to what was asked
   std::map<base::JobId, std::uint64_t> running_;       // RunJob requests until the launch
   std::map<base::JobId, jobs::Ended> ended_in_doubt_;  // until the handover is decided

@@ -8,7 +8,7 @@ namespace node {
 
 void Node::on(const MoveArrived& event) {
   arriving_[event.spec.id] = event.id;
-  to_jobs(jobs::Arriving{event.spec});
+  to_jobs(jobs::Arriving{event.spec, event.id.epoch});
 }
 
 void Node::take_owner(const balance::OwnerChanged& change) {
@@ -34,6 +34,16 @@ void Node::take_owner(const balance::OwnerChanged& change) {
   }
   to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at, starting_});
   if (left || came) on_local();
+}
+
+// At start, once balance has said whose every job is that it knows.
+void Node::look_for_unowned() {
+  std::vector<base::JobId> unowned;
+  for (const auto& [id, job] : jobs_->all()) {
+    const bool known = balance_->owner(id) != nullptr || balance_->in_doubt(id);
+    if (!known && job.recovered && !job.wait_status) unowned.push_back(id);
+  }
+  for (const base::JobId& job : unowned) to_jobs(jobs::Unowned{job});
 }
 
 // What was put off while a handover was undecided.

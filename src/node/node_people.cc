@@ -35,23 +35,12 @@ void Node::on(const MigrateJob& event) {
     local_ops_[token] = event.request;
     return to_balance(balance::PersonMigrate{token, event.job, event.target});
   }
-  if (event.host.is_zero() || event.host == self_) {
-    return reply(event.request, 1, "no node that can be reached has this job");
-  }
-  if (waiting_.size() >= kQueriesMax) return reply(event.request, 1, "too many questions at once");
-  const std::uint64_t query = next_query_++;
-  Waiting waiting;
-  waiting.request = event.request;
-  waiting.deadline = now_ + kForwardPatience;
-  waiting.missing = {event.host};
-  waiting_[query] = waiting;
   Order order;
-  order.query = query;
   order.verb = Verb::kMigrate;
   order.job = event.job;
   order.uid = event.uid;
   order.target = event.target.value_or(NodeId{});
-  send(event.host, order);
+  forward(event.request, event.host, order);
 }
 
 void Node::on(const ResolveJob& event) {
@@ -70,51 +59,19 @@ void Node::on(const KillJob& event) {
     local_ops_[token] = event.request;
     return out(SignalJob{token, event.job, event.signal_number});
   }
-  if (event.host.is_zero() || event.host == self_) {
-    return reply(event.request, 1, "no node that can be reached has this job");
+  if (job != nullptr && job->lost && event.host == self_) {
+    if (!may_order(*job, event.uid)) {
+      return reply(event.request, 5, "only its owner or root may give up this job");
+    }
+    to_jobs(jobs::Drop{event.job});
+    return reply(event.request, 0, "");
   }
-  if (waiting_.size() >= kQueriesMax) return reply(event.request, 1, "too many questions at once");
-  const std::uint64_t query = next_query_++;
-  Waiting waiting;
-  waiting.request = event.request;
-  waiting.deadline = now_ + 10 * kQueryPatience;
-  waiting.missing = {event.host};
-  waiting_[query] = waiting;
   Order order;
-  order.query = query;
   order.verb = Verb::kKill;
   order.job = event.job;
   order.uid = event.uid;
   order.number = static_cast<std::uint64_t>(event.signal_number);
-  send(event.host, order);
-}
-
-// A peer passes on what a person said there. Its daemon saw who that was: peers are trusted with
-// that as far as their jobs are (ARCHITECTURE.md, "What it survives").
-void Node::on_order(NodeId from, const Order& order) {
-  for (const auto& [token, remote] : remote_ops_) {
-    if (remote.from == from && remote.query == order.query) return;  // said before
-  }
-  const jobs::Job* job = jobs_->find(order.job);
-  const auto refuse = [&](int exit_code, const char* why) {
-    OrderReply answer;
-    answer.query = order.query;
-    answer.over = true;
-    answer.exit_code = static_cast<std::uint8_t>(exit_code);
-    answer.sentence = why;
-    send(from, answer);
-  };
-  if (job == nullptr || !job->here) return refuse(1, "the job is not here any more; try again");
-  if (!may_order(*job, order.uid)) return refuse(5, "only its owner or root may do that");
-  if (remote_ops_.size() >= kQueriesMax) return refuse(1, "too many orders at once; try again");
-  const std::uint64_t token = next_query_++;
-  remote_ops_[token] = {from, order.query};
-  if (order.verb == Verb::kKill) {
-    return out(SignalJob{token, order.job, static_cast<int>(order.number)});
-  }
-  std::optional<NodeId> target;
-  if (!order.target.is_zero()) target = order.target;
-  to_balance(balance::PersonMigrate{token, order.job, target});
+  forward(event.request, event.host, order);
 }
 
 void Node::on(const Signalled& event) {
@@ -127,13 +84,11 @@ void Node::on(const Signalled& event) {
   const auto remote = remote_ops_.find(event.token);
   if (remote == remote_ops_.end()) return;
   OrderReply answer;
-  answer.query = remote->second.query;
-  answer.over = true;
   answer.exit_code = event.ok ? 0 : 1;
-  answer.sentence = event.reason;
-  const NodeId to = remote->second.from;
+  answer.sentence = printable(event.reason);
+  const Remote order = remote->second;
   remote_ops_.erase(remote);
-  send(to, answer);
+  order_done(order, std::move(answer));
 }
 
 void Node::take_person_reply(const balance::PersonReply& said) {
@@ -163,9 +118,10 @@ void Node::take_person_reply(const balance::PersonReply& said) {
   answer.exit_code = static_cast<std::uint8_t>(said.code);
   answer.sentence = printable(said.sentence);
   answer.handover = json.value_or("");
-  const NodeId to = remote->second.from;
-  if (said.over) remote_ops_.erase(remote);
-  send(to, answer);
+  const Remote order = remote->second;
+  if (!said.over) return send(order.from, answer);
+  remote_ops_.erase(remote);
+  order_done(order, std::move(answer));
 }
 
 // ---- jobs of the whole mesh
@@ -184,10 +140,9 @@ void Node::on(const AskJobs& event) {
     }
   }
   for (const JobInfo& info : job_infos()) merge(waiting, info);
-  const std::set<NodeId> asked = waiting.missing;
+  if (!waiting.missing.empty()) return ask_peers(std::move(waiting), query, JobsQuery{query});
   waiting_[query] = std::move(waiting);
-  if (asked.empty()) return answer_jobs(query);
-  for (const NodeId& node : asked) send(node, JobsQuery{query});
+  answer_jobs(query);
 }
 
 // Of two tellers the one with the newer epoch knows better; of equal ones the one that owns it.
@@ -238,13 +193,12 @@ void Node::on(const AskLog& event) {
   waiting.request = event.request;
   waiting.deadline = now_ + 2 * kQueryPatience;
   waiting.missing = {event.home};
-  waiting_[token] = waiting;
   LogQuery query;
   query.query = token;
   query.job = event.job;
   query.stream = event.stream;
   query.offset = event.offset;
-  send(event.home, query);
+  ask_peers(std::move(waiting), token, query);
 }
 
 void Node::on(const LogRead& event) {

@@ -177,6 +177,7 @@ JobInfo Node::info_of(const jobs::Job& job) const {
     info.state = JobState::kExited;
     return info;
   }
+  if (job.lost) info.state = JobState::kLost;
   if (!job.here) return info;
   info.pid = job.pid;
   if (!job.launched) info.state = JobState::kQueued;

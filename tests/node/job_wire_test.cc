@@ -61,10 +61,10 @@ JobInfo info_of(bool ended) {
 }
 
 std::vector<std::pair<std::string, Message>> examples() {
-  Order order{41, Verb::kMigrate, kJob, 1000, 15, id_of<base::NodeId>(12)};
+  Order order{41, Verb::kMigrate, kJob, 1000, 15, id_of<base::NodeId>(12), 2500};
   LogReply log{43, true, kJob, 1, 5, {1, 2, 3}, {8, 9}, true, 256};
   return {{"agreement", Agreement{{1, 2, 3}}},
-          {"output", Output{kJob, 1, 70'000, {4, 5}}},
+          {"output", Output{kJob, base::Epoch{4}, 1, 70'000, {4, 5}}},
           {"output-ack", OutputAck{kJob, {70'000, 3}}},
           {"here", Here{kJob, base::Epoch{4}, 2}},
           {"here-ack", HereAck{kJob, base::Epoch{4}}},
@@ -182,7 +182,8 @@ TEST(JobWire, UnknownVersionsAndKindsAreRefused) {
 
 base::Bytes output_of(std::uint64_t stream, std::uint64_t offset, std::size_t size) {
   base::Writer w;
-  w.array(3).u64(1).u64(1).array(4).id(kJob).u64(stream).u64(offset).bin(base::Bytes(size));
+  w.array(3).u64(1).u64(1).array(5).id(kJob).u64(4).u64(stream).u64(offset);
+  w.bin(base::Bytes(size));
   return w.take();
 }
 

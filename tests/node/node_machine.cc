@@ -90,7 +90,9 @@ void World::perform_job(std::size_t node, const jobs::Action& action) {
         if (order.bytes[i] != pattern(order.offset + i)) violations.push_back("other output");
       }
       log.end = std::max(log.end, order.offset + order.bytes.size());
-      give(node, JobNews{jobs::HomeAppended{order.job, {log.end, 0}}});
+      // Of a stream without output the log ends where it begins.
+      const std::uint64_t end = order.stream == 0 ? log.end : order.offset;
+      give(node, JobNews{jobs::HomeAppended{order.job, order.stream, end}});
     });
   }
   if (const auto* a = std::get_if<jobs::Forget>(&action)) {
@@ -184,19 +186,10 @@ void World::perform_sink(std::size_t node, const balance::Action& action) {
     return;
   }
   if (const auto* a = std::get_if<balance::Restore>(&action)) {
-    return later(node, 500, [this, node, id = a->id] {
-      Arrival& arrival = machines_[node].incoming[id];
-      const bool fails = options_.faults_in_host && chance(100);
-      if (arrival.state == Incoming::kSealed && !fails) arrival.state = Incoming::kHeld;
-      if (arrival.state != Incoming::kHeld) return done(node, balance::RestoreFailed{id, "no"});
-      Spool& spool = machines_[node].spools[id.job];
-      const MoveMetadata& metadata = arrival.metadata;
-      const bool home = metadata.spec.home == machines_[node].id;
-      if (home && metadata.acknowledged[0] > spool.end) violations.push_back("output is missing");
-      if (!home) spool = {metadata.acknowledged[0], metadata.ends[0], UINT64_MAX};
-      spool.end = std::max(spool.end, metadata.ends[0]);
-      done(node, balance::Held{id, {metadata.ends[0], 0}});
+    at(operation_delay, [this, node, life = machine.life, id = a->id] {
+      if (machines_[node].life == life && machines_[node].node) restore(node, id);
     });
+    return;
   }
   if (const auto* a = std::get_if<balance::CheckCopy>(&action)) {
     return later(node, 50, [this, node, id = a->id] {
@@ -217,12 +210,29 @@ void World::perform_sink(std::size_t node, const balance::Action& action) {
   }
 }
 
+void World::restore(std::size_t node, const balance::HandoverId& id) {
+  later(node, 500, [this, node, id] {
+    Arrival& arrival = machines_[node].incoming[id];
+    const bool fails = options_.faults_in_host && chance(100);
+    if (arrival.state == Incoming::kSealed && !fails) arrival.state = Incoming::kHeld;
+    if (arrival.state != Incoming::kHeld) return done(node, balance::RestoreFailed{id, "no"});
+    Spool& spool = machines_[node].spools[id.job];
+    const MoveMetadata& metadata = arrival.metadata;
+    const bool home = metadata.spec.home == machines_[node].id;
+    if (home && metadata.acknowledged[0] > spool.end) violations.push_back("output is missing");
+    if (!home) spool = {metadata.acknowledged[0], metadata.ends[0], UINT64_MAX};
+    spool.end = std::max(spool.end, metadata.ends[0]);
+    done(node, balance::Held{id, {metadata.ends[0], 0}});
+  });
+}
+
 void World::release(std::size_t node, const balance::HandoverId& id) {
   Machine& m = machines_[node];
   Arrival& arrival = m.incoming[id];
   if (arrival.state == Incoming::kReleased) return done(node, balance::Released{id, true});
   if (arrival.state != Incoming::kHeld) return done(node, balance::Released{id, false});
   arrival.state = Incoming::kReleased;
+  ++releases_[id.job];
   if (m.local.contains(id.job)) violations.push_back("let go beside another copy");
   if (arrival.metadata.ends[0] != produced_[id.job]) violations.push_back("a copy lost output");
   m.local[id.job] = {};

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "node/limits.h"
 #include "node_world.h"
 
 namespace node::testing {
@@ -101,6 +102,83 @@ TEST(Node, OnlyItsOwnerOrRootMovesOrSignalsAJob) {
     EXPECT_EQ(f.world.replies(request).back().exit_code, 5);
   }
   EXPECT_EQ(f.world.where(f.job), 0);
+}
+
+std::uint64_t kill(World& world, std::size_t asked, std::size_t host, const JobId& job) {
+  return world.post(asked, [&](std::uint64_t request) {
+    return KillJob{request, 1000, job, world.id(host), 15};
+  });
+}
+
+TEST(Node, AnOrderThatIsLostIsSaidAgainAndCarriedOutOnce) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Fixture f(seed, nodes(2));
+    f.world.loss_permille = 600;  // of orders and answers alike
+    const auto asked = kill(f.world, 1, 0, f.job);
+    EXPECT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 30s));
+    ASSERT_TRUE(f.world.answered(asked));
+    if (f.world.replies(asked).back().exit_code == 4) continue;  // all were lost: it was said
+    EXPECT_EQ(f.world.replies(asked).back().exit_code, 0);
+    EXPECT_EQ(f.world.signals(), 1U);
+    f.settle();
+  }
+}
+
+TEST(Node, AHostThatDoesNotAnswerIsSaid) {
+  Fixture f(21, nodes(3));
+  f.world.crash(0, 300s);
+  const auto asked = kill(f.world, 1, 0, f.job);
+  f.world.run(kOrderSilence + 1s);
+  ASSERT_TRUE(f.world.answered(asked));
+  EXPECT_EQ(f.world.replies(asked).back().exit_code, 4);
+  EXPECT_EQ(f.world.replies(asked).back().sentence, "n1 does not answer");
+}
+
+// A move takes as long as it takes: its host answers meanwhile.
+TEST(Node, AnOrderUnderWayIsWaitedFor) {
+  Fixture f(22, nodes(3));
+  f.world.operation_delay = 20s;
+  const auto asked = migrate(f.world, 1, 0, f.job, 2);
+  f.world.run(kOrderSilence + 3s);
+  EXPECT_FALSE(f.world.answered(asked));
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 120s));
+  EXPECT_EQ(f.world.replies(asked).back().exit_code, 0) << f.world.replies(asked).back().sentence;
+}
+
+// It may have been carried out before: a signal is not sent twice.
+TEST(Node, ARestartedHostRefusesAnOrderThatIsOlderThanItself) {
+  Fixture f(23, nodes(2));
+  f.world.crash(0, 3s);
+  const auto asked = kill(f.world, 1, 0, f.job);
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 30s));
+  EXPECT_EQ(f.world.replies(asked).back().exit_code, 1);
+  EXPECT_EQ(f.world.signals(), 0U);
+  const auto again = kill(f.world, 1, 0, f.job);
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(again); }, 30s));
+  EXPECT_EQ(f.world.replies(again).back().exit_code, 0);
+  EXPECT_EQ(f.world.signals(), 1U);
+}
+
+// The daemon died between the job's description and its ownership record, or lost the latter.
+TEST(Node, AJobWithoutAnOwnerIsLostAndSaysSo) {
+  Fixture f(24, nodes(2));
+  f.world.crash(0, 2s);
+  std::erase_if(f.world.disk(0), [](const auto& r) { return r.first.starts_with("own/"); });
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.all_know_all(); }, 60s));
+  for (const std::size_t node : {0U, 1U}) {
+    const auto ps = f.world.post(node, [](std::uint64_t request) { return AskJobs{request}; });
+    f.world.run(3s);
+    ASSERT_TRUE(f.world.answered(ps));
+    const auto& jobs = f.world.replies(ps).back().jobs;
+    ASSERT_TRUE(jobs && jobs->jobs.size() == 1);
+    EXPECT_EQ(jobs->jobs[0].state, JobState::kLost);
+    EXPECT_EQ(jobs->jobs[0].node, f.world.id(0));
+  }
+  const auto given_up = kill(f.world, 0, 0, f.job);
+  f.world.run(1s);
+  ASSERT_TRUE(f.world.answered(given_up));
+  EXPECT_EQ(f.world.node(0)->jobs().find(f.job), nullptr);
 }
 
 TEST(Node, OutputAndExitOfAJobElsewhereComeHome) {
@@ -216,6 +294,9 @@ TEST(Node, CrashesDuringMovesLoseAndDoubleNothing) {
       EXPECT_EQ(world.node(i)->status().seats_sum_mod_3, 0);
       const jobs::Job* known = world.node(i)->jobs().find(f.job);
       EXPECT_EQ(known != nullptr && known->here, world.where(f.job) == static_cast<int>(i)) << i;
+      if (known != nullptr) {
+        EXPECT_EQ(known->spec.moves, world.releases(f.job)) << "on " << i;
+      }
       if (i != 0 && world.where(f.job) != static_cast<int>(i)) {
         EXPECT_EQ(known, nullptr) << "a guest that is gone is forgotten, on " << i;
       }

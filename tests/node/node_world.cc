@@ -234,6 +234,7 @@ void World::perform(std::size_t node, const Action& action) {
   if (const auto* a = std::get_if<SignalJob>(&action)) {
     return later(node, 20, [this, node, order = *a] {
       const bool there = machines_[node].local.contains(order.job);
+      ++signals_;
       give(node, Signalled{order.token, there, there ? "" : "it is gone"});
       if (there) end_copy(node, order.job, order.signal_number);
     });

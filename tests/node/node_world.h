@@ -55,11 +55,16 @@ class World {
   Node* node(std::size_t node) { return machines_[node].node.get(); }
   [[nodiscard]] std::uint64_t steps(std::size_t node) const { return machines_[node].steps; }
   [[nodiscard]] std::uint64_t handovers() const { return handovers_; }
+  // How often a copy of the job was let go after a move.
+  [[nodiscard]] std::uint64_t releases(const base::JobId& job) { return releases_[job]; }
+  [[nodiscard]] std::uint64_t signals() const { return signals_; }  // sent to jobs
+  [[nodiscard]] Node::Records& disk(std::size_t node) { return machines_[node].disk; }
   base::Rng& rng() { return rng_; }
   [[nodiscard]] base::Time now() const { return now_; }
 
   std::vector<std::string> violations;
   std::int64_t job_load_micros = 1'000'000;
+  base::Duration operation_delay{};  // added to each restore
   std::uint64_t loss_permille = 0;
 
  private:
@@ -114,6 +119,7 @@ class World {
   void perform_source(std::size_t node, const balance::Action& action);
   void perform_sink(std::size_t node, const balance::Action& action);
   void sealed(std::size_t node, const balance::HandoverId& id, const MoveMetadata& metadata);
+  void restore(std::size_t node, const balance::HandoverId& id);
   void release(std::size_t node, const balance::HandoverId& id);
   void end_copy(std::size_t node, const base::JobId& job, int status);
   void deliver(std::size_t to, std::function<void()> what);
@@ -142,6 +148,8 @@ class World {
   std::map<std::uint64_t, std::vector<Reply>> replies_;
   std::uint64_t next_request_ = 1;
   std::uint64_t handovers_ = 0;
+  std::uint64_t signals_ = 0;
+  std::map<base::JobId, std::uint64_t> releases_;
 };
 
 }  // namespace node::testing

@@ -1,0 +1,188 @@
+// What a node knows of its jobs, event by event (node/jobs.h).
+#include "node/jobs.h"
+
+#include <gtest/gtest.h>
+
+namespace node::jobs {
+namespace {
+
+using base::Epoch;
+using base::JobId;
+using base::NodeId;
+
+const NodeId kHome{{1}};
+const NodeId kFirst{{2}};
+const NodeId kSecond{{3}};
+const JobId kJob{{9}};
+
+JobSpec spec() {
+  JobSpec spec;
+  spec.id = kJob;
+  spec.name = "job";
+  spec.argv = {"count"};
+  spec.home = kHome;
+  return spec;
+}
+
+// One node's jobs, and a disk that takes everything at once.
+class Rig {
+ public:
+  explicit Rig(NodeId self) : self_(self) { restart(); }
+  void restart() { jobs_ = std::make_unique<Jobs>(self_, disk_, std::map<JobId, StreamEnds>()); }
+  Actions give(const Event& event) {
+    Actions said = jobs_->step(now_, event);
+    for (std::size_t i = 0; i < said.size(); ++i) {
+      const auto* keep = std::get_if<Keep>(&said[i]);
+      if (keep == nullptr || !synced) continue;
+      if (keep->value) disk_[keep->key] = *keep->value;
+      if (!keep->value) disk_.erase(keep->key);
+      const Kept kept{keep->id};
+      for (Action& more : jobs_->step(now_, kept)) said.push_back(std::move(more));
+    }
+    return said;
+  }
+  [[nodiscard]] const Job& job() const { return *jobs_->find(kJob); }
+  [[nodiscard]] bool knows() const { return jobs_->find(kJob) != nullptr; }
+  bool synced = true;  // false: the daemon dies before the disk has it
+
+ private:
+  NodeId self_;
+  base::Time now_{std::chrono::hours(1)};
+  std::map<std::string, base::Bytes> disk_;
+  std::unique_ptr<Jobs> jobs_;
+};
+
+template <typename T>
+std::vector<T> all_of(const Actions& actions) {
+  std::vector<T> found;
+  for (const Action& action : actions) {
+    if (const auto* one = std::get_if<T>(&action)) found.push_back(*one);
+  }
+  return found;
+}
+
+std::vector<StreamEnds> acknowledged(const Actions& actions, NodeId to) {
+  std::vector<StreamEnds> found;
+  for (const Tell& tell : all_of<Tell>(actions)) {
+    const auto* ack = std::get_if<OutputAck>(&tell.message);
+    if (ack != nullptr && tell.to == to) found.push_back(ack->have);
+  }
+  return found;
+}
+
+// Home of a job that runs on kFirst under epoch 2.
+Rig home_of_a_guest_elsewhere() {
+  Rig rig(kHome);
+  (void)rig.give(Begin{spec()});
+  (void)rig.give(Owner{kJob, Epoch{1}, true, kHome});
+  (void)rig.give(Launched{kJob, 100});
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst});
+  return rig;
+}
+
+Peer output(NodeId from, std::uint64_t epoch, int stream, std::uint64_t offset, std::size_t size) {
+  return {from, Output{kJob, Epoch{epoch}, stream, offset, base::Bytes(size, 7)}};
+}
+
+TEST(Jobs, WhatOneStreamAppendedSaysNothingOfTheOther) {
+  Rig rig = home_of_a_guest_elsewhere();
+  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kFirst, 2, 0, 0, 10))).size(), 1U);
+  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kFirst, 2, 1, 0, 20))).size(), 1U);
+  const Actions done = rig.give(HomeAppended{kJob, 0, 10});
+  EXPECT_EQ(acknowledged(done, kFirst), (std::vector<StreamEnds>{{10, 0}}));
+  // The other is still on its way to the disk: neither acknowledged nor written a second time.
+  const Actions again = rig.give(output(kFirst, 2, 1, 0, 20));
+  EXPECT_TRUE(all_of<AppendHome>(again).empty());
+  EXPECT_TRUE(acknowledged(again, kFirst).empty());
+  EXPECT_EQ(acknowledged(rig.give(HomeAppended{kJob, 1, 20}), kFirst),
+            (std::vector<StreamEnds>{{10, 20}}));
+}
+
+TEST(Jobs, WhatCouldNotBeStoredIsNotAcknowledgedAndTakenLater) {
+  Rig rig = home_of_a_guest_elsewhere();
+  (void)rig.give(output(kFirst, 2, 0, 0, 10));
+  EXPECT_EQ(acknowledged(rig.give(HomeAppended{kJob, 0, std::nullopt}), kFirst),
+            (std::vector<StreamEnds>{{0, 0}}));
+  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kFirst, 2, 0, 0, 10))).size(), 1U);
+}
+
+TEST(Jobs, OutputOfAnOlderEpochIsNeverTaken) {
+  Rig rig = home_of_a_guest_elsewhere();
+  (void)rig.give(Peer{kSecond, Here{kJob, Epoch{3}, 2}});
+  EXPECT_EQ(rig.job().at, kSecond);
+  const Actions late = rig.give(output(kFirst, 2, 0, 0, 10));
+  EXPECT_TRUE(late.empty());
+  EXPECT_EQ(rig.job().at, kSecond);
+  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kSecond, 3, 0, 0, 10))).size(), 1U);
+  EXPECT_EQ(acknowledged(rig.give(HomeAppended{kJob, 0, 10}), kSecond).size(), 1U);
+}
+
+TEST(Jobs, OutputOfANewerEpochTellsWhereTheJobIs) {
+  Rig rig = home_of_a_guest_elsewhere();
+  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kSecond, 3, 0, 0, 10))).size(), 1U);
+  EXPECT_EQ(rig.job().at, kSecond);
+  EXPECT_EQ(rig.job().epoch, Epoch{3});
+}
+
+// The daemon dies when the job is its own already and the count of moves is not on the disk.
+TEST(Jobs, AMoveIsCountedOnceWheneverTheDaemonDies) {
+  Rig rig(kFirst);
+  EXPECT_EQ(all_of<Stored>(rig.give(Arriving{spec(), Epoch{2}})).size(), 1U);
+  rig.synced = false;
+  (void)rig.give(Owner{kJob, Epoch{2}, true, kFirst});
+  rig.restart();
+  rig.synced = true;
+  const Actions attended = rig.give(Owner{kJob, Epoch{2}, true, kFirst, true});
+  EXPECT_EQ(all_of<Attend>(attended).size(), 1U);
+  EXPECT_EQ(rig.job().spec.moves, 1U);
+  rig.restart();
+  (void)rig.give(Owner{kJob, Epoch{2}, true, kFirst, true});
+  EXPECT_EQ(rig.job().spec.moves, 1U);
+}
+
+TEST(Jobs, HomeAcknowledgesAMoveOnceItIsOnItsDisk) {
+  Rig rig = home_of_a_guest_elsewhere();
+  const Peer here{kFirst, Here{kJob, Epoch{2}, 1}};
+  rig.synced = false;
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(all_of<Tell>(rig.give(here)).empty());
+  rig.restart();
+  rig.synced = true;
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst, true});
+  EXPECT_EQ(all_of<Tell>(rig.give(here)).size(), 1U);
+  rig.restart();
+  EXPECT_EQ(rig.job().spec.moves, 1U);
+}
+
+TEST(Jobs, AnArrivalThatCameToNothingIsNotCounted) {
+  Rig rig = home_of_a_guest_elsewhere();
+  (void)rig.give(Arriving{spec(), Epoch{3}});
+  (void)rig.give(DropArrival{kJob});
+  rig.restart();
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst, true});
+  (void)rig.give(Arriving{spec(), Epoch{4}});
+  (void)rig.give(Owner{kJob, Epoch{4}, true, kHome});
+  EXPECT_EQ(rig.job().spec.moves, 1U);
+}
+
+TEST(Jobs, AGuestThatBalanceDoesNotKnowIsForgotten) {
+  Rig rig(kFirst);
+  (void)rig.give(Arriving{spec(), Epoch{2}});
+  rig.restart();
+  ASSERT_TRUE(rig.knows());
+  EXPECT_EQ(all_of<Forget>(rig.give(Unowned{kJob})).size(), 1U);
+  EXPECT_FALSE(rig.knows());
+}
+
+TEST(Jobs, ALostJobThatIsHeardOfIsNotLost) {
+  Rig rig(kHome);
+  (void)rig.give(Begin{spec()});
+  rig.restart();
+  (void)rig.give(Unowned{kJob});
+  EXPECT_TRUE(rig.job().lost);
+  (void)rig.give(Peer{kSecond, Here{kJob, Epoch{3}, 2}});
+  EXPECT_FALSE(rig.job().lost);
+  EXPECT_EQ(rig.job().at, kSecond);
+}
+
+}  // namespace
+}  // namespace node::jobs

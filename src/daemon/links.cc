@@ -61,6 +61,7 @@ struct Links::Connection {
   std::deque<base::Bytes> queue;
   std::size_t queued = 0;
   base::Time used{};
+  base::Time began{};
   std::function<void(Result<BulkStream>)> bulk_done;
 };
 
@@ -128,6 +129,7 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
   connection->handshake_hash = done.handshake_hash;
   connection->by_ticket = done.by_ticket;
   if (done.by_ticket) {
+    make_room_for_joiner(connection->at);
     connection->proven = true;
     return true;
   }
@@ -168,6 +170,19 @@ void Links::make_room_for(const NodeId& peer) {
                           [](const Handle& a, const Handle& b) { return a->used < b->used; }));
 }
 
+// A ticket lets one machine in: whoever has it needs few connections.
+void Links::make_room_for_joiner(const Endpoint& from) {
+  std::vector<Handle> all;
+  std::vector<Handle> of_address;
+  for (const Handle& other : connections_) {  // oldest first
+    if (!other->proven || !other->by_ticket) continue;
+    all.push_back(other);
+    if (other->at.address == from.address) of_address.push_back(other);
+  }
+  if (of_address.size() >= kJoinersOfAddressMax) return close(of_address.front());
+  if (all.size() >= kJoinersMax) close(all.front());
+}
+
 // ---- incoming
 
 void Links::accept(std::unique_ptr<loop::Stream> stream) {
@@ -182,7 +197,7 @@ void Links::accept(std::unique_ptr<loop::Stream> stream) {
   }
   auto connection = std::make_shared<Connection>();
   connection->at = stream->peer();
-  connection->used = loop::Loop::now();
+  connection->used = connection->began = loop::Loop::now();
   connections_.push_back(connection);
   connection->stream = PeerStream::accept(
       loop_, std::move(stream), config(false, Cipher::kChaChaPoly), callbacks_for(connection));
@@ -233,7 +248,7 @@ Links::Handle Links::start(const Endpoint& at, Purpose purpose) {
   connection->initiator = true;
   connection->at = at;
   connection->purpose = purpose;
-  connection->used = loop::Loop::now();
+  connection->used = connection->began = loop::Loop::now();
   connections_.push_back(connection);
   connection->stream = PeerStream::connect(
       loop_, at, identity_.from, [this](Cipher suite) { return config(true, suite); },
@@ -327,13 +342,16 @@ void Links::close(const Handle& connection) {
   connections_.erase(std::remove(connections_.begin(), connections_.end(), keep),
                      connections_.end());
   keep->stream.reset();
+  const auto done = std::exchange(keep->bulk_done, nullptr);
+  if (done) done(fail(Code::kUnreachable, "the connection was closed before it was open"));
 }
 
 void Links::sweep() {
   const base::Time now = loop::Loop::now();
   const std::deque<Handle> all = connections_;
   for (const Handle& connection : all) {
-    if (now - connection->used > kLinkIdle) close(connection);
+    const bool slow_joiner = connection->by_ticket && now - connection->began > kJoinPatience;
+    if (now - connection->used > kLinkIdle || slow_joiner) close(connection);
   }
   sweeper_.start(kSweep);
 }

@@ -11,8 +11,9 @@
 // Messages are best effort: one outgoing connection per peer, made on demand, dropped when idle for
 // kLinkIdle; what cannot be sent is dropped, since every protocol above sends again. Bounded: at
 // most kStrangersMax connections that have not proven who they are (the oldest goes when a new one
-// comes), kPerPeerMax of one member (the one that was used least recently goes), kQueuedMax bytes
-// that wait for one peer.
+// comes), kPerPeerMax of one member (the one that was used least recently goes), kJoinersMax that
+// came with a ticket and kJoinersOfAddressMax of them from one address (the oldest goes; each has
+// kJoinPatience in all), kQueuedMax bytes that wait for one peer.
 #pragma once
 
 #include <deque>
@@ -35,6 +36,9 @@ enum class Purpose : std::uint8_t { kMessages = 1, kBulk = 2, kJoin = 3 };
 
 inline constexpr std::size_t kStrangersMax = 64;
 inline constexpr std::size_t kPerPeerMax = 8;
+inline constexpr std::size_t kJoinersMax = 16;
+inline constexpr std::size_t kJoinersOfAddressMax = 4;
+inline constexpr base::Duration kJoinPatience = std::chrono::seconds(15);
 inline constexpr std::size_t kQueuedMax = 1024 * 1024;
 inline constexpr base::Duration kLinkIdle = std::chrono::seconds(60);
 
@@ -75,7 +79,8 @@ class Links {
   void send(const base::NodeId& to, const std::vector<base::Endpoint>& at, base::Bytes message);
   // First contact: a connection for its handshake's sake.
   void contact(const base::Endpoint& at);
-  // `done` gets a stream whose purpose is already told, or why there is none.
+  // `done` gets a stream whose purpose is already told, or why there is none; once, unless this
+  // object goes before.
   void open_bulk(const base::NodeId& to, const std::vector<base::Endpoint>& at,
                  std::function<void(base::Result<BulkStream>)> done);
   [[nodiscard]] std::size_t connections() const;
@@ -88,6 +93,7 @@ class Links {
   [[nodiscard]] PeerStream::Callbacks callbacks_for(const Handle& connection);
   [[nodiscard]] bool admit(const Handle& connection, const transfer::HandshakeDone& done);
   void make_room_for(const base::NodeId& peer);
+  void make_room_for_joiner(const base::Endpoint& from);
   [[nodiscard]] Handle start(const base::Endpoint& at, Purpose purpose);
   void on_open(const Handle& connection);
   void on_data(const Handle& connection, transfer::Buffer bytes);

@@ -137,7 +137,10 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
     found->view = {job, epoch, cgroup_path, started->init, start.init_root, false, false, {}};
     found->cgroup = std::move(*group);
     Status keeper = machine::start_keeper(keeper_spec(dir, *found), kPatience);
-    if (!keeper) (void)found->cgroup->kill_all(kPatience).ok();
+    if (!keeper) {
+      (void)found->cgroup->kill_all(kPatience).ok();
+      roots->drop(job, epoch, start.init_root);
+    }
     return keeper;
   };
   enqueue(copy, work, [this, copy, found, done = std::move(done)](const Status& status) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "criu/limits.h"
+#include "daemon/job_folder.h"
 #include "machine/init_root.h"
 #include "machine/process_name.h"
 #include "transfer/limits.h"
@@ -63,6 +64,7 @@ struct HandoverOut::Attempt {
   std::optional<transfer::ImageSender> sender;
   std::unique_ptr<criu::DumpSession> dump;
   std::string init_root;
+  bool at_home = false;  // whose log answers for all output so far
   bool dumping = false;  // from before its /proc is shown until it is hidden again
   std::deque<Piece> backlog;
   std::size_t backlog_size = 0;
@@ -159,6 +161,7 @@ void HandoverOut::on_frozen(const Handle& attempt, const Result<node::StreamEnds
   if (!metadata || copy == nullptr) return fail(attempt, "the job has ended");
   attempt->metadata = std::move(*metadata);
   attempt->metadata.ends = *ends;
+  attempt->at_home = attempt->metadata.acknowledged[0] == UINT64_MAX;
   for (std::size_t s = 0; s < ends->size(); ++s) {
     attempt->metadata.acknowledged[s] =
         std::clamp(attempt->metadata.acknowledged[s], copy->bases[s], (*ends)[s]);
@@ -180,8 +183,10 @@ void HandoverOut::show_proc(const Handle& attempt) {
   auto status = std::make_shared<Status>();
   loop::run_blocking(
       loop_,
-      [status, init = copy->init, root = attempt->init_root] {
-        if (!root.empty()) *status = machine::show_proc(init, root);
+      [status, init = copy->init, root = attempt->init_root,
+       log = attempt->at_home ? paths_.job(attempt->id.job) : ""] {
+        if (!log.empty()) *status = job_folder::sync_output(log);
+        if (*status && !root.empty()) *status = machine::show_proc(init, root);
       },
       [this, attempt, status, alive = alive_] {
         if (!*alive) return;

@@ -109,6 +109,13 @@ std::optional<std::uint64_t> synced_end(const std::string& dir, int stream) {
   return start + static_cast<std::uint64_t>(info.st_size);
 }
 
+Status sync_output(const std::string& dir) {
+  for (int stream = 0; stream < node::kStreams; ++stream) {
+    if (!synced_end(dir, stream)) return io_error("cannot bring the job's output to the disk");
+  }
+  return {};
+}
+
 base::Bytes read(const std::string& dir, int stream, std::uint64_t offset, std::size_t size_max) {
   const std::uint64_t start = bases(dir)[static_cast<std::size_t>(stream)];
   if (offset < start) return {};

@@ -28,6 +28,8 @@ namespace ternd::job_folder {
 [[nodiscard]] node::StreamEnds ends(const std::string& dir);
 // The same of one stream, after all of it was brought to the disk; none where that failed.
 [[nodiscard]] std::optional<std::uint64_t> synced_end(const std::string& dir, int stream);
+// All output that is stored here, on the disk.
+[[nodiscard]] base::Status sync_output(const std::string& dir);
 // Fewer bytes at the end, none past it or before the bases.
 [[nodiscard]] base::Bytes read(const std::string& dir, int stream, std::uint64_t offset,
                                std::size_t size_max);

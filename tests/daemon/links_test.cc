@@ -163,6 +163,7 @@ TEST_F(LinksTest, ConnectionsByTicketAreBoundedForOneAddress) {
 TEST_F(LinksTest, ConnectionsByTicketAreBoundedInAll) {
   int opened = 0;
   int failed = 0;
+  const base::Time begin = loop::Loop::now();
   std::vector<std::unique_ptr<PeerStream>> joiners;
   for (std::uint8_t address = 1; address <= 8; ++address) {
     for (std::size_t i = 0; i < kJoinersOfAddressMax; ++i) {
@@ -172,6 +173,7 @@ TEST_F(LinksTest, ConnectionsByTicketAreBoundedInAll) {
     }
   }
   ASSERT_TRUE(until([&] { return b_.links->connections() <= kJoinersMax; }));
+  EXPECT_LT(loop::Loop::now() - begin, kJoinPatience) << "they went for lack of room";
   a_.say(b_, "members come in");
   ASSERT_TRUE(until([&] { return b_.messages.size() == 1; }));
   std::optional<base::Result<base::Bytes>> reply;

@@ -163,7 +163,8 @@ const std::vector<Rule>& rules() {
       {"include without module", in_built, false, std::regex(R"(^\s*#\s*include\s*"[^/"]*")"),
        "include \"module/file.h\", also within one folder"},
       {"third party in a header", in_src_header, true,
-       std::regex(R"(#\s*include\s*<(msgpack|sodium|uv\.h|spdlog|nlohmann|CLI/|gtest|gmock))"),
+       std::regex(R"(#\s*include\s*<(msgpack|sodium|uv\.h|spdlog|nlohmann|toml\+\+|CLI/|)"
+                  R"(gtest|gmock))"),
        "include it in the .cc file; hide its types behind ours"},
       {"sleep in a test", in_tests, true,
        std::regex(R"(\bsleep_(for|until)\b|)" + call("sleep|usleep|nanosleep")),

@@ -115,6 +115,8 @@ TEST(TidyChecker, FindsWhatIsPlantedAnywhere) {
             "include of no module"},
            {"third party", "src/cli/a.h", "#pragma once\n#include <nlohmann/json.hpp>\n",
             "third party in a header"},
+           {"TOML", "src/cli/a.h", "#pragma once\n#include <toml++/toml.h>\n",
+            "third party in a header"},
            {"no guard", "src/cli/a.h", "// #pragma once\n", "no include guard"},
            {"sleep", "tests/daemon/a.cc", "std::this_thread::sleep_for(1s);\n", "sleep in a test"},
            {"usleep", "tests/daemon/a.cc", "  ::usleep(5);\n", "sleep in a test"},

@@ -6,8 +6,6 @@
 namespace cli {
 namespace {
 
-constexpr std::int64_t kLoadWindowSecondsMax = 24 * 3600;
-
 // A path as it is meant from here, since the daemon leaves this folder.
 std::string absolute(const std::string& path, const Context& context) {
   return path.starts_with('/') ? path : context.environment.current_dir + "/" + path;
@@ -62,13 +60,15 @@ std::shared_ptr<DaemonFlags> add_daemon_flags(CLI::App* app) {
   app->add_option("--listen", f.listen, "ADDR:PORT, UDP and TCP (default: :7333; :0 picks one)");
   app->add_option("--peer", f.peers, "ADDR:PORT of another node; may be given several times")
       ->allow_extra_args(false);
-  app->add_flag("--no-discovery", f.no_discovery, "Look for no peers on the local network");
+  app->add_flag("--discovery,!--no-discovery", f.discovery,
+                "Look for peers on the local network, or not (default: yes)");
   app->add_option("--load-source", f.load_source, "auto, system or cgroup");
   app->add_option("--load-window", f.load_window_seconds, "Seconds that the load is averaged over")
-      ->check(CLI::Range(std::int64_t{1}, kLoadWindowSecondsMax));
+      ->check(CLI::Range(std::int64_t{1}, control::kLoadWindowSecondsMax));
   app->add_option("--cgroup", f.cgroup, "Name of this node's own cgroup subtree");
   app->add_option("--criu", f.criu, "Path of the criu program");
-  app->add_flag("--allow-root-jobs", f.allow_root_jobs, "Let foreign jobs run as root here");
+  app->add_flag("--allow-root-jobs,!--no-allow-root-jobs", f.allow_root_jobs,
+                "Let foreign jobs run as root here, or not (default: no)");
   app->add_option("--policy-uids", f.policy_uids, "Users, by uid, whose foreign jobs may run here")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -89,12 +89,14 @@ base::Result<control::DaemonOptions> daemon_options(const DaemonFlags& flags,
   options.given.erase("json");
   const auto status = fill_checked(options, flags);
   if (!status) return status.error();
-  options.discovery = !flags.no_discovery;
+  options.discovery = flags.discovery;
   options.load_window_seconds = flags.load_window_seconds;
   options.allow_root_jobs = flags.allow_root_jobs;
   options.policy_uids = flags.policy_uids;
   if (!flags.criu.empty()) options.criu = absolute(flags.criu, context);
   if (!flags.log_file.empty()) options.log_file = absolute(flags.log_file, context);
+  const auto added = add_settings(options);
+  if (!added) return added.error();
   return options;
 }
 
@@ -106,7 +108,7 @@ void add_daemon_commands(CLI::App& root, Context& context, Commands& commands) {
   const auto flags = add_daemon_flags(app);
   commands.push_back({app, [flags, &context] {
                         const auto options = daemon_options(*flags, context);
-                        if (!options) return usage(context, options.error().detail);
+                        if (!options) return report_options(context, options.error());
                         return context.hooks.run_daemon(*options);
                       }});
 }

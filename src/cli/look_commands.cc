@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "cli/completion.h"
-#include "cli/context.h"
+#include "cli/daemon_flags.h"
 #include "cli/probe_command.h"
 #include "cli/text.h"
 #include "control/json.h"
@@ -166,6 +166,30 @@ int show_settings(Context& context, const std::string& data) {
   return 0;
 }
 
+// What the daemon runs with; without one, what one that is started now would run with.
+int config(Context& context) {
+  auto final = ask(context, control::ConfigRequest{});
+  if (!final && final.error().code != base::Code::kUnreachable) {
+    return report(context, final.error());
+  }
+  if (final && !final->ok) return report(context, *final);
+  std::string data = final ? final->data : "";
+  if (!final) {
+    const auto options = stored_options(context);
+    if (!options) return report_options(context, options.error());
+    data = control::settings_to_json(control::settings_of(*options));
+    context.err.notice("no daemon runs; one that is started now has these settings");
+  }
+  if (context.json) {
+    context.out.json(data);
+    return 0;
+  }
+  const int exit = show_settings(context, data);
+  context.err.notice("Change them in " + context.paths.settings_file() +
+                     "; a daemon reads it when it starts");
+  return exit;
+}
+
 int show_metrics(Context& context, const std::string& data) {
   control::JsonReader in(data);
   const control::JsonReader counters = in.object("counters");
@@ -242,9 +266,10 @@ void add_look_commands(CLI::App& root, Context& context, Commands& commands) {
   events_app->add_flag("-f,--follow", *follow, "Go on with what happens from now on");
   commands.push_back({events_app, [follow, &context] { return events(context, *follow); }});
 
-  add_shown(
-      root, context, commands, {"config", "Each setting and where it comes from", "tern config"},
-      []() -> control::Request { return control::ConfigRequest{}; }, show_settings);
+  commands.push_back(
+      {add_command(root, context,
+                   {"config", "Each setting and where it comes from", "tern config --json"}),
+       [&context] { return config(context); }});
   add_shown(
       root, context, commands, {"metrics", "Counters of this node", "tern metrics --json"},
       []() -> control::Request { return control::MetricsRequest{}; }, show_metrics);

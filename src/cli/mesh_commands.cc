@@ -33,7 +33,7 @@ int show_up(Context& context, const std::string& data) {
 
 int up(Context& context, const DaemonFlags& flags) {
   const auto options = daemon_options(flags, context);
-  if (!options) return usage(context, options.error().detail);
+  if (!options) return report_options(context, options.error());
   const auto started = ensure_daemon(context, *options);
   if (!started) return report(context, started.error());
   if (started->started) {
@@ -105,14 +105,14 @@ int join(Context& context, const std::vector<std::string>& arguments, bool trust
                  "a ticket is never an argument, where others on this machine can read it: type "
                  "tern join and paste it, or pipe it into tern join -");
   }
+  const auto options = stored_options(context);
+  if (!options) return report_options(context, options.error());
   auto ticket = read_ticket(context.err);
   if (!ticket) {
     if (ticket.error().code == base::Code::kStale) return 128 + SIGINT;
     return usage(context, ticket.error().detail);
   }
-  control::DaemonOptions options;
-  options.paths = context.paths;
-  const auto started = ensure_daemon(context, options);
+  const auto started = ensure_daemon(context, *options);
   if (!started) return report(context, started.error());
   control::JoinRequest request;
   request.ticket = *std::move(ticket);

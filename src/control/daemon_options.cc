@@ -147,14 +147,18 @@ std::vector<std::string> daemon_arguments(const DaemonOptions& options) {
     if (!options.given.contains(option.name)) continue;
     for (const std::string& value : option.values) out.push_back("--" + option.name + "=" + value);
   }
-  if (!options.discovery) out.emplace_back("--no-discovery");
-  if (options.allow_root_jobs) out.emplace_back("--allow-root-jobs");
+  const auto flag = [&](const std::string& name, bool on) {
+    if (options.given.contains(name)) out.push_back((on ? "--" : "--no-") + name);
+  };
+  flag("discovery", options.discovery);
+  flag("allow-root-jobs", options.allow_root_jobs);
   return out;
 }
 
 std::vector<Setting> settings_of(const DaemonOptions& options) {
   const auto from = [&](const std::string& name) {
-    return std::string(options.given.contains(name) ? "command line" : "default");
+    if (options.given.contains(name)) return "command line";
+    return options.from_file.contains(name) ? "tern.toml" : "default";
   };
   std::vector<Setting> out;
   out.push_back(
@@ -162,7 +166,7 @@ std::vector<Setting> settings_of(const DaemonOptions& options) {
   for (const Option& option : options_with_values(options)) {
     out.push_back({option.name, option.shown, from(option.name)});
   }
-  out.push_back({"discovery", options.discovery ? "on" : "off", from("no-discovery")});
+  out.push_back({"discovery", options.discovery ? "on" : "off", from("discovery")});
   out.push_back(
       {"allow-root-jobs", options.allow_root_jobs ? "on" : "off", from("allow-root-jobs")});
   return out;

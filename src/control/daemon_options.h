@@ -1,5 +1,6 @@
-// How a daemon is to run, as the command line says it: checked values that the host takes as they
-// are. `tern up` passes the same options on to the daemon that it starts.
+// How a daemon is to run, as the command line and DIR/tern.toml (control/settings_file.h) say it:
+// checked values that the host takes as they are. `tern up` passes what its command line said on to
+// the daemon that it starts, which reads the file itself.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 namespace control {
 
 inline constexpr std::uint16_t kDefaultPort = 7333;  // UDP and TCP
+inline constexpr std::int64_t kLoadWindowSecondsMax = 24 * 3600;
 
 enum class LoadSource { kAuto, kSystem, kCgroup };
 
@@ -37,7 +39,8 @@ struct DaemonOptions {
   std::optional<std::string> log_file;      // absolute; standard error where absent
   std::optional<std::int64_t> cpus_millis;  // instead of what the machine shows
 
-  std::set<std::string> given;  // names of the options that were on the command line
+  std::set<std::string> given;      // names of the options that were on the command line
+  std::set<std::string> from_file;  // and of those that the settings file chose
 };
 
 // ADDR:PORT, :PORT (any address), or ADDR alone (the default port). kInvalid with a sentence.
@@ -51,7 +54,8 @@ struct DaemonOptions {
 
 // The arguments, after "tern", that make a daemon run with these options.
 [[nodiscard]] std::vector<std::string> daemon_arguments(const DaemonOptions& options);
-// For `tern config`: each option, its value, and whether the command line or a default chose it.
+// For `tern config`: each option, its value, and whether the command line, tern.toml or a default
+// chose it.
 [[nodiscard]] std::vector<Setting> settings_of(const DaemonOptions& options);
 
 }  // namespace control

@@ -22,6 +22,9 @@ inline constexpr std::size_t kArgumentBytesMax = 128 << 10;      // MAX_ARG_STRL
 inline constexpr std::size_t kNodesMax = 256;                    // in one status (design.md §5)
 inline constexpr std::size_t kJobsMax = 4096;                    // in one list of jobs
 inline constexpr std::size_t kSettingsMax = 256;                 // in one list of settings
+inline constexpr std::size_t kSettingsBytesMax = 64 << 10;       // DIR/tern.toml
+inline constexpr std::size_t kPeersMax = 64;                     // to call at start, in tern.toml
+inline constexpr std::size_t kPolicyUidsMax = 256;               // in tern.toml
 inline constexpr std::uint32_t kInviteSecondsDefault = 15 * 60;  // design.md §6
 inline constexpr std::uint32_t kInviteSecondsMax = 24 * 60 * 60;
 

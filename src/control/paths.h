@@ -20,6 +20,7 @@ namespace control {
 
 inline constexpr char kSocketName[] = "control.sock";
 inline constexpr char kLogName[] = "tern.log";
+inline constexpr char kSettingsName[] = "tern.toml";
 inline constexpr char kSystemStateDir[] = "/var/lib/tern";
 inline constexpr char kSystemSocket[] = "/run/tern/control.sock";
 
@@ -37,6 +38,7 @@ struct Paths {
   // --state was given: other processes have to be told too.
   bool state_given = false;
   [[nodiscard]] std::string log_file() const { return state_dir + "/" + kLogName; }
+  [[nodiscard]] std::string settings_file() const { return state_dir + "/" + kSettingsName; }
 };
 
 // kInvalid where neither --state nor the environment names a folder, or a path is too long.

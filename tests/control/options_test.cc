@@ -92,7 +92,7 @@ TEST(DaemonOptions, OnlyWhatWasGivenIsPassedOn) {
   options.peers = {*parse_peer("192.0.2.1:1"), *parse_peer("192.0.2.2:2")};
   options.cpus_millis = 1250;
   options.discovery = false;
-  options.given = {"name", "peer", "cpus", "no-discovery"};
+  options.given = {"name", "peer", "cpus", "discovery"};
   EXPECT_EQ(daemon_arguments(options),
             (std::vector<std::string>{"daemon", "--state", "/s", "--name=-x", "--peer=192.0.2.1:1",
                                       "--peer=192.0.2.2:2", "--cpus=1.250", "--no-discovery"}));

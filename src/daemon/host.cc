@@ -200,13 +200,14 @@ int Host::run() {
 
 void Host::on_join(const base::Bytes& request, const base::crypto::DhPublic& proven,
                    std::function<void(base::Bytes)> reply) {
-  identity::JoinReply refused;
+  auto asked = identity::decode_join_request(request, proven);
   const auto refuse = [&](const base::Error& error) {
     log_.info("join_refused", {{"why", error.detail}});
-    refused.reason = error.detail.substr(0, 200);
-    reply(identity::encode_join_reply(refused));
+    identity::JoinReply refused;
+    refused.reason = error.detail.substr(0, identity::kReasonSizeMax);
+    reply(asked ? identity::encode_join_reply(refused, asked->version)
+                : identity::encode_join_reply(refused));
   };
-  auto asked = identity::decode_join_request(request, proven);
   if (!asked) return refuse(asked.error());
   const base::WallTime now = loop::Loop::wall_now();
   Status redeemed = tickets_.redeem(asked->ticket, asked->sign_public, asked->dh_public, now);
@@ -223,6 +224,7 @@ void Host::on_join(const base::Bytes& request, const base::crypto::DhPublic& pro
   accepted.accepted = true;
   accepted.root = root_;
   accepted.addresses = own_addresses();
+  accepted.mesh_name = mesh_name_;
   if (keyring_->root) {
     body.issuer = identity::root_issuer_id(root_);
     const std::string flag = "inviter/" + asked->ticket.hex();
@@ -239,7 +241,7 @@ void Host::on_join(const base::Bytes& request, const base::crypto::DhPublic& pro
             {{"name", asked->name}, {"node", base::crypto::node_id_of(asked->sign_public).hex()}});
   // Stored, bound to the joiner's keys, before the reply: a ticket is redeemed once.
   store({{"id/tickets", tickets_.encode()}},
-        [reply = std::move(reply), answer = identity::encode_join_reply(accepted)] {
+        [reply = std::move(reply), answer = identity::encode_join_reply(accepted, asked->version)] {
           reply(answer);
         });
 }

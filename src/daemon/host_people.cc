@@ -259,7 +259,8 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, bool
   writes.push_back({"id/keyring", base::to_bytes(identity::encode_keyring(*keyring).view())});
   writes.push_back({"id/root", base::to_bytes(decoded->root)});
   writes.push_back({"id/chain", decoded->chain});
-  const std::string mesh_name = ticket.mesh.brief() + "-mesh";
+  const std::string mesh_name =
+      decoded->mesh_name.empty() ? ticket.mesh.brief() + "-mesh" : decoded->mesh_name;
   writes.push_back({"id/mesh_name", base::to_bytes(base::as_bytes(mesh_name))});
   const auto& addresses = decoded->addresses.empty() ? ticket.addresses : decoded->addresses;
   for (std::size_t i = 0; i < addresses.size(); ++i) {

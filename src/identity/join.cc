@@ -1,5 +1,7 @@
 #include "identity/join.h"
 
+#include <algorithm>
+
 #include "base/wire.h"
 
 namespace identity {
@@ -10,7 +12,8 @@ using base::ByteView;
 using base::Code;
 using base::fail;
 
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;
+constexpr std::uint64_t kVersionWithoutMeshName = 1;
 constexpr std::string_view kDomain = "tern join 1";
 
 Bytes proof_text(const TicketId& ticket, const base::crypto::DhPublic& dh, std::string_view name) {
@@ -20,6 +23,11 @@ Bytes proof_text(const TicketId& ticket, const base::crypto::DhPublic& dh, std::
   const ByteView name_bytes = base::as_bytes(name);
   out.insert(out.end(), name_bytes.begin(), name_bytes.end());
   return out;
+}
+
+// Letters, digits and marks of ASCII: what a node's name with "-mesh" behind it is made of.
+bool fit_to_show(std::string_view name) {
+  return std::all_of(name.begin(), name.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
 }  // namespace
@@ -40,8 +48,11 @@ base::Result<JoinRequest> decode_join_request(ByteView bytes,
   }
   base::Reader reader(bytes);
   reader.array_of(6);
-  if (reader.u64() != kVersion) reader.reject("a join request of another version");
   JoinRequest request;
+  request.version = reader.u64();
+  if (request.version != kVersion && request.version != kVersionWithoutMeshName) {
+    reader.reject("a join request of another version");
+  }
   request.ticket = reader.id<TicketId>();
   request.name = reader.text(kNameSizeMax);
   request.sign_public = reader.fixed<32>();
@@ -59,21 +70,28 @@ base::Result<JoinRequest> decode_join_request(ByteView bytes,
   return request;
 }
 
-Bytes encode_join_reply(const JoinReply& reply) {
+Bytes encode_join_reply(const JoinReply& reply, std::uint64_t version) {
   CHECK(reply.addresses.size() <= kTicketAddressesMax);
+  CHECK(version == kVersion || version == kVersionWithoutMeshName);
+  const bool named = version == kVersion;
   base::Writer writer;
-  writer.array(6).u64(kVersion).boolean(reply.accepted);
+  writer.array(named ? 7 : 6).u64(version).boolean(reply.accepted);
   writer.text(std::string_view(reply.reason).substr(0, kReasonSizeMax));
   writer.bin(reply.root).bin(reply.chain).array(reply.addresses.size());
   for (const base::Endpoint& address : reply.addresses) writer.bin(address.packed());
+  if (named) writer.text(std::string_view(reply.mesh_name).substr(0, kMeshNameSizeMax));
   return writer.take();
 }
 
 base::Result<JoinReply> decode_join_reply(ByteView bytes) {
   if (bytes.size() > kJoinMessageSizeMax) return fail(Code::kTooLarge, "a join reply is too long");
   base::Reader reader(bytes);
-  reader.array_of(6);
-  if (reader.u64() != kVersion) reader.reject("a join reply of another version");
+  const std::size_t fields = reader.array(7);
+  const std::uint64_t version = reader.u64();
+  const bool named = version == kVersion && fields == 7;
+  if (!named && !(version == kVersionWithoutMeshName && fields == 6)) {
+    reader.reject("a join reply of another version");
+  }
   JoinReply reply;
   reply.accepted = reader.boolean();
   reply.reason = reader.text(kReasonSizeMax);
@@ -86,6 +104,8 @@ base::Result<JoinReply> decode_join_reply(ByteView bytes) {
     CHECK(address.ok());
     reply.addresses.push_back(*address);
   }
+  if (named) reply.mesh_name = reader.text(kMeshNameSizeMax);
+  if (!fit_to_show(reply.mesh_name)) reader.reject("a mesh whose name cannot be shown");
   if (const auto status = reader.finish(); !status) return status.error();
   return reply;
 }

@@ -27,6 +27,8 @@ inline constexpr std::size_t kTicketsMax = 64;
 
 inline constexpr std::size_t kJoinMessageSizeMax = 2048;
 inline constexpr std::size_t kReasonSizeMax = 200;
+// For people only. A mesh is named after its first node, which may use up a name's whole length.
+inline constexpr std::size_t kMeshNameSizeMax = 80;
 
 // Members known to a node, with their certificates: 2.6 MB at worst. When full, new members are
 // refused until somebody is forgotten (gossip forgets those that left its sample).

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+
+#include "base/wire.h"
+
 namespace identity {
 namespace {
 
@@ -34,6 +39,7 @@ struct World {
     out.root = by.public_key;
     out.chain = make_chain(body.mesh, {issue(body, by)});
     out.addresses = {base::Endpoint::v4({10, 0, 0, 1}, 7333)};
+    out.mesh_name = "desk-mesh";
     return out;
   }
 };
@@ -88,6 +94,80 @@ TEST(JoinReply, ARefusalCarriesItsReason) {
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, Code::kRefused);
   EXPECT_EQ(result.error().detail, std::string(kReasonSizeMax, 'x'));
+}
+
+// tests/vectors/identity_wire.txt: "name hex". TERN_WRITE_VECTORS=1 writes it anew; a difference is
+// a new protocol version.
+TEST(Join, MessagesAreTheGoldenOnes) {
+  const World world;
+  const std::string path = std::string(TERN_SOURCE_DIR) + "/tests/vectors/identity_wire.txt";
+  const JoinReply yes = world.reply(world.joiner, world.root);
+  JoinReply no;
+  no.reason = "this ticket has expired";
+  std::string text;
+  for (const auto& [name, bytes] : std::vector<std::pair<std::string, Bytes>>{
+           {"join-request", encode_join_request(world.joiner, world.ticket, "laptop")},
+           {"join-reply", encode_join_reply(yes)},
+           {"join-reply-1", encode_join_reply(yes, 1)},
+           {"join-refusal", encode_join_reply(no)}}) {
+    text += name + " " + base::to_hex(bytes) + "\n";
+  }
+  if (std::getenv("TERN_WRITE_VECTORS") != nullptr) std::ofstream(path) << text;
+  std::ifstream file(path);
+  EXPECT_EQ(text, (std::string{std::istreambuf_iterator<char>(file), {}}));
+}
+
+TEST(JoinReply, CarriesTheMeshsNameToThoseWhoReadIt) {
+  const World world;
+  const JoinReply reply = world.reply(world.joiner, world.root);
+  EXPECT_EQ(decode_join_reply(encode_join_reply(reply))->mesh_name, "desk-mesh");
+  // The version before has none; a joiner of that version is answered in it.
+  const auto before = decode_join_reply(encode_join_reply(reply, 1));
+  ASSERT_TRUE(before.ok());
+  EXPECT_EQ(before->mesh_name, "");
+  EXPECT_TRUE(check_join_reply(*before, world.mesh, world.joiner, kNow).ok());
+  Bytes old_request = encode_join_request(world.joiner, world.ticket, "laptop");
+  ASSERT_EQ(old_request[1], 2);
+  old_request[1] = 1;
+  const auto asked = decode_join_request(old_request, world.joiner.dh.public_key);
+  ASSERT_TRUE(asked.ok()) << "the proof does not cover the version";
+  EXPECT_EQ(asked->version, 1U);
+}
+
+TEST(JoinReply, AMeshNameIsBoundedAndFitToBeShown) {
+  const World world;
+  const auto named = [&](const std::string& name) {
+    JoinReply reply = world.reply(world.joiner, world.root);
+    reply.mesh_name = name;
+    return decode_join_reply(encode_join_reply(reply));
+  };
+  EXPECT_EQ(named(std::string(kMeshNameSizeMax + 9, 'm'))->mesh_name,
+            std::string(kMeshNameSizeMax, 'm'));
+  EXPECT_FALSE(named("a\x1b[2Jb").ok());
+  EXPECT_FALSE(named("a\nb").ok());
+  Bytes longer = encode_join_reply(world.reply(world.joiner, world.root));
+  const std::string long_name(kMeshNameSizeMax + 1, 'm');
+  base::Writer tail;
+  tail.text(long_name);
+  longer.resize(longer.size() - (1 + std::string("desk-mesh").size()));
+  longer.insert(longer.end(), tail.bytes().begin(), tail.bytes().end());
+  EXPECT_FALSE(decode_join_reply(longer).ok());
+}
+
+TEST(JoinReply, DamageInAnyByteIsRefusedOrMakesNoMember) {
+  const World world;
+  const Bytes whole = encode_join_reply(world.reply(world.joiner, world.root));
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      Bytes bytes = whole;
+      bytes[at] = static_cast<std::uint8_t>(bytes[at] ^ (1U << bit));
+      const auto reply = decode_join_reply(bytes);
+      if (!reply) continue;
+      EXPECT_LE(reply->mesh_name.size(), kMeshNameSizeMax);
+      const auto member = check_join_reply(*reply, world.mesh, world.joiner, kNow);
+      EXPECT_TRUE(!member || member->id == world.joiner.id());
+    }
+  }
 }
 
 TEST(JoinReply, EveryTruncationIsRefused) {

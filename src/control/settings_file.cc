@@ -187,6 +187,31 @@ Status apply(DaemonOptions& options, const std::string& name, const toml::node& 
   return {};
 }
 
+// The text as the library may see it, or the first line that it must not: its tables of letters
+// beyond ASCII run into undefined behaviour at some of them (3.3.0, U+FEF7). Where a line begins as
+// a comment they are blanked out; a text over several lines, where that could be none, is no
+// setting.
+base::Result<std::string> in_ascii(std::string_view text, toml::source_index& line) {
+  std::string out(text);
+  bool comment = false;
+  bool blank = true;  // so far, this line
+  line = 1;
+  for (char& c : out) {
+    if (c == '\n') {
+      ++line;
+      comment = false;
+      blank = true;
+    } else if (blank && c != ' ' && c != '\t') {
+      blank = false;
+      comment = c == '#';
+    }
+    if (static_cast<unsigned char>(c) < 0x80) continue;
+    if (!comment) return fail(Code::kInvalid, "letters beyond ASCII belong into lines of comment");
+    c = '?';
+  }
+  return out;
+}
+
 }  // namespace
 
 base::Status apply_settings(DaemonOptions& options, std::string_view text,
@@ -198,9 +223,12 @@ base::Status apply_settings(DaemonOptions& options, std::string_view text,
   const auto at = [&](toml::source_index line, const std::string& what) {
     return fail(Code::kInvalid, path + ":" + std::to_string(line) + ": " + what);
   };
+  toml::source_index line_read = 0;
+  const auto ascii = in_ascii(text, line_read);
+  if (!ascii) return at(line_read, ascii.error().detail);
   toml::table table;
   try {
-    table = toml::parse(text);
+    table = toml::parse(*ascii);
   } catch (const toml::parse_error& error) {
     return at(error.source().begin.line, shown(error.description()));
   }

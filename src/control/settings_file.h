@@ -14,6 +14,8 @@
 //   log-file         text, an absolute path    --log-file
 //   cpus             number                    --cpus, 0.001 to 4096, in thousandths
 //
+// ASCII, but for lines of comment, which may be in any language.
+//
 // A setting of the command line replaces the file's, a list too. The whole file is checked all the
 // same: a mistake in it refuses the start, whether or not its line would have counted, since a
 // policy that was meant and misspelt must not be silently off. Pure; who reads the file is the

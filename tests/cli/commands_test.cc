@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "cli/text.h"
 #include "fake_daemon.h"
@@ -348,60 +347,6 @@ TEST(Daemon, TakesItsOptionsAndReturnsTheHostsExitCode) {
     words.insert(words.end(), bad.begin(), bad.end());
     EXPECT_EQ(run_tern(words).exit, 2);
   }
-}
-
-// ---- settings
-
-void write_file(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
-
-TEST(Settings, OfTheFileAreShownWithAndWithoutADaemon) {
-  const TempDir dir;
-  write_file(dir.path() + "/tern.toml", "load-window = 5\npolicy-uids = [7]\n");
-  const Ran ran = run_tern({"config", "--state", dir.path()});
-  EXPECT_EQ(ran.exit, 0);
-  EXPECT_THAT(ran.out, ::testing::ContainsRegex("load-window +5 +tern.toml"));
-  EXPECT_THAT(ran.out, ::testing::ContainsRegex("log-level +info +default"));
-  EXPECT_THAT(ran.err, HasSubstr("no daemon runs"));
-  EXPECT_THAT(ran.err, HasSubstr(dir.path() + "/tern.toml"));
-  const Ran json = run_tern({"config", "--json", "--state", dir.path()});
-  EXPECT_THAT(json.out, HasSubstr(R"("name":"policy-uids","value":"7","from":"tern.toml")"));
-  FakeDaemon daemon(dir.path(), {Script{{R"({"ok":true,"data":{"settings":[{"name":"listen",)"
-                                         R"("value":":1","from":"command line"}]}})"
-                                         "\n"}}});
-  const Ran asked = run_tern({"config", "--state", dir.path()});
-  EXPECT_EQ(asked.exit, 0);
-  EXPECT_THAT(asked.out, ::testing::ContainsRegex("listen +:1 +command line"));
-  EXPECT_THAT(asked.err, Not(HasSubstr("no daemon runs")));
-}
-
-TEST(Settings, AMistakeInTheFileRefusesTheStartAndSaysWhere) {
-  const TempDir dir;
-  write_file(dir.path() + "/tern.toml", "\nallow-root-job = true\n");
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-           {"daemon"}, {"up", "--name", "stays"}, {"join", "-"}, {"config"}}) {
-    SCOPED_TRACE(command[0]);
-    std::vector<std::string> words = command;
-    words.insert(words.end(), {"--state", dir.path()});
-    const Ran ran = run_tern(words);
-    EXPECT_EQ(ran.exit, 2);
-    EXPECT_EQ(ran.out, "");
-    EXPECT_THAT(ran.err, HasSubstr(dir.path() + "/tern.toml:2: allow-root-job: there is no "));
-    EXPECT_FALSE(std::filesystem::exists(dir.path() + "/control.sock"));
-  }
-  std::filesystem::remove(dir.path() + "/tern.toml");
-  std::filesystem::create_directory(dir.path() + "/tern.toml");
-  EXPECT_EQ(run_tern({"daemon", "--state", dir.path()}).exit, 1) << "it cannot be read";
-}
-
-TEST(Settings, OfTheFileReachTheDaemonUnderThoseOfTheCommandLine) {
-  const TempDir dir;
-  // The daemon under test ends with 42 unless it has a name.
-  write_file(dir.path() + "/tern.toml", "name = \"broken\"\n");
-  EXPECT_EQ(run_tern({"daemon", "--state", dir.path()}).exit, 1);
-  EXPECT_THAT(run_tern({"up", "--state", dir.path()}).err, HasSubstr("the port is taken"));
-  const Ran over = run_tern({"up", "--state", dir.path(), "--name", "stays"});
-  EXPECT_EQ(over.exit, 0) << over.err;
-  EXPECT_EQ(run_tern({"down", "--state", dir.path()}).exit, 0);
 }
 
 // ---- usage

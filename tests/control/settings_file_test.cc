@@ -70,6 +70,7 @@ TEST(SettingsFile, IsUnderTheCommandLineAndOverTheDefaults) {
   EXPECT_EQ(
       daemon_arguments(options),
       (std::vector<std::string>{"daemon", "--peer=192.0.2.1:1", "--load-window=9", "--discovery"}));
+  EXPECT_EQ(mistake("  # Schreibtisch von J\xc3\xb6rg\n# \xff\ncpus = 1\n"), "");
   DaemonOptions untouched;
   ASSERT_TRUE(apply_settings(untouched, "", kPath).ok());
   EXPECT_TRUE(untouched.from_file.empty());
@@ -105,6 +106,11 @@ TEST(SettingsFile, AMistakeIsNamedWithItsLineAndWhatWouldBeRight) {
       {"twice", "cpus = 1\ncpus = 2\n", "/s/tern.toml:2: "},
       {"not TOML", "cpus = 1\n\nwhat is this\n", "/s/tern.toml:3: "},
       {"what makes the library assert", "x = [ }", "/s/tern.toml:1: "},
+      {"letters beyond ASCII", "# \xc3\xa4\n\nname = \"\xc3\xa4\"\n", "/s/tern.toml:3: letters"},
+      {"a letter at which the library's tables end",
+       "\xef\xbb\xb7"
+       "e = 1",
+       "/s/tern.toml:1: "},
       {"of two the first", "zebra = 1\napple = 1\n", "/s/tern.toml:1: zebra: "},
       {"a key that a terminal would obey", "\"\\u001b[2J\" = 1", "/s/tern.toml:1: ?[2J: "},
   };

@@ -69,6 +69,16 @@ class Balance {
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }  // peer input that made no sense
   [[nodiscard]] bool refuses() const { return damaged_; }
 
+  // What a person's move of this job would come to at this moment, as far as this node can tell
+  // without asking anybody: its sink, or in `why` the answer that it would get.
+  struct Outlook {
+    ReplyCode code = ReplyCode::kDone;
+    std::string why;
+    NodeId sink;
+  };
+  [[nodiscard]] Outlook outlook(base::Time now, const JobId& job,
+                                const std::optional<NodeId>& target) const;
+
  private:
   struct Person {
     std::uint64_t request = 0;
@@ -116,6 +126,11 @@ class Balance {
   void heed_formation(Step step);
   void act_on_wish(Step step);
   void act_for_person(Step step);
+  // The first half needs no view; `why` empty: nothing speaks against it.
+  [[nodiscard]] Outlook why_not_moved(const JobId& job, const std::optional<NodeId>& target,
+                                      base::Time now) const;
+  [[nodiscard]] Outlook sink_for_person(const JobId& job,
+                                        const std::optional<NodeId>& target) const;
   [[nodiscard]] std::optional<Roles> roles_for(Cause cause, const JobId& job, const NodeId& sink);
   void reply(Step step, const Person& person, ReplyCode code, std::string sentence,
              std::optional<HandoverEvent> event = std::nullopt);

@@ -99,25 +99,55 @@ void Balance::on(Step step, const PersonMigrate& event) {
   person.target = event.target;
   person.until = step.now + kPersonWait;
   person.retry_at = step.now;
-  const OwnRecord* own = own_.find(event.job);
-  const JobFacts* facts = facts_of(local_, event.job);
-  if (stopping_) return reply(step, person, ReplyCode::kError, kIsStopping);
-  if (own == nullptr) return reply(step, person, ReplyCode::kError, "this node knows no such job");
-  if (!own_.is_here(event.job)) {
-    return reply(step, person, ReplyCode::kError, "the job is on node " + own->at.brief());
-  }
-  if (facts == nullptr) return reply(step, person, ReplyCode::kError, "the job does not run here");
-  if (event.target == config_.self) {
-    return reply(step, person, ReplyCode::kDone, "the job is already here");
-  }
-  const std::string why_not = why_stays(*facts, step.now, true);
-  if (!why_not.empty()) return reply(step, person, ReplyCode::kRefused, why_not);
+  const Outlook refused = why_not_moved(event.job, event.target, step.now);
+  if (!refused.why.empty()) return reply(step, person, refused.code, refused.why);
   const bool asked = std::any_of(people_.begin(), people_.end(),
                                  [&](const Person& p) { return p.job == event.job; });
   if (asked || people_.size() >= kPersonRequestsMax) {
     return reply(step, person, ReplyCode::kError, "the job is already being moved");
   }
   people_.push_back(std::move(person));
+}
+
+Balance::Outlook Balance::outlook(base::Time now, const JobId& job,
+                                  const std::optional<NodeId>& target) const {
+  Outlook refused = why_not_moved(job, target, now);
+  return refused.why.empty() ? sink_for_person(job, target) : refused;
+}
+
+Balance::Outlook Balance::why_not_moved(const JobId& job, const std::optional<NodeId>& target,
+                                        base::Time now) const {
+  if (stopping_) return {ReplyCode::kError, kIsStopping, {}};
+  const OwnRecord* own = own_.find(job);
+  if (own == nullptr) return {ReplyCode::kError, "this node knows no such job", {}};
+  if (!own_.is_here(job)) return {ReplyCode::kError, "the job is on node " + own->at.brief(), {}};
+  const JobFacts* facts = facts_of(local_, job);
+  if (facts == nullptr) return {ReplyCode::kError, "the job does not run here", {}};
+  if (target == config_.self) return {ReplyCode::kDone, "the job is already here", {}};
+  return {ReplyCode::kRefused, why_stays(*facts, now, /*by_person=*/true), {}};
+}
+
+Balance::Outlook Balance::sink_for_person(const JobId& job,
+                                          const std::optional<NodeId>& target) const {
+  if (target) {
+    const bool live = std::any_of(view_.begin(), view_.end(),
+                                  [&](const NodeLoad& n) { return n.id == *target && n.live; });
+    if (!live) return {ReplyCode::kUnreachable, "the node cannot be reached", {}};
+    return {ReplyCode::kDone, "", *target};
+  }
+  const JobFacts* facts = facts_of(local_, job);
+  const NodeLoad* best = nullptr;
+  for (const NodeLoad& n : view_) {
+    const bool fits = n.live && n.id != config_.self && n.accepts_jobs &&
+                      n.trit == probe::Trit::kMinus && !n.has_seat &&
+                      (facts == nullptr || facts->memory_bytes <= n.memory_free_bytes);
+    if (!fits) continue;
+    const bool better = best == nullptr || std::tie(n.effective_ratio_micros, n.id) <
+                                               std::tie(best->effective_ratio_micros, best->id);
+    if (better) best = &n;
+  }
+  if (best == nullptr) return {ReplyCode::kNothingFits, "no idle node has room", {}};
+  return {ReplyCode::kDone, "", best->id};
 }
 
 void Balance::act_for_person(Step step) {
@@ -130,35 +160,18 @@ void Balance::act_for_person(Step step) {
   }
   if (step.now >= person.until) return person_failed(step);
   if (triad_ || formation_.busy() || step.now < person.retry_at) return;
-  const JobFacts* facts = facts_of(local_, person.job);
-  NodeId sink;
-  if (person.target) {
-    sink = *person.target;
-    const bool live = std::any_of(view_.begin(), view_.end(),
-                                  [&](const NodeLoad& n) { return n.id == sink && n.live; });
-    if (!live) {
-      person.last_reason = "the node cannot be reached";
-      person.last_code.reset();
-      return person_failed(step);
-    }
-  } else {
-    std::vector<NodeLoad> fits;
-    for (const NodeLoad& n : view_) {
-      if (n.live && n.id != config_.self && n.accepts_jobs && n.trit == probe::Trit::kMinus &&
-          !n.has_seat && (facts == nullptr || facts->memory_bytes <= n.memory_free_bytes)) {
-        fits.push_back(n);
-      }
-    }
-    if (fits.empty()) {
-      reply(step, person, ReplyCode::kNothingFits, "no idle node has room");
-      people_.erase(people_.begin());
-      return;
-    }
-    sink = std::min_element(fits.begin(), fits.end(), [](const NodeLoad& a, const NodeLoad& b) {
-             return std::tie(a.effective_ratio_micros, a.id) <
-                    std::tie(b.effective_ratio_micros, b.id);
-           })->id;
+  const Outlook found = sink_for_person(person.job, person.target);
+  if (found.code == ReplyCode::kUnreachable) {
+    person.last_reason = found.why;
+    person.last_code.reset();
+    return person_failed(step);
   }
+  if (!found.why.empty()) {
+    reply(step, person, found.code, found.why);
+    people_.erase(people_.begin());
+    return;
+  }
+  const NodeId sink = found.sink;
   const std::optional<Roles> roles = roles_for(Cause::kPerson, person.job, sink);
   person.retry_at = step.now + kResendAfter;
   if (!roles) return;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -26,6 +27,11 @@ control::Environment read_environment() {
   out.xdg_state_home = variable("XDG_STATE_HOME");
   out.xdg_runtime_dir = variable("XDG_RUNTIME_DIR");
   std::error_code error;
+  const std::string sudo = variable("SUDO_UID");
+  std::uint32_t uid = 0;
+  const auto [end, failed] = std::from_chars(sudo.data(), sudo.data() + sudo.size(), uid);
+  const bool whole = failed == std::errc() && end == sudo.data() + sudo.size();
+  if (out.uid == 0 && whole && uid != 0 && uid != UINT32_MAX) out.sudo_uid = uid;
   out.current_dir = std::filesystem::current_path(error).string();
   return out;
 }

@@ -113,8 +113,11 @@ std::string clock_text(std::int64_t wall_seconds) {
 }
 
 std::string handover_text(const control::Handover& handover) {
-  std::string text =
-      handover.from.substr(0, 8) + " -> " + handover.to.substr(0, 8) + " " + handover.outcome;
+  const auto called = [](const std::string& name, const std::string& id) {
+    return name.empty() ? id.substr(0, 8) : name;
+  };
+  std::string text = called(handover.from_name, handover.from) + " -> " +
+                     called(handover.to_name, handover.to) + " " + handover.outcome;
   if (!handover.reason.empty()) text += " (" + handover.reason + ")";
   return text + ", " + bytes_text(handover.bytes) + ", frozen " +
          seconds_text(handover.frozen_micros);

@@ -92,8 +92,12 @@ int show_joined(Context& context, const std::string& data) {
   if (!join) return report(context, join.error());
   context.err.notice("joined the mesh " + join->mesh.name + "; this node is " + join->name);
   if (join->trusted_uid) {
-    context.err.notice("jobs of uid " + std::to_string(*join->trusted_uid) +
-                       " on the other nodes may run here");
+    context.err.notice(
+        *join->trusted_uid == 0
+            ? "--trust is for users: root's jobs run here only with allow-root-jobs = true in " +
+                  context.paths.settings_file()
+            : "jobs of uid " + std::to_string(*join->trusted_uid) +
+                  " on the other nodes may run here");
   }
   context.err.notice("See who is there: tern status");
   return 0;
@@ -117,6 +121,7 @@ int join(Context& context, const std::vector<std::string>& arguments, bool trust
   control::JoinRequest request;
   request.ticket = *std::move(ticket);
   request.trust = trust;
+  if (trust) request.trust_uid = context.environment.sudo_uid;
   Ask how;
   how.patience = kStopPatience;  // the inviter may be far
   return ask_and_show(

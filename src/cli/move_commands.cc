@@ -7,22 +7,52 @@
 namespace cli {
 namespace {
 
-int show_handover(Context& context, const std::string& data, bool dry_run) {
-  const auto handover = control::parse_handover(data);
-  if (!handover) return report(context, handover.error());
-  const std::string way = handover->job + " from " + handover->from + " to " + handover->to;
-  if (dry_run) {
-    context.err.notice("would move " + way + "; without --dry-run it is done");
+constexpr std::chrono::seconds kTrialPatience{60};  // both ends may have to hash large files
+
+// The obstacles are what was asked for: data, one a line.
+int show_trial(Context& context, const control::MigrateRequest& request, const std::string& data) {
+  const auto trial = control::parse_trial(data);
+  if (!trial) return report(context, trial.error());
+  const std::string to = trial->to_name.empty() ? "another node" : trial->to_name;
+  const std::string way = request.job + " from " + trial->from_name + " to " + to;
+  if (context.json) context.out.json(data);
+  if (trial->obstacles.empty()) {
+    context.err.notice("would move " + way + "; do it: tern migrate " + request.job + " " + to);
     return 0;
   }
+  for (const std::string& obstacle : trial->obstacles) {
+    if (!context.json) context.out.write(escape_line(obstacle) + "\n");
+  }
+  context.err.notice("would not move " + way + "; it runs on where it is");
+  return static_cast<int>(control::Exit::kRefused);
+}
+
+int try_migrate(Context& context, const control::MigrateRequest& request) {
+  Ask how;
+  how.patience = kTrialPatience;
+  auto final = ask(context, request, how);
+  if (!final) return report(context, final.error());
+  return final->ok ? show_trial(context, request, final->data) : report(context, *final);
+}
+
+// What people call a node; of an older daemon's answer the beginning of its id.
+std::string called(const std::string& name, const std::string& id) {
+  return name.empty() ? id.substr(0, 8) : name;
+}
+
+int show_handover(Context& context, const std::string& job, const std::string& data) {
+  const auto handover = control::parse_handover(data);
+  if (!handover) return report(context, handover.error());
+  const std::string from = called(handover->from_name, handover->from);
+  const std::string way = job + " from " + from + " to " + called(handover->to_name, handover->to);
   if (handover->outcome != "commit") {
     context.err.notice("did not move " + way + ": " + handover->reason);
     return static_cast<int>(control::Exit::kError);
   }
   context.err.notice("moved " + way + ": " + bytes_text(handover->bytes) + ", frozen for " +
                      seconds_text(handover->frozen_micros));
-  context.err.notice("Its output goes on where it was; move it back: tern migrate " +
-                     handover->job.substr(0, 8) + " " + handover->from);
+  context.err.notice("Its output goes on where it was; move it back: tern migrate " + job + " " +
+                     from);
   return 0;
 }
 
@@ -31,11 +61,12 @@ int migrate(Context& context, const control::MigrateRequest& request) {
   if (!job) return usage(context, job.error().detail);
   const auto node = request.to ? control::check_reference(*request.to) : base::Status();
   if (!node) return usage(context, node.error().detail);
+  if (request.dry_run) return try_migrate(context, request);
   Ask how;
   how.patience = std::nullopt;  // as long as the job is large; progress tells
   return ask_and_show(
       context, request,
-      [&](const std::string& data) { return show_handover(context, data, request.dry_run); }, how);
+      [&](const std::string& data) { return show_handover(context, request.job, data); }, how);
 }
 
 int resolve(Context& context, const std::string& job, bool run_here) {
@@ -64,7 +95,8 @@ void add_move_commands(CLI::App& root, Context& context, Commands& commands) {
   auto to = std::make_shared<std::string>();
   migrate_app->add_option("JOB", request->job, "Id, its first digits, or name")->required();
   migrate_app->add_option("NODE", *to, "Name or id, best or home (default: best)");
-  migrate_app->add_flag("--dry-run", request->dry_run, "Only say what would be done");
+  migrate_app->add_flag("--dry-run", request->dry_run,
+                        "Only ask whether it could move: freezes nothing; says what is in the way");
   commands.push_back({migrate_app, [request, to, &context] {
                         if (!to->empty()) request->to = *to;
                         return migrate(context, *request);

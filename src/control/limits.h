@@ -21,6 +21,7 @@ inline constexpr std::size_t kEnvironmentMax = 4096;             // variables of
 inline constexpr std::size_t kArgumentBytesMax = 128 << 10;      // MAX_ARG_STRLEN of execve(2)
 inline constexpr std::size_t kNodesMax = 256;                    // in one status (design.md §5)
 inline constexpr std::size_t kJobsMax = 4096;                    // in one list of jobs
+inline constexpr std::size_t kObstaclesMax = 64;                 // to one move
 inline constexpr std::size_t kSettingsMax = 256;                 // in one list of settings
 inline constexpr std::size_t kSettingsBytesMax = 64 << 10;       // DIR/tern.toml
 inline constexpr std::size_t kPeersMax = 64;                     // to call at start, in tern.toml

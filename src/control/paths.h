@@ -30,6 +30,7 @@ struct Environment {  // empty: not set
   std::string xdg_state_home;
   std::string xdg_runtime_dir;
   std::string current_dir;  // absolute; relative --state folders are taken from here
+  std::optional<std::uint32_t> sudo_uid = std::nullopt;  // root's only: of who used sudo
 };
 
 struct Paths {

@@ -132,6 +132,8 @@ struct Handover {
   std::uint64_t epoch = 0;
   std::string from;
   std::string to;
+  std::string from_name;  // empty: told by an older daemon
+  std::string to_name;
   std::string coordinator;
   std::uint64_t term = 0;
   std::string outcome;  // commit, abort
@@ -139,6 +141,17 @@ struct Handover {
   std::uint64_t bytes = 0;
   std::int64_t frozen_micros = 0;
   std::array<std::optional<std::int64_t>, kPhases> phase_micros;  // those that were reached
+};
+
+// Of `tern migrate --dry-run`: {"job","from","to","from_name","to_name","obstacles":[sentence...]}.
+// No obstacles: it would move. `to` is empty where it was not even decided whom to ask.
+struct Trial {
+  std::string job;
+  std::string from;
+  std::string to;
+  std::string from_name;
+  std::string to_name;
+  std::vector<std::string> obstacles;
 };
 
 struct Setting {
@@ -172,6 +185,7 @@ struct Setting {
 [[nodiscard]] base::Result<KillReport> parse_kill(std::string_view json);
 [[nodiscard]] base::Result<DownReport> parse_down(std::string_view json);
 [[nodiscard]] base::Result<Handover> parse_handover(std::string_view json);
+[[nodiscard]] base::Result<Trial> parse_trial(std::string_view json);
 [[nodiscard]] base::Result<std::vector<Setting>> parse_settings(std::string_view json);
 
 }  // namespace control

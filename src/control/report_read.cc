@@ -153,6 +153,8 @@ base::Result<Handover> parse_handover(std::string_view json) {
   handover.epoch = in.natural_or("epoch");
   handover.from = word(in, "from");
   handover.to = word(in, "to");
+  handover.from_name = word(in, "from_name");
+  handover.to_name = word(in, "to_name");
   handover.coordinator = word(in, "coordinator");
   handover.term = in.natural_or("term");
   handover.outcome = word(in, "outcome");
@@ -168,6 +170,19 @@ base::Result<Handover> parse_handover(std::string_view json) {
     }
   }
   return finished(in, std::move(handover));
+}
+
+base::Result<Trial> parse_trial(std::string_view json) {
+  JsonReader in(json);
+  Trial trial;
+  trial.job = in.text("job", kWordBytesMax);
+  trial.from = word(in, "from");
+  trial.to = word(in, "to");
+  trial.from_name = word(in, "from_name");
+  trial.to_name = word(in, "to_name");
+  if (!in.has("obstacles")) in.reject("\"obstacles\" is missing");
+  trial.obstacles = in.byte_list("obstacles", kObstaclesMax, kSentenceBytesMax);
+  return finished(in, std::move(trial));
 }
 
 base::Result<std::vector<Setting>> parse_settings(std::string_view json) {

@@ -112,6 +112,7 @@ std::string to_json(const Handover& handover) {
   JsonWriter out;
   out.text("job", handover.job).natural("epoch", handover.epoch);
   out.text("from", handover.from).text("to", handover.to);
+  out.text("from_name", handover.from_name).text("to_name", handover.to_name);
   out.text("coordinator", handover.coordinator).natural("term", handover.term);
   out.text("outcome", handover.outcome).text("reason", handover.reason);
   out.natural("bytes", handover.bytes).decimal("frozen_seconds", handover.frozen_micros, kMicro);

@@ -46,6 +46,7 @@ void write_arguments(JsonWriter& out, const Request& request) {
                  },
                  [&](const JoinRequest& join) {
                    out.text("ticket", join.ticket.reveal()).boolean("trust", join.trust);
+                   if (join.trust_uid) out.natural("trust_uid", *join.trust_uid);
                  },
                  [&](const RunRequest& run) { write_run(out, run); },
                  [&](const AttachRequest& attach) {
@@ -115,6 +116,9 @@ Request read_join(JsonReader& in) {
   JoinRequest join;
   join.ticket = SecretText(in.text("ticket", kTicketBytesMax));
   join.trust = in.boolean_or("trust", false);
+  if (in.has("trust_uid")) {
+    join.trust_uid = static_cast<std::uint32_t>(in.integer("trust_uid", 0, UINT32_MAX - 1));
+  }
   if (join.ticket.reveal().empty()) in.reject("the ticket is empty");
   return join;
 }

@@ -11,14 +11,14 @@
 // ping      -                                                     Ping
 // up        name?                                                 Ping with created
 // invite    seconds?, inviter?                                    InviteReport
-// join      ticket, trust                                         JoinReport
+// join      ticket, trust, trust_uid?                             JoinReport
 // status    -                                                     Status
 // ps        -                                                     Jobs
 // run       argv, env, cwd, name?, on?, umask                     RunReport
 // attach    job, from: [stdout offset, stderr offset]             Exit, after output events
 // logs      job, follow, from?                                    {}, after output events
 // kill      job, signal: "TERM" or a number                       KillReport
-// migrate   job, to?, dry_run                                     Handover, after progress
+// migrate   job, to?, dry_run                                     Handover, after progress; Trial
 // resolve   job                                                   KillReport ({"node"})
 // events    follow                                                {}, after events
 // down      -                                                     DownReport
@@ -71,7 +71,10 @@ struct InviteRequest {
 };
 struct JoinRequest {
   SecretText ticket;
-  bool trust = false;  // the caller's uid is the same person on the other nodes (design.md §6)
+  // The caller's uid is the same person on the other nodes (design.md §6): foreign jobs of that uid
+  // may run here. Root may name another's, hers who used sudo.
+  bool trust = false;
+  std::optional<std::uint32_t> trust_uid = std::nullopt;
 };
 struct StatusRequest {};
 struct JobsRequest {};

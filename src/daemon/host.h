@@ -68,6 +68,7 @@ class Host {
     std::shared_ptr<Client> client;
     std::optional<std::string> on;
   };
+  using Trusted = std::optional<std::uint32_t>;  // uid of tern join --trust
   using Answer = std::function<void(const node::Reply&)>;
 
   // host.cc
@@ -102,6 +103,7 @@ class Host {
   void perform_job(const node::jobs::Action& action);
   void launch(const node::jobs::Launch& order);
   void happened(const node::Happened& event);
+  void look(std::uint64_t token, const base::JobId* job, const base::Bytes& requirement);
   [[nodiscard]] std::string refusal(const node::JobSpec& spec) const;
 
   // host_people.cc, host_jobs.cc
@@ -125,16 +127,16 @@ class Host {
               bool wait_for_more, const std::shared_ptr<Client>& client);
   void follow_step(const std::shared_ptr<Follow>& follow);
   void on_log(const std::shared_ptr<Follow>& follow, const node::Reply& reply);
-  void try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t address, bool trust,
+  void try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t address, Trusted trust,
                 const std::shared_ptr<Client>& client);
-  void joined(const base::Bytes& reply, const identity::Ticket& ticket, bool trust,
+  void joined(const base::Bytes& reply, const identity::Ticket& ticket, Trusted trust,
               const std::shared_ptr<Client>& client);
   void ask_jobs(std::function<void(const node::JobsAnswer&)> then);
   void find_job(const std::string& reference, const std::shared_ptr<Client>& client,
                 std::function<void(const node::JobInfo&)> then);
   [[nodiscard]] base::Result<base::NodeId> find_node(const std::string& reference) const;
   [[nodiscard]] std::uint64_t ask(Answer answer);
-  void move(const node::JobInfo& job, std::optional<base::NodeId> target,
+  void move(const node::JobInfo& job, std::optional<base::NodeId> target, bool trial,
             const std::shared_ptr<Client>& client);
   [[nodiscard]] bool needs_member(const std::shared_ptr<Client>& client) const;
   [[nodiscard]] bool needs_jobs(const std::shared_ptr<Client>& client) const;

@@ -49,6 +49,8 @@ void Host::perform(const node::Action& action) {
               post(node::Signalled{token, status.ok(), status ? "" : status.error().detail});
             });
           },
+          [&](const node::CollectNeeds& a) { look(a.token, &a.job, {}); },
+          [&](const node::CheckNeeds& a) { look(a.token, nullptr, a.requirement); },
           [&](const node::Reply& a) {
             const auto it = asked_.find(a.request);
             if (it == asked_.end()) return;
@@ -139,6 +141,16 @@ void Host::launch(const node::jobs::Launch& order) {
 }
 
 // ---- preflight: what a job needs, and whether a job may run here
+
+// For a dry run: at the job, or at this machine for a job of another's.
+void Host::look(std::uint64_t token, const base::JobId* job, const base::Bytes& requirement) {
+  if (!preflight_) return post(node::NeedsLooked{token, {}, {no_jobs_}});
+  const auto then = [this, token](PreflightDesk::Looked looked) {
+    post(node::NeedsLooked{token, std::move(looked.requirement), std::move(looked.obstacles)});
+  };
+  job != nullptr ? preflight_->look_at_job(*job, then)
+                 : preflight_->look_at_machine(requirement, then);
+}
 
 std::string Host::refusal(const node::JobSpec& spec) const {
   if (spec.uid == 0 && !options_.allow_root_jobs) {

@@ -32,6 +32,19 @@ Exit exit_of(int code) {
   }
 }
 
+// What a person would do next where a peer or a rule said no.
+std::string_view next_of(int code) {
+  switch (code) {
+    case 4:
+      return "who is there: tern status";
+    case 6:
+      return "the least loaded nodes: tern find-minus; a node that is named is asked all the same: "
+             "tern migrate JOB NODE";
+    default:
+      return {};
+  }
+}
+
 std::string default_name(const std::vector<std::string>& argv) {
   std::string name = argv.front().substr(argv.front().rfind('/') + 1);
   std::string clean;
@@ -150,7 +163,8 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
   const bool moves = on == "best" || target.has_value();
   const std::uint64_t asked = ask([this, client, spec, moves, target](const node::Reply& reply) {
     launching_.erase(spec.id);  // of one that was not launched
-    if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
+    if (reply.exit_code != 0)
+      return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
     const std::string report = control::to_json(control::RunReport{spec.id.hex(), spec.name});
     if (!moves) return client->done(report);
     node::MigrateJob order;
@@ -181,7 +195,8 @@ void Host::answer(const control::KillRequest& request, const std::shared_ptr<Cli
     order.host = info.node;
     order.signal_number = request.signal;
     order.request = ask([this, client, at = info.node](const node::Reply& reply) {
-      if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
+      if (reply.exit_code != 0)
+        return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
       client->done(control::to_json(control::KillReport{node_->name_of(at)}));
     });
     post(std::move(order));
@@ -204,22 +219,14 @@ void Host::answer(const control::MigrateRequest& request, const std::shared_ptr<
     if (target && *target == info.node) {
       return client->fail(Exit::kError, "the job is on " + node_->name_of(info.node) + " already");
     }
-    if (request.dry_run) {
-      control::Handover plan;
-      plan.job = info.id.hex();
-      plan.epoch = info.epoch;
-      plan.from = info.node.hex();
-      plan.to = target ? target->hex() : "";
-      plan.reason = "dry run: nothing was moved";
-      return client->done(control::to_json(plan));
-    }
-    move(info, target, client);
+    move(info, target, request.dry_run, client);
   });
 }
 
-void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target,
+void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target, bool trial,
                 const std::shared_ptr<Client>& client) {
   node::MigrateJob order;
+  order.trial = trial;
   order.uid = client->uid();
   order.job = job.id;
   order.host = job.node;
@@ -229,7 +236,8 @@ void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target,
       if (!reply.sentence.empty()) client->line(control::progress_line(reply.sentence));
       return;
     }
-    if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
+    if (reply.exit_code != 0)
+      return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
     client->done(reply.handover_json.value_or("{}"));
   });
   post(std::move(order));
@@ -239,7 +247,8 @@ void Host::answer(const control::ResolveRequest& request, const std::shared_ptr<
   find_job(request.job, client, [this, client](const node::JobInfo& info) {
     const std::uint64_t asked = ask([this, client](const node::Reply& reply) {
       if (!reply.over) return client->line(control::progress_line(reply.sentence));
-      if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
+      if (reply.exit_code != 0)
+        return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
       client->done(control::to_json(control::KillReport{node_->name_of(node_->self())}));
     });
     post(node::ResolveJob{asked, info.id});
@@ -308,6 +317,7 @@ void Host::follow_step(const std::shared_ptr<Follow>& follow) {
   follow->busy = true;
   follow->again = false;
   node::AskLog question;
+  question.uid = follow->client->uid();
   question.job = follow->job.id;
   question.home = follow->job.home;
   question.stream = follow->stream;

@@ -298,6 +298,7 @@ Status Host::start_node() {
   config.load_window = std::chrono::seconds(options_.load_window_seconds);
   config.accepts_jobs = no_jobs_.empty() && !paths_.criu.empty();
   config.wall = wall;
+  config.people = {options_.allow_root_jobs, trusted_uids_};
   node_ =
       std::make_unique<node::Node>(std::move(config), records_, log_ends(records_, paths_), log_);
   start_jobs();

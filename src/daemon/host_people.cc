@@ -66,7 +66,8 @@ void Host::serve(control::Request request, const std::shared_ptr<Client>& client
   const bool may_change = client->uid() == 0 || client->uid() == ::geteuid();
   const auto changes = [&](auto&& action) {
     if (!may_change) {
-      return client->fail(Exit::kRefused, "only root or the daemon's user may do that");
+      return client->fail(Exit::kRefused, "only root or the daemon's user may do that",
+                          "ask again with sudo, or use a node of your own: --state DIR");
     }
     action();
   };
@@ -195,15 +196,18 @@ void Host::answer(const control::JoinRequest& request, const std::shared_ptr<Cli
     }
   }
   auto shared = std::make_shared<identity::Ticket>(std::move(*ticket));
+  // Root may name anybody, such as the person who used sudo; others mean themselves.
+  Trusted trust;
+  if (request.trust) trust = client->uid() == 0 ? request.trust_uid.value_or(0) : client->uid();
   // The same keys are used when a join is tried again: the ticket is bound to them.
-  if (records_.count("id/joining") != 0) return try_join(shared, 0, request.trust, client);
+  if (records_.count("id/joining") != 0) return try_join(shared, 0, trust, client);
   identity::Keyring fresh;
   fresh.node = identity::NodeKeys::make(random_secret(), random_secret());
   store({{"id/joining", base::to_bytes(identity::encode_keyring(fresh).view())}},
-        [this, shared, trust = request.trust, client] { try_join(shared, 0, trust, client); });
+        [this, shared, trust, client] { try_join(shared, 0, trust, client); });
 }
 
-void Host::try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t address, bool trust,
+void Host::try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t address, Trusted trust,
                     const std::shared_ptr<Client>& client) {
   auto keyring = identity::decode_keyring(records_["id/joining"]);
   if (!keyring) return client->fail(keyring.error());
@@ -237,7 +241,7 @@ void Host::try_join(std::shared_ptr<identity::Ticket> ticket, std::size_t addres
       });
 }
 
-void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, bool trust,
+void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, Trusted trust,
                   const std::shared_ptr<Client>& client) {
   auto decoded = identity::decode_join_reply(reply);
   if (!decoded) return client->fail(decoded.error());
@@ -272,9 +276,9 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, bool
   report.name = certificate->body.name;
   if (trust) {
     base::Bytes uids(4);
-    base::put_le32(uids, client->uid());
+    base::put_le32(uids, *trust);
     writes.push_back({"policy/uids", uids});
-    report.trusted_uid = client->uid();
+    report.trusted_uid = *trust;
   }
   store(std::move(writes), [this, client, report] {
     // A mesh of one that this node had before is given up.

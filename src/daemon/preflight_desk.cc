@@ -56,17 +56,33 @@ PreflightDesk::PreflightDesk(loop::Loop& loop, const Copies& copies, PreflightPo
 PreflightDesk::~PreflightDesk() { *alive_ = false; }
 
 void PreflightDesk::collect(const balance::CollectRequirement& order) {
-  auto answer = std::make_shared<balance::RequirementCollected>();
-  answer->id = order.id;
-  const CopyView* copy = copies_.find(order.id.job);
+  look_at_job(order.id.job, [this, id = order.id](Looked looked) {
+    balance::RequirementCollected answer;
+    answer.id = id;
+    answer.ok = looked.obstacles.empty();
+    answer.reason = join(looked.obstacles);
+    answer.requirement = std::move(looked.requirement);
+    report_(answer);
+  });
+}
+
+void PreflightDesk::check(const balance::CheckPreflight& order) {
+  look_at_machine(order.requirement, [this, id = order.id](const Looked& looked) {
+    balance::PreflightChecked answer;
+    answer.id = id;
+    answer.ok = looked.obstacles.empty();
+    answer.reason = join(looked.obstacles);
+    report_(answer);
+  });
+}
+
+void PreflightDesk::look_at_job(const base::JobId& job, Then then) {
+  const CopyView* copy = copies_.find(job);
   if (copy == nullptr || copy->cgroup.empty()) {
-    answer->reason = "the job does not run here any more";
-    return report_(*answer);
+    return then({{}, {"the job does not run here any more"}});
   }
-  if (policy_.criu_version.empty()) {
-    answer->reason = policy_.criu_missing;
-    return report_(*answer);
-  }
+  if (policy_.criu_version.empty()) return then({{}, {policy_.criu_missing}});
+  auto answer = std::make_shared<Looked>();
   loop::run_blocking(
       loop_,
       [shared = shared_, answer, cgroup = copy->cgroup, root = copy->init_root,
@@ -74,7 +90,7 @@ void PreflightDesk::collect(const balance::CollectRequirement& order) {
         const std::lock_guard lock(shared->one_at_a_time);
         auto group = machine::Cgroup::open(cgroup);
         if (!group) {
-          answer->reason = group.error().detail;
+          answer->obstacles = {group.error().detail};
           return;
         }
         machine::InspectOptions options;
@@ -82,40 +98,34 @@ void PreflightDesk::collect(const balance::CollectRequirement& order) {
         options.init_root = root;
         auto seen = machine::inspect_job(*group, options, shared->hashes);
         if (!seen) {
-          answer->reason = seen.error().detail;
+          answer->obstacles = {seen.error().detail};
           return;
         }
-        if (!seen->obstacles.empty()) {
-          answer->reason = join(seen->obstacles);
-          return;
-        }
+        answer->obstacles = seen->obstacles;
+        if (!answer->obstacles.empty()) return;
         auto bytes = machine::encode_requirement(seen->requirement);
         if (!bytes) {
-          answer->reason = bytes.error().detail;
-          return;
+          answer->obstacles = {bytes.error().detail};
+        } else if (bytes->size() > balance::kRequirementSizeMax) {
+          answer->obstacles = {"the job uses more files than a move can name"};
+        } else {
+          answer->requirement = std::move(*bytes);
         }
-        if (bytes->size() > balance::kRequirementSizeMax) {
-          answer->reason = "the job uses more files than a move can name";
-          return;
-        }
-        answer->requirement = std::move(*bytes);
-        answer->ok = true;
       },
-      [this, answer, alive = alive_] {
-        if (*alive) report_(*answer);
+      [answer, then = std::move(then), alive = alive_] {
+        if (*alive) then(std::move(*answer));
       });
 }
 
-void PreflightDesk::check(const balance::CheckPreflight& order) {
-  auto answer = std::make_shared<balance::PreflightChecked>();
-  answer->id = order.id;
+void PreflightDesk::look_at_machine(const base::Bytes& requirement, Then then) {
+  auto answer = std::make_shared<Looked>();
   loop::run_blocking(
       loop_,
-      [shared = shared_, answer, bytes = order.requirement, policy = policy_] {
+      [shared = shared_, answer, requirement, policy = policy_] {
         const std::lock_guard lock(shared->one_at_a_time);
-        auto requirement = machine::decode_requirement(bytes);
-        if (!requirement) {
-          answer->reason = "its description cannot be read: " + requirement.error().detail;
+        auto needs = machine::decode_requirement(requirement);
+        if (!needs) {
+          answer->obstacles = {"its description cannot be read: " + needs.error().detail};
           return;
         }
         machine::LocalPolicy local;
@@ -124,12 +134,10 @@ void PreflightDesk::check(const balance::CheckPreflight& order) {
         local.allow_root = policy.allow_root;
         local.allowed_uids = policy.uids;
         local.allowed_gids = local_groups(policy.uids);
-        const auto refusals = machine::check_requirement(*requirement, local, shared->hashes);
-        answer->ok = refusals.empty();
-        answer->reason = join(refusals);
+        answer->obstacles = machine::check_requirement(*needs, local, shared->hashes);
       },
-      [this, answer, alive = alive_] {
-        if (*alive) report_(*answer);
+      [answer, then = std::move(then), alive = alive_] {
+        if (*alive) then(std::move(*answer));
       });
 }
 

@@ -28,6 +28,15 @@ class PreflightDesk {
   void collect(const balance::CollectRequirement& order);
   void check(const balance::CheckPreflight& order);
 
+  // The same for `tern migrate --dry-run`; `then` runs on the loop, unless this is gone before.
+  struct Looked {
+    base::Bytes requirement;             // of look_at_job, where there are no obstacles
+    std::vector<std::string> obstacles;  // a sentence each
+  };
+  using Then = std::function<void(Looked)>;
+  void look_at_job(const base::JobId& job, Then then);
+  void look_at_machine(const base::Bytes& requirement, Then then);
+
  private:
   struct Shared;
   loop::Loop& loop_;

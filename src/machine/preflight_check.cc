@@ -127,13 +127,16 @@ void add_user_refusals(const Requirement& requirement, const LocalPolicy& policy
   };
   const bool root = listed(requirement.uids, 0) || listed(requirement.gids, 0);
   if (root && !policy.allow_root) {
-    out.emplace_back("jobs of root are not allowed here; run it as another user");
+    out.emplace_back(
+        "jobs of root are not allowed here; allow-root-jobs = true in this node's tern.toml allows "
+        "them, or run it as another user");
   }
   for (const std::uint32_t uid : requirement.uids) {
     if (uid == 0 || listed(policy.allowed_uids, uid)) continue;
     out.push_back(
-        "jobs of user " + std::to_string(uid) +
-        " are not allowed here; the owner of this node must name them as the same person");
+        "jobs of user " + std::to_string(uid) + " are not allowed here; policy-uids = [" +
+        std::to_string(uid) +
+        "] in this node's tern.toml names them as the same person, as `tern join --trust` does");
   }
   for (const std::uint32_t gid : requirement.gids) {
     if (gid == 0 || listed(policy.allowed_gids, gid)) continue;

@@ -90,6 +90,7 @@ struct MigrateJob {
   base::JobId job;
   base::NodeId host;                   // who has it, by the last AskJobs
   std::optional<base::NodeId> target;  // none: the best one
+  bool trial = false;                  // only ask whether it could; nothing is frozen
 };
 struct ResolveJob {
   std::uint64_t request = 0;
@@ -107,6 +108,7 @@ struct AskJobs {
 };
 struct AskLog {
   std::uint64_t request = 0;
+  std::uint32_t uid = 0;
   base::JobId job;
   base::NodeId home;
   int stream = 0;
@@ -122,6 +124,11 @@ struct Signalled {  // answers SignalJob
   bool ok = false;
   std::string reason;
 };
+struct NeedsLooked {  // answers CollectNeeds and CheckNeeds
+  std::uint64_t token = 0;
+  base::Bytes requirement;             // of CollectNeeds, where there are no obstacles
+  std::vector<std::string> obstacles;  // a sentence each
+};
 // The daemon is to end: nothing new begins, and with `withdraw` what may still be given up is. The
 // host goes on with everything until Node::unsettled() is empty, or its patience ends; then Leave.
 struct Stopping {
@@ -132,7 +139,7 @@ struct Leave {};  // the last event: others hear that this node leaves
 using Event =
     std::variant<Start, Tick, WallClock, DatagramIn, MessageIn, Introduced, SeedPeer, Persisted,
                  Sample, Handover, JobNews, JobFrozen, MoveArrived, RunJob, MigrateJob, ResolveJob,
-                 KillJob, AskJobs, AskLog, LogRead, Signalled, Stopping, Leave>;
+                 KillJob, AskJobs, AskLog, LogRead, Signalled, NeedsLooked, Stopping, Leave>;
 
 // ---- actions
 
@@ -172,11 +179,23 @@ struct SignalJob {  // answered by Signalled
   base::JobId job;
   int signal_number = 0;
 };
+// `tern migrate --dry-run`: what the job needs of a sink, and whether this machine has it. Nothing
+// is frozen; both answered by NeedsLooked.
+struct CollectNeeds {  // SOURCE
+  std::uint64_t token = 0;
+  base::JobId job;
+};
+struct CheckNeeds {  // SINK
+  std::uint64_t token = 0;
+  base::Bytes requirement;
+};
 // A finished (or failed) handover, for people: cli.md's `tern migrate --json`.
 struct HandoverSummary {
   balance::HandoverId id;
   base::NodeId source;
   base::NodeId sink;
+  std::string source_name;
+  std::string sink_name;
   base::NodeId coordinator;
   base::Term term;
   std::optional<balance::Decision> outcome;
@@ -195,7 +214,7 @@ struct Reply {
   bool over = true;
   int exit_code = 0;
   std::string sentence;
-  std::optional<std::string> handover_json;
+  std::optional<std::string> handover_json;  // of a trial: {"job","from","to","obstacles":[...]}
   std::optional<JobsAnswer> jobs;
   std::optional<LogReply> log;
 };
@@ -210,8 +229,9 @@ struct Fatal {  // this node must stop: its identity runs elsewhere too
   std::string reason;
 };
 
-using Action = std::variant<SendDatagram, SendMessage, Contact, Persist, HandoverOrder, JobOrder,
-                            MoveStored, ReadLog, SignalJob, Reply, Happened, Fatal>;
+using Action =
+    std::variant<SendDatagram, SendMessage, Contact, Persist, HandoverOrder, JobOrder, MoveStored,
+                 ReadLog, SignalJob, CollectNeeds, CheckNeeds, Reply, Happened, Fatal>;
 using Actions = std::vector<Action>;
 
 }  // namespace node

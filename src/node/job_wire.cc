@@ -1,5 +1,8 @@
 #include "node/job_wire.h"
 
+#include <algorithm>
+
+#include "balance/limits.h"
 #include "base/wire.h"
 #include "node/limits.h"
 
@@ -45,12 +48,21 @@ void put(Writer& w, const OrderReply& m) {
   w.array(5).u64(m.query).boolean(m.over).u64(m.exit_code).text(m.sentence).text(m.handover);
 }
 void put(Writer& w, const LogQuery& m) {
-  w.array(4).u64(m.query).id(m.job).u64(static_cast<std::uint64_t>(m.stream) + 1).u64(m.offset);
+  w.array(5).u64(m.query).id(m.job).u64(static_cast<std::uint64_t>(m.stream) + 1).u64(m.offset);
+  w.u64(m.uid);
 }
 void put(Writer& w, const LogReply& m) {
-  w.array(10).u64(m.query).boolean(m.known).id(m.job);
+  w.array(11).u64(m.query).boolean(m.known).id(m.job);
   w.u64(static_cast<std::uint64_t>(m.stream) + 1).u64(m.offset).bin(m.bytes);
   w.u64(m.ends[0]).u64(m.ends[1]).boolean(m.exited).i64(m.wait_status);
+  w.boolean(m.refused);
+}
+void put(Writer& w, const NeedsQuery& m) { w.array(3).u64(m.query).id(m.job).bin(m.requirement); }
+void put(Writer& w, const NeedsReply& m) {
+  w.array(2).u64(m.query).array(std::min(m.obstacles.size(), kObstaclesMax));
+  for (std::size_t i = 0; i < m.obstacles.size() && i < kObstaclesMax; ++i) {
+    w.text(std::string_view(m.obstacles[i]).substr(0, kReasonSizeMax));
+  }
 }
 
 // ---- decoders
@@ -155,7 +167,7 @@ Message read_order(Reader& r) {
   Order m;
   r.array_of(7);
   m.query = r.u64();
-  m.verb = r.enumeration(Verb::kMigrate);
+  m.verb = r.enumeration(Verb::kTry);
   m.job = r.id<base::JobId>();
   m.uid = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
   m.number = r.u64(64);
@@ -170,21 +182,22 @@ Message read_order_reply(Reader& r) {
   m.over = r.boolean();
   m.exit_code = static_cast<std::uint8_t>(r.u64(255));
   m.sentence = printable(r.text(kReasonSizeMax));
-  m.handover = r.text(4 * kReasonSizeMax);
+  m.handover = r.text(kHandoverJsonSizeMax);
   return m;
 }
 Message read_log_query(Reader& r) {
   LogQuery m;
-  r.array_of(4);
+  r.array_of(5);
   m.query = r.u64();
   m.job = r.id<base::JobId>();
   m.stream = read_stream(r);
   m.offset = r.u64();
+  m.uid = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
   return m;
 }
 Message read_log_reply(Reader& r) {
   LogReply m;
-  r.array_of(10);
+  r.array_of(11);
   m.query = r.u64();
   m.known = r.boolean();
   m.job = r.id<base::JobId>();
@@ -194,14 +207,31 @@ Message read_log_reply(Reader& r) {
   m.ends = read_ends(r);
   m.exited = r.boolean();
   m.wait_status = read_status(r);
+  m.refused = r.boolean();
+  return m;
+}
+Message read_needs_query(Reader& r) {
+  NeedsQuery m;
+  r.array_of(3);
+  m.query = r.u64();
+  m.job = r.id<base::JobId>();
+  m.requirement = base::to_bytes(r.bin(balance::kRequirementSizeMax));
+  return m;
+}
+Message read_needs_reply(Reader& r) {
+  NeedsReply m;
+  r.array_of(2);
+  m.query = r.u64();
+  m.obstacles.resize(r.array(kObstaclesMax));
+  for (std::string& obstacle : m.obstacles) obstacle = printable(r.text(kReasonSizeMax));
   return m;
 }
 
 using Decoder = Message (*)(Reader&);
 constexpr Decoder kDecoders[] = {
-    read_agreement,   read_output,     read_output_ack, read_here,       read_here_ack,
-    read_exited,      read_exited_ack, read_jobs_query, read_jobs_reply, read_order,
-    read_order_reply, read_log_query,  read_log_reply,
+    read_agreement,   read_output,     read_output_ack, read_here,        read_here_ack,
+    read_exited,      read_exited_ack, read_jobs_query, read_jobs_reply,  read_order,
+    read_order_reply, read_log_query,  read_log_reply,  read_needs_query, read_needs_reply,
 };
 static_assert(std::size(kDecoders) == std::variant_size_v<Message>);
 

@@ -13,14 +13,31 @@
 //   kind 7  jobs query  [query]
 //   kind 8  jobs reply  [query, [job info...] <= 256]
 //   kind 9  order       [query, verb, job, uid, number, target, age ms]  a person's word on a job,
-//   to
-//                       its host; said again, under the same query, until it is answered
-//   kind 10 order reply [query, over, exit code, sentence, handover json text]; not over and
-//   without
-//                       a sentence: it is being carried out
-//   kind 11 log query   [query, job, stream, offset]                         anybody -> home
+//                       to its host; said again, under the same query, until it is answered
+//   kind 10 order reply [query, over, exit code, sentence, handover or trial json <= 8 KiB]; not
+//                       over and without a sentence: it is being carried out
+//   kind 11 log query   [query, job, stream, offset, uid]                    anybody -> home
 //   kind 12 log reply   [query, known, job, stream, offset, bytes, stdout end, stderr end, exited,
-//                        wait status]
+//                        wait status, refused]
+//   kind 13 needs query [query, job, requirement <= 48 KiB]     host -> sink: could that run there?
+//   kind 14 needs reply [query, [obstacle <= 1 KiB...] <= 8]    none: it could
+//
+// Who may ask what. The asking person's uid is what the control socket of the node where she sits
+// saw (SO_PEERCRED); the other nodes have only that node's word for it. Who decides is the node
+// that has what is asked for, by one rule (Node::why_not): root and the job's owner may. A
+// *foreign* word (of a member that is not the job's home) counts only for those who may act here as
+// that user anyway: uid 0 where this node's policy lets foreign jobs run as root
+// (--allow-root-jobs), another uid where it names that user as the same person (--policy-uids, tern
+// join --trust). The word of the job's home always counts: the job came from there, and its root
+// made it.
+//
+//   output, here, exited, acks   taken from whoever the agreement made the job's host, or its home
+//   jobs query (tern ps)         anybody; names and command lines, as ps shows them on one machine
+//   order (kill, migrate, try)   the job's host decides by the rule above
+//   needs query                  any member may ask, as it may propose a move; kTrialsMax bounds it
+//   log query (logs, attach)     the job's home decides by the rule above
+//   resolve, events, status, metrics, config    never cross: the own daemon answers, resolve for
+//                                root and its own user only (daemon/host_people.cc)
 //
 // JobSpec, durable under "job/<hex>" and sent as the checkpoint's metadata:
 //   [version = 1, id, name, argv, cwd, uid, gid, groups, home, started at, cpu micros, moves, load]
@@ -139,14 +156,14 @@ struct JobsReply {
   std::vector<JobInfo> jobs;
   friend bool operator==(const JobsReply&, const JobsReply&) = default;
 };
-enum class Verb : std::uint8_t { kKill, kMigrate };
+enum class Verb : std::uint8_t { kKill, kMigrate, kTry };  // kTry: a migrate's preflight alone
 struct Order {
   std::uint64_t query = 0;
   Verb verb = Verb::kKill;
   base::JobId job;
   std::uint32_t uid = 0;     // who asks, as the asking node's control socket saw it
   std::uint64_t number = 0;  // kKill: the signal
-  base::NodeId target;       // kMigrate: zero for the best one
+  base::NodeId target;       // kMigrate, kTry: zero for the best one
   std::uint64_t age_ms = 0;  // since it was first said; 0: this is the first time
   friend bool operator==(const Order&, const Order&) = default;
 };
@@ -155,7 +172,7 @@ struct OrderReply {
   bool over = false;
   std::uint8_t exit_code = 0;
   std::string sentence;
-  std::string handover;  // of cli.md's `tern migrate --json`, empty where there is none
+  std::string handover;  // cli.md's `tern migrate --json`, or a Trial; empty where there is none
   friend bool operator==(const OrderReply&, const OrderReply&) = default;
 };
 struct LogQuery {
@@ -163,6 +180,7 @@ struct LogQuery {
   base::JobId job;
   int stream = 0;
   std::uint64_t offset = 0;
+  std::uint32_t uid = 0;  // who asks, as in Order
   friend bool operator==(const LogQuery&, const LogQuery&) = default;
 };
 struct LogReply {
@@ -175,11 +193,25 @@ struct LogReply {
   StreamEnds ends{};
   bool exited = false;
   std::int32_t wait_status = 0;
+  bool refused = false;  // then nothing else is told
   friend bool operator==(const LogReply&, const LogReply&) = default;
 };
+// SOURCE asks a sink outside of any triad, for `tern migrate --dry-run`: nothing comes of it.
+struct NeedsQuery {
+  std::uint64_t query = 0;
+  base::JobId job;
+  base::Bytes requirement;  // machine/requirement.h; opaque here
+  friend bool operator==(const NeedsQuery&, const NeedsQuery&) = default;
+};
+struct NeedsReply {
+  std::uint64_t query = 0;
+  std::vector<std::string> obstacles;  // a sentence each
+  friend bool operator==(const NeedsReply&, const NeedsReply&) = default;
+};
 
-using Message = std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck,
-                             JobsQuery, JobsReply, Order, OrderReply, LogQuery, LogReply>;
+using Message =
+    std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck, JobsQuery,
+                 JobsReply, Order, OrderReply, LogQuery, LogReply, NeedsQuery, NeedsReply>;
 
 [[nodiscard]] base::Bytes encode(const Message& message);
 [[nodiscard]] base::Result<Message> decode_message(base::ByteView bytes);

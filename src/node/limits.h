@@ -23,6 +23,9 @@ inline constexpr std::size_t kQueriesMax = 64;      // of people, waiting for pe
 inline constexpr std::size_t kOrdersKeptMax = 128;  // of peers, answered; the oldest is forgotten
 inline constexpr std::size_t kAddressesKeptMax = 64;  // members'; further ones are not kept
 inline constexpr std::size_t kAddressesTriedMax = 8;  // after a restart; one leads to the others
+inline constexpr std::size_t kTrialsMax = 4;          // dry runs under way, each kind; refused
+inline constexpr std::size_t kObstaclesMax = 8;  // sentences of one dry run; further ones are cut
+inline constexpr std::size_t kHandoverJsonSizeMax = 8 * 1024;
 inline constexpr std::size_t kMessageSizeMax = 61 * 1024;
 static_assert(kOutputChunkMax + 1024 < kMessageSizeMax);
 
@@ -37,5 +40,6 @@ inline constexpr base::Duration kAskAgainMax = std::chrono::seconds(3);
 inline constexpr base::Duration kOrderSilence = std::chrono::seconds(12);  // then "does not answer"
 inline constexpr base::Duration kForwardPatience = std::chrono::minutes(20);  // without any news
 static_assert(3 * kAskAgainMax < kOrderSilence);  // more than one message has to be lost
+inline constexpr base::Duration kTrialPatience = std::chrono::seconds(30);  // hashing takes time
 
 }  // namespace node

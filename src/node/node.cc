@@ -74,6 +74,7 @@ base::Time Node::next_deadline() const {
   for (const auto& [query, waiting] : waiting_) {
     next = std::min({next, waiting.deadline, waiting.again_at});
   }
+  for (const auto& [token, trial] : trials_) next = std::min(next, trial.deadline);
   return next;
 }
 
@@ -97,6 +98,7 @@ void Node::on(const Tick& /*event*/) {
   to_gossip(gossip::Tick{});
   to_balance(balance::Tick{});
   to_jobs(jobs::Tick{});
+  end_late_trials();  // first: they take their questions out of waiting_
   tend_waiting();
 }
 
@@ -134,32 +136,10 @@ void Node::on_message(NodeId from, const Message& message) {
   }
   if (const auto* order = std::get_if<Order>(&message)) return on_order(from, *order);
   if (const auto* answer = std::get_if<OrderReply>(&message)) return on_order_reply(from, *answer);
-  if (const auto* query = std::get_if<LogQuery>(&message)) {
-    const std::uint64_t token = next_query_++;
-    const jobs::Job* job = jobs_->find(query->job);
-    if (job == nullptr || job->spec.home != self_) {
-      LogReply unknown;
-      unknown.query = query->query;
-      unknown.job = query->job;
-      return send(from, unknown);
-    }
-    const bool asked = std::any_of(remote_ops_.begin(), remote_ops_.end(), [&](const auto& op) {
-      return op.second.from == from && op.second.query == query->query;
-    });
-    if (asked || log_reads_.size() >= kQueriesMax) return;
-    log_reads_[token] = *query;
-    remote_ops_[token] = {from, query->query};
-    return out(ReadLog{token, query->job, query->stream, query->offset});
-  }
-  if (const auto* log = std::get_if<LogReply>(&message)) {
-    const auto it = waiting_.find(log->query);
-    if (it == waiting_.end() || it->second.missing.count(from) == 0) return;
-    Reply done;
-    done.request = it->second.request;
-    done.log = *log;
-    waiting_.erase(it);
-    return out(std::move(done));
-  }
+  if (const auto* query = std::get_if<LogQuery>(&message)) return on_log_query(from, *query);
+  if (const auto* log = std::get_if<LogReply>(&message)) return on_log_reply(from, *log);
+  if (const auto* needs = std::get_if<NeedsQuery>(&message)) return on_needs_query(from, *needs);
+  if (const auto* needs = std::get_if<NeedsReply>(&message)) return on_needs_reply(from, *needs);
   to_jobs(jobs::Peer{from, message});
 }
 
@@ -179,6 +159,13 @@ void Node::on(const Sample& event) {
 }
 
 void Node::on(const Handover& event) {
+  const auto* checked = std::get_if<balance::PreflightChecked>(&event.event);
+  if (checked != nullptr && !checked->ok) {
+    // It is read at the other end, where "here" would be another node.
+    balance::PreflightChecked named = *checked;
+    named.reason = name_of(self_) + ": " + named.reason;
+    return to_balance(named);
+  }
   to_balance(event.event);
   if (const auto* discarded = std::get_if<balance::Discarded>(&event.event)) {
     // A late word on an earlier attempt does not concern the one that arrives now.

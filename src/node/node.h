@@ -36,6 +36,13 @@
 
 namespace node {
 
+// Which people of other members may act here as the users of those uids: the same whose foreign
+// jobs may run here (node/job_wire.h, "Who may ask what").
+struct PeoplePolicy {
+  bool root = false;
+  std::vector<std::uint32_t> uids;
+};
+
 struct Config {
   identity::NodeKeys keys;
   base::Bytes chain;
@@ -52,6 +59,7 @@ struct Config {
   bool moves_jobs = true;
   std::uint64_t capabilities = 0;
   base::WallTime wall{};
+  PeoplePolicy people;
 };
 
 // What `tern status` shows of this node and its view.
@@ -113,6 +121,18 @@ class Node {
     std::uint64_t query = 0;
     friend auto operator<=>(const Remote&, const Remote&) = default;
   };
+  // SOURCE: a dry run. Looking at the job -> asking the sink -> told; the token is its own all
+  // along.
+  struct Trial {
+    base::JobId job;
+    base::NodeId sink;
+    base::Time deadline{};
+    bool asked = false;  // the sink
+  };
+  struct NeedsAsked {  // SINK: whose question the host looks into
+    base::NodeId from;
+    std::uint64_t query = 0;
+  };
   struct Timing {  // SOURCE: for frozen_seconds
     base::Time ordered{};
     std::optional<base::Time> frozen;
@@ -139,6 +159,7 @@ class Node {
   void on(const AskLog& event);
   void on(const LogRead& event);
   void on(const Signalled& event);
+  void on(const NeedsLooked& event);
   void on(const Stopping& event);
   void on(const Leave& event);
 
@@ -166,6 +187,17 @@ class Node {
   void on_order(base::NodeId from, const Order& order);
   void on_order_reply(base::NodeId from, const OrderReply& answer);
   void order_done(const Remote& order, OrderReply answer);
+  void on_log_query(base::NodeId from, const LogQuery& query);
+  void on_log_reply(base::NodeId from, const LogReply& log);
+  void on_needs_query(base::NodeId from, const NeedsQuery& query);
+  void on_needs_reply(base::NodeId from, const NeedsReply& reply);
+  void start_trial(std::uint64_t token, const base::JobId& job,
+                   const std::optional<base::NodeId>& target);
+  void end_trial(std::uint64_t token, int exit_code, const std::string& sentence,
+                 const std::vector<std::string>& obstacles = {});
+  void end_late_trials();
+  void answer_person(std::uint64_t token, int exit_code, const std::string& sentence,
+                     const std::string& json);
   void answer_jobs(std::uint64_t query);
   void merge(Waiting& waiting, const JobInfo& info);
   void persist(std::vector<balance::RecordChange> changes, std::uint64_t inner, int owner);
@@ -176,7 +208,9 @@ class Node {
   [[nodiscard]] std::vector<JobInfo> job_infos() const;
   [[nodiscard]] JobsReply jobs_reply(std::uint64_t query) const;
   [[nodiscard]] JobInfo info_of(const jobs::Job& job) const;
-  [[nodiscard]] bool may_order(const jobs::Job& job, std::uint32_t uid) const;
+  // Empty, or why not: whether `uid`, as `asker` says, may do what the job's owner may.
+  [[nodiscard]] std::string why_not(const jobs::Job& job, std::uint32_t uid,
+                                    const base::NodeId& asker) const;
 
   Config config_;
   base::NodeId self_;
@@ -216,6 +250,8 @@ class Node {
   std::deque<Remote> orders_done_;                      // oldest first
   base::Time started_at_{};
   std::map<std::uint64_t, LogQuery> log_reads_;        // token to what was asked
+  std::map<std::uint64_t, Trial> trials_;              // token to a person's dry run
+  std::map<std::uint64_t, NeedsAsked> needs_asked_;    // token to a peer's question
   std::map<base::JobId, std::uint64_t> running_;       // RunJob requests until the launch
   std::map<base::JobId, jobs::Ended> ended_in_doubt_;  // until the handover is decided
   std::map<base::JobId, balance::OwnerChanged> owner_in_doubt_;
@@ -225,6 +261,17 @@ class Node {
   std::map<base::JobId, HandoverSummary> last_handover_;
 };
 
+// A dry run: {"job","from","to","from_name","to_name","obstacles":[sentence...]}; none: it would
+// move.
+struct TrialSummary {
+  base::JobId job;
+  base::NodeId source;
+  base::NodeId sink;  // zero where it did not come to that
+  std::string source_name;
+  std::string sink_name;
+  std::vector<std::string> obstacles;
+};
+[[nodiscard]] std::string trial_json(const TrialSummary& trial);
 // cli.md's object for one handover.
 [[nodiscard]] std::string handover_json(const HandoverSummary& summary);
 

@@ -96,8 +96,7 @@ void Node::on_order_reply(NodeId from, const OrderReply& answer) {
 
 // ---- being ordered
 
-// A peer passes on what a person said there. Its daemon saw who that was: peers are trusted with
-// that as far as their jobs are (ARCHITECTURE.md, "What it survives").
+// A peer passes on what a person said there. Only its daemon saw who that was.
 void Node::on_order(NodeId from, const Order& order) {
   const Remote name{from, order.query};
   const auto known = orders_.find(name);
@@ -106,7 +105,7 @@ void Node::on_order(NodeId from, const Order& order) {
     under_way.query = order.query;
     return send(from, known->second.value_or(under_way));
   }
-  const auto refuse = [&](int exit_code, const char* why) {
+  const auto refuse = [&](int exit_code, const std::string& why) {
     OrderReply answer;
     answer.exit_code = static_cast<std::uint8_t>(exit_code);
     answer.sentence = why;
@@ -117,7 +116,7 @@ void Node::on_order(NodeId from, const Order& order) {
   }
   const jobs::Job* job = jobs_->find(order.job);
   if (job == nullptr || !job->here) return refuse(1, "the job is not here any more; try again");
-  if (!may_order(*job, order.uid)) return refuse(5, "only its owner or root may do that");
+  if (const std::string why = why_not(*job, order.uid, from); !why.empty()) return refuse(5, why);
   if (remote_ops_.size() >= kQueriesMax) return refuse(1, "too many orders at once; try again");
   const std::uint64_t token = next_query_++;
   remote_ops_[token] = name;
@@ -127,6 +126,7 @@ void Node::on_order(NodeId from, const Order& order) {
   }
   std::optional<NodeId> target;
   if (!order.target.is_zero()) target = order.target;
+  if (order.verb == Verb::kTry) return start_trial(token, order.job, target);
   to_balance(balance::PersonMigrate{token, order.job, target});
 }
 

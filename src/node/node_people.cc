@@ -15,8 +15,20 @@ void Node::reply(std::uint64_t request, int exit_code, std::string sentence) {
   out(std::move(done));
 }
 
-bool Node::may_order(const jobs::Job& job, std::uint32_t uid) const {
-  return uid == 0 || uid == job.spec.uid;
+// The rule of job_wire.h, "Who may ask what".
+std::string Node::why_not(const jobs::Job& job, std::uint32_t uid, const NodeId& asker) const {
+  if (uid != 0 && uid != job.spec.uid) return "only its owner or root may do that";
+  if (asker == self_ || asker == job.spec.home) return {};
+  if (uid == 0) {
+    if (config_.people.root) return {};
+    return "root of another node may do that only where the job is at home, or on a node that runs "
+           "root's foreign jobs (allow-root-jobs)";
+  }
+  const auto& known = config_.people.uids;
+  if (std::find(known.begin(), known.end(), uid) != known.end()) return {};
+  return name_of(self_) + " does not know uid " + std::to_string(uid) +
+         " of other nodes as the same person (policy-uids in its tern.toml changes that); ask "
+         "where the job is at home";
 }
 
 void Node::on(const RunJob& event) {
@@ -28,15 +40,15 @@ void Node::on(const RunJob& event) {
 void Node::on(const MigrateJob& event) {
   const jobs::Job* job = jobs_->find(event.job);
   if (job != nullptr && job->here) {
-    if (!may_order(*job, event.uid)) {
-      return reply(event.request, 5, "only its owner or root may move this job");
-    }
+    const std::string why = why_not(*job, event.uid, self_);
+    if (!why.empty()) return reply(event.request, 5, why);
     const std::uint64_t token = next_query_++;
     local_ops_[token] = event.request;
+    if (event.trial) return start_trial(token, event.job, event.target);
     return to_balance(balance::PersonMigrate{token, event.job, event.target});
   }
   Order order;
-  order.verb = Verb::kMigrate;
+  order.verb = event.trial ? Verb::kTry : Verb::kMigrate;
   order.job = event.job;
   order.uid = event.uid;
   order.target = event.target.value_or(NodeId{});
@@ -52,17 +64,15 @@ void Node::on(const ResolveJob& event) {
 void Node::on(const KillJob& event) {
   const jobs::Job* job = jobs_->find(event.job);
   if (job != nullptr && job->here) {
-    if (!may_order(*job, event.uid)) {
-      return reply(event.request, 5, "only its owner or root may signal this job");
-    }
+    const std::string why = why_not(*job, event.uid, self_);
+    if (!why.empty()) return reply(event.request, 5, why);
     const std::uint64_t token = next_query_++;
     local_ops_[token] = event.request;
     return out(SignalJob{token, event.job, event.signal_number});
   }
   if (job != nullptr && job->lost && event.host == self_) {
-    if (!may_order(*job, event.uid)) {
-      return reply(event.request, 5, "only its owner or root may give up this job");
-    }
+    const std::string why = why_not(*job, event.uid, self_);
+    if (!why.empty()) return reply(event.request, 5, why);
     to_jobs(jobs::Drop{event.job});
     return reply(event.request, 0, "");
   }
@@ -177,6 +187,8 @@ void Node::on(const AskLog& event) {
   const jobs::Job* job = jobs_->find(event.job);
   const std::uint64_t token = next_query_++;
   if (job != nullptr && job->spec.home == self_) {
+    const std::string why = why_not(*job, event.uid, self_);
+    if (!why.empty()) return reply(event.request, 5, why);
     LogQuery query;
     query.job = event.job;
     query.stream = event.stream;
@@ -198,7 +210,46 @@ void Node::on(const AskLog& event) {
   query.job = event.job;
   query.stream = event.stream;
   query.offset = event.offset;
+  query.uid = event.uid;
   ask_peers(std::move(waiting), token, query);
+}
+
+void Node::on_log_query(NodeId from, const LogQuery& query) {
+  const jobs::Job* job = jobs_->find(query.job);
+  const bool known = job != nullptr && job->spec.home == self_;
+  if (!known || !why_not(*job, query.uid, from).empty()) {
+    LogReply nothing;
+    nothing.query = query.query;
+    nothing.job = query.job;
+    nothing.refused = known;
+    return send(from, nothing);
+  }
+  const bool asked = std::any_of(remote_ops_.begin(), remote_ops_.end(), [&](const auto& op) {
+    return op.second.from == from && op.second.query == query.query;
+  });
+  if (asked || log_reads_.size() >= kQueriesMax) return;
+  const std::uint64_t token = next_query_++;
+  log_reads_[token] = query;
+  remote_ops_[token] = {from, query.query};
+  out(ReadLog{token, query.job, query.stream, query.offset});
+}
+
+void Node::on_log_reply(NodeId from, const LogReply& log) {
+  const auto it = waiting_.find(log.query);
+  if (it == waiting_.end() || it->second.missing.count(from) == 0) return;
+  if (!it->second.question || !std::holds_alternative<LogQuery>(*it->second.question)) return;
+  const std::uint64_t request = it->second.request;
+  waiting_.erase(it);
+  if (log.refused) {
+    return reply(request, 5,
+                 name_of(from) +
+                     ", where the job is at home, shows its output only to its owner "
+                     "and root there, and to those whom its policy names as the same person");
+  }
+  Reply done;
+  done.request = request;
+  done.log = log;
+  out(std::move(done));
 }
 
 void Node::on(const LogRead& event) {

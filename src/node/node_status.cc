@@ -43,6 +43,8 @@ std::string handover_json(const HandoverSummary& s) {
   std::string json = "{\"job\":" + quoted(s.id.job.hex());
   json += ",\"epoch\":" + std::to_string(s.id.epoch.value);
   json += ",\"from\":" + quoted(s.source.hex()) + ",\"to\":" + quoted(s.sink.hex());
+  json += ",\"from_name\":" + quoted(s.source_name);
+  json += ",\"to_name\":" + quoted(s.sink_name);
   json += ",\"coordinator\":" + quoted(s.coordinator.hex());
   json += ",\"term\":" + std::to_string(s.term.value);
   json += ",\"outcome\":" + quoted(committed ? "commit" : "abort");
@@ -52,6 +54,20 @@ std::string handover_json(const HandoverSummary& s) {
   json += ",\"freeze\":" + seconds(s.freeze) + ",\"stream\":" + seconds(stream);
   json += ",\"restore\":" + seconds(s.times.restore) + ",\"decide\":" + seconds(s.times.decide);
   return json + ",\"resume\":" + seconds(s.times.resume) + "}}";
+}
+
+std::string trial_json(const TrialSummary& trial) {
+  // Bounded, so that it crosses nodes: half of each sentence's share may be escapes.
+  constexpr std::size_t kSentenceMax = (kHandoverJsonSizeMax - 1024) / kObstaclesMax / 2 - 8;
+  std::string json = "{\"job\":" + quoted(trial.job.hex());
+  json += ",\"from\":" + quoted(trial.source.hex()) + ",\"to\":";
+  json += quoted(trial.sink.is_zero() ? "" : trial.sink.hex());
+  json += ",\"from_name\":" + quoted(trial.source_name);
+  json += ",\"to_name\":" + quoted(trial.sink_name) + ",\"obstacles\":[";
+  for (std::size_t i = 0; i < trial.obstacles.size() && i < kObstaclesMax; ++i) {
+    json += (i == 0 ? "" : ",") + quoted(trial.obstacles[i].substr(0, kSentenceMax));
+  }
+  return json + "]}";
 }
 
 void Node::on(const JobFrozen& event) {
@@ -65,6 +81,8 @@ void Node::take_handover(const balance::HandoverEvent& event) {
   summary.id = event.id;
   summary.source = event.source;
   summary.sink = event.sink;
+  summary.source_name = name_of(event.source);
+  summary.sink_name = name_of(event.sink);
   summary.coordinator = event.coordinator;
   summary.term = event.term;
   summary.outcome = event.outcome;

@@ -82,13 +82,36 @@ const Row kRows[] = {
      kHandover,
      R"({"v":1,"command":"migrate","job":"enc","to":"b","dry_run":false})",
      "",
-     "frozen for 412 ms"},
+     "tern: moved enc from a to b: 1.5 MB, frozen for 412 ms\n"
+     "tern: Its output goes on where it was; move it back: tern migrate enc a\n"},
     {"migrate --dry-run",
      {"migrate", "enc", "--dry-run"},
-     kHandover,
+     R"({"ok":true,"data":{"job":"3fa9","from_name":"a","to_name":"b","obstacles":[]}})",
      R"({"v":1,"command":"migrate","job":"enc","dry_run":true})",
      "",
-     "would move"},
+     "tern: would move enc from a to b; do it: tern migrate enc b\n"},
+    {"migrate --dry-run of what would be refused",
+     {"migrate", "enc", "b", "--dry-run"},
+     R"({"ok":true,"data":{"job":"3fa9","from_name":"a","to_name":"b",)"
+     R"("obstacles":["b has no CRIU","no /x"]}})",
+     R"({"v":1,"command":"migrate","job":"enc","to":"b","dry_run":true})",
+     "b has no CRIU\nno /x\n",
+     "tern: would not move enc from a to b; it runs on where it is\n",
+     5},
+    {"migrate --dry-run --json",
+     {"migrate", "enc", "--dry-run", "--json"},
+     R"({"ok":true,"data":{"job":"3fa9","obstacles":["x"]}})",
+     R"({"v":1,"command":"migrate","job":"enc","dry_run":true})",
+     "{\"job\":\"3fa9\",\"obstacles\":[\"x\"]}\n",
+     "would not move",
+     5},
+    {"a dry run that tells nothing is no yes",
+     {"migrate", "enc", "--dry-run"},
+     R"({"ok":true,"data":{"job":"3fa9"}})",
+     R"({"v":1,"command":"migrate","job":"enc","dry_run":true})",
+     "",
+     "obstacles",
+     1},
     {"refused by preflight",
      {"migrate", "enc"},
      R"({"ok":false,"exit":5,"error":"b has no CRIU","next":"install it"})",
@@ -288,6 +311,20 @@ TEST(Join, ReadsTheTicketFromStandardInputOnly) {
   EXPECT_EQ(ran.exit, 0) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("joined the mesh home"));
   EXPECT_EQ(daemon.stop().at(1), R"({"v":1,"command":"join","ticket":"tern-secret","trust":true})");
+}
+
+TEST(Join, TrustMeansThePersonWhoUsedSudo) {
+  if (::geteuid() != 0) GTEST_SKIP() << "sudo makes root";
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{std::string(kPing) + "\n"}},
+                                 Script{{"{\"ok\":true,\"data\":{\"mesh\":{\"name\":\"home\"},"
+                                         "\"trusted_uid\":1000}}\n"}}});
+  How how;
+  how.input = "t\n";
+  how.environment = {"SUDO_UID=1000"};
+  const Ran ran = run_tern({"join", "--trust", "-", "--state", dir.path()}, how);
+  EXPECT_THAT(ran.err, HasSubstr("jobs of uid 1000 on the other nodes may run here"));
+  EXPECT_THAT(daemon.stop().at(1), HasSubstr(R"("trust":true,"trust_uid":1000)"));
 }
 
 TEST(Join, RefusesATicketInItsArgumentsAndDoesNotRepeatIt) {

@@ -49,6 +49,8 @@ TEST(Request, EveryCommandReadsBack) {
   const auto join = round_trip<JoinRequest>(JoinRequest{SecretText("tern1abc"), true});
   EXPECT_EQ(join.ticket.reveal(), "tern1abc");
   EXPECT_TRUE(join.trust);
+  EXPECT_EQ(join.trust_uid, std::nullopt);
+  EXPECT_EQ(round_trip<JoinRequest>(JoinRequest{SecretText("t"), true, 1000}).trust_uid, 1000U);
   const auto attach = round_trip<AttachRequest>(AttachRequest{"3fa9", {7, 1ULL << 40}});
   EXPECT_EQ(attach.job, "3fa9");
   EXPECT_EQ(attach.from, (std::array<std::uint64_t, 2>{7, 1ULL << 40}));
@@ -122,6 +124,8 @@ TEST(Request, RefusesWhatNoDaemonShouldSee) {
       {"a job named best",
        R"({"v":1,"command":"run","argv":["a"],"env":[],"cwd":"/","name":"best"})"},
       {"an empty ticket", R"({"v":1,"command":"join","ticket":"","trust":false})"},
+      {"nobody to trust",
+       R"({"v":1,"command":"join","ticket":"t","trust":true,"trust_uid":4294967295})"},
       {"trust that is no boolean", R"({"v":1,"command":"join","ticket":"t","trust":1})"},
       {"an invitation of no time", R"({"v":1,"command":"invite","seconds":0})"},
       {"an invitation of two days", R"({"v":1,"command":"invite","seconds":172800})"},

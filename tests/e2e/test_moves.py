@@ -6,6 +6,7 @@
 TERN is the binary, TERN_E2E_HELPERS the folder of the jobs that are compiled. Issue 2, "Shown by".
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -195,6 +196,12 @@ def refusals():
         ]
         for name, path, to, word in cases:
             job = Counting(mesh, mesh["a"], "/bin/sh", "-c", holds, path)
+            # The dry run says the same beforehand, from any node, and changes nothing.
+            for asked in ("a", "c"):
+                tried = mesh[asked].tern("migrate", job.job, to, "--dry-run", "--json", ok=False)
+                obstacles = json.loads(tried.stdout)["obstacles"] if tried.stdout else []
+                check(tried.returncode == 5 and any(word in text for text in obstacles),
+                      lambda: f"{name}: dry run: exit {tried.returncode}, {tried.stderr.strip()}")
             done = mesh["a"].migrate(job.job, to, ok=False)
             check(not isinstance(done, dict), f"{name}: the job was moved")
             sentence = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""

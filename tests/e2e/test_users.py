@@ -17,10 +17,10 @@ SHELL = 'n=0; while :; do echo $((n += 1)); sleep 0.02; done'
 REFUSED = 5
 
 
-def as_user(host, *arguments, seconds=WAIT):
+def as_user(host, *arguments, seconds=WAIT, uid=UID):
     """tern as somebody who is nobody here, and has no home folder."""
     return subprocess.run([tern_binary(), arguments[0], "--state", host.state, *arguments[1:]],
-                          capture_output=True, text=True, timeout=seconds, cwd="/", user=UID,
+                          capture_output=True, text=True, timeout=seconds, cwd="/", user=uid,
                           group=GID, extra_groups=[],
                           env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
 
@@ -103,6 +103,34 @@ def roots_jobs_are_refused():
         job.end()
 
 
+def a_uid_means_somebody_only_where_the_policy_says_so():
+    """another node's word for who asks: its own jobs, and whom this node's policy names; also logs"""
+    def policy(mesh):
+        mesh["a"].options = ["--policy-uids", str(UID)]
+    with Mesh(["a", "b", "c"], before_start=policy, root_jobs=False) as mesh:
+        named, plain, other = mesh.hosts
+        names = {host.status()["mesh"]["name"] for host in mesh.hosts}
+        check(len(names) == 1, lambda: f"members call their mesh {names}")
+        # At home on a, which knows nobody of other nodes as the same person, but not their root.
+        job = UsersJob(mesh, named, "/bin/sh", "-c", SHELL)
+        done = as_user(other, "logs", job.job)
+        check(done.returncode == 0 and done.stdout.startswith("1\n2\n3\n"),
+              lambda: f"nobody's log is not shown: {done.stderr.strip()}")
+        check_refused(as_user(other, "logs", job.job, uid=UID - 1), "owner")
+        check_refused(other.tern("logs", job.job, ok=False), "owner")
+        check_refused(other.tern("kill", job.job, ok=False), "root")
+        check_refused(other.tern("migrate", job.job, "b", "--dry-run", ok=False), "root")
+        job.end()
+        # At home on b, which knows nobody.
+        job = UsersJob(mesh, plain, "/bin/sh", "-c", SHELL)
+        for command in ("logs", "kill", "attach"):
+            check_refused(as_user(other, command, job.job), "policy")
+        for done in (as_user(plain, "logs", job.job), plain.tern("logs", job.job)):
+            check(done.stdout.startswith("1\n2\n3\n"), "not even at home")
+        check(as_user(plain, "kill", job.job, "KILL").returncode == 0, "not even at home")
+        wait_for("the job to end", lambda: not mesh.copies(job.job))
+
+
 def strangers_are_refused():
     """what is not theirs, users may look at but not end, move or change"""
     with Mesh(["a", "b"]) as mesh:
@@ -122,5 +150,6 @@ def strangers_are_refused():
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests([a_users_job_moves, roots_jobs_are_refused, strangers_are_refused],
+    sys.exit(run_tests([a_users_job_moves, roots_jobs_are_refused,
+                        a_uid_means_somebody_only_where_the_policy_says_so, strangers_are_refused],
                        sys.argv[1:], seconds=280))

@@ -25,6 +25,7 @@ void as_client(const std::string& line) {
   (void)control::parse_ping(line);
   (void)control::parse_handover(line);
   (void)control::parse_settings(line);
+  (void)control::parse_trial(line);
   (void)control::parse_exit(line);
   auto response = control::parse_response(line);
   if (!response) return;

@@ -62,7 +62,7 @@ JobInfo info_of(bool ended) {
 
 std::vector<std::pair<std::string, Message>> examples() {
   Order order{41, Verb::kMigrate, kJob, 1000, 15, id_of<base::NodeId>(12), 2500};
-  LogReply log{43, true, kJob, 1, 5, {1, 2, 3}, {8, 9}, true, 256};
+  LogReply log{43, true, kJob, 1, 5, {1, 2, 3}, {8, 9}, true, 256, false};
   return {{"agreement", Agreement{{1, 2, 3}}},
           {"output", Output{kJob, base::Epoch{4}, 1, 70'000, {4, 5}}},
           {"output-ack", OutputAck{kJob, {70'000, 3}}},
@@ -74,8 +74,10 @@ std::vector<std::pair<std::string, Message>> examples() {
           {"jobs-reply", JobsReply{40, {info_of(false), info_of(true)}}},
           {"order", order},
           {"order-reply", OrderReply{41, true, 6, "nothing fits", "{\"a\":1}"}},
-          {"log-query", LogQuery{42, kJob, 0, 12}},
-          {"log-reply", log}};
+          {"log-query", LogQuery{42, kJob, 0, 12, 1000}},
+          {"log-reply", log},
+          {"needs-query", NeedsQuery{44, kJob, {1, 2, 3}}},
+          {"needs-reply", NeedsReply{44, {"b has no CRIU", "no room"}}}};
 }
 
 std::vector<std::pair<std::string, base::Bytes>> encoded() {
@@ -142,6 +144,9 @@ void expect_within_limits(const Message& message) {
   }
   if (const auto* m = std::get_if<Order>(&message)) {
     EXPECT_LE(m->number, 64U);
+  }
+  if (const auto* m = std::get_if<NeedsReply>(&message)) {
+    EXPECT_LE(m->obstacles.size(), kObstaclesMax);
   }
   if (const auto* m = std::get_if<LogQuery>(&message)) {
     EXPECT_TRUE(m->stream == 0 || m->stream == 1);

@@ -184,15 +184,152 @@ TEST(Node, AJobWithoutAnOwnerIsLostAndSaysSo) {
   EXPECT_EQ(f.world.node(0)->jobs().find(f.job), nullptr);
 }
 
+std::uint64_t try_to_migrate(World& world, std::size_t asked, std::size_t host, const JobId& job,
+                             std::optional<std::size_t> target, std::uint32_t uid = 0) {
+  return world.post(asked, [&](std::uint64_t request) {
+    MigrateJob order{request, uid, job, world.id(host), {}, true};
+    if (target) order.target = world.id(*target);
+    return order;
+  });
+}
+
+TEST(Node, ADryRunAsksTheSinkAndMovesNothing) {
+  for (const std::size_t asked : {0U, 2U}) {
+    for (const std::vector<std::string>& obstacles :
+         std::vector<std::vector<std::string>>{{}, {"no \"CRIU\"", "no room"}}) {
+      SCOPED_TRACE(asked);
+      World::Options options = nodes(3);
+      options.obstacles = obstacles;
+      Fixture f(60 + asked, options);
+      for (const std::optional<std::size_t> target : {std::optional<std::size_t>(1), {}}) {
+        const auto request = try_to_migrate(f.world, asked, 0, f.job, target);
+        ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(request); }, 20s));
+        const Reply& said = f.world.replies(request).back();
+        EXPECT_EQ(said.exit_code, 0) << said.sentence;
+        ASSERT_TRUE(said.handover_json.has_value());
+        const std::string list = obstacles.empty() ? "\"obstacles\":[]" : R"(: no \"CRIU\"",")";
+        EXPECT_NE(said.handover_json->find(list), std::string::npos) << *said.handover_json;
+        EXPECT_NE(said.handover_json->find(f.job.hex()), std::string::npos);
+      }
+      f.world.run(10s);
+      EXPECT_EQ(f.world.where(f.job), 0);
+      EXPECT_EQ(f.world.handovers(), 0U);
+      f.settle();
+    }
+  }
+}
+
+// Its order, its question to the sink and the answers to both: each is said again if it is lost.
+TEST(Node, ADryRunGetsThroughAWireThatLoses) {
+  int answered = 0;
+  for (std::uint64_t seed = 100; seed < 120; ++seed) {
+    SCOPED_TRACE(seed);
+    Fixture f(seed, nodes(3));
+    f.world.loss_permille = 400;
+    const auto request = try_to_migrate(f.world, 2, 0, f.job, 1);
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(request); }, 60s));
+    EXPECT_LE(f.world.trials(), 1U) << "the order was carried out twice";
+    const int code = f.world.replies(request).back().exit_code;
+    EXPECT_TRUE(code == 0 || code == 4) << f.world.replies(request).back().sentence;
+    if (code == 0) ++answered;
+    f.settle();
+    EXPECT_EQ(f.world.where(f.job), 0);
+  }
+  EXPECT_GE(answered, 15) << "said once, three of twenty would be answered";
+}
+
+TEST(Node, ADryRunIsRefusedAndEndsLikeAMove) {
+  Fixture f(70, nodes(2));
+  const auto strangers = try_to_migrate(f.world, 0, 0, f.job, 1, 1001);
+  const auto nobody = f.world.post(0, [&](std::uint64_t request) {
+    return MigrateJob{request, 0, f.job, f.world.id(0), base::NodeId{{9}}, true};
+  });
+  f.world.crash(1, 300s);
+  const auto gone = try_to_migrate(f.world, 0, 0, f.job, 1);
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(gone); }, 60s)) << "it must end";
+  EXPECT_EQ(f.world.replies(gone).back().exit_code, 4);
+  EXPECT_EQ(f.world.replies(strangers).back().exit_code, 5);
+  EXPECT_EQ(f.world.replies(nobody).back().exit_code, 4);
+  // Places are given back: as many again are taken.
+  for (std::size_t i = 0; i < 2 * kTrialsMax; ++i) {
+    const auto again = f.world.post(0, [&](std::uint64_t request) {
+      return MigrateJob{request, 0, f.job, f.world.id(0), base::NodeId{{9}}, true};
+    });
+    EXPECT_EQ(f.world.replies(again).back().exit_code, 4);
+  }
+  EXPECT_EQ(f.world.where(f.job), 0);
+}
+
+// job_wire.h, "Who may ask what": a job of uid 1000 that is at home on node 0 and runs there, or
+// was moved to node 1; node 2 has no part in it. Node 0 stands for a home, node 1 for a host.
+TEST(Node, ForeignWordsCountOnlyForWhomThePolicyNames) {
+  struct Row {
+    const char* name;
+    PeoplePolicy people;
+    std::uint32_t uid;
+    bool signals_host, reads_log;  // from node 2
+    bool home_signals_host;        // from node 0, whose job it is
+  };
+  const Row rows[] = {
+      {"root of another member", {}, 0, false, false, true},
+      {"root, where root's foreign jobs run", {true, {}}, 0, true, true, true},
+      {"its owner elsewhere", {}, 1000, false, false, true},
+      {"its owner, the same person", {false, {1000}}, 1000, true, true, true},
+      {"its owner, where only root is known", {true, {}}, 1000, false, false, true},
+      {"somebody else, the same person", {false, {1001}}, 1001, false, false, false},
+      {"somebody else", {true, {1000}}, 1001, false, false, false},
+  };
+  std::uint64_t seed = 40;
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    World::Options options = nodes(3);
+    options.people = row.people;
+    Fixture f(++seed, options);
+    const auto moved = migrate(f.world, 0, 0, f.job, 1);
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(moved); }, 60s));
+    ASSERT_EQ(f.world.where(f.job), 1);
+    const auto kill = [&](std::size_t asked) {
+      const auto request = f.world.post(asked, [&](std::uint64_t id) {
+        return KillJob{id, row.uid, f.job, f.world.id(1), 15};
+      });
+      EXPECT_TRUE(f.world.run_until([&] { return f.world.answered(request); }, 20s));
+      return f.world.replies(request).back();
+    };
+    const auto log = f.world.post(
+        2, [&](std::uint64_t id) { return AskLog{id, row.uid, f.job, f.world.id(0), 0, 0}; });
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(log); }, 20s));
+    const Reply& shown = f.world.replies(log).back();
+    EXPECT_EQ(shown.log.has_value() && !shown.log->bytes.empty(), row.reads_log);
+    EXPECT_EQ(shown.exit_code, row.reads_log ? 0 : 5) << shown.sentence;
+    const Reply from_stranger = kill(2);
+    EXPECT_EQ(from_stranger.exit_code, row.signals_host ? 0 : 5) << from_stranger.sentence;
+    EXPECT_EQ(f.world.where(f.job), row.signals_host ? -1 : 1);
+    if (!row.signals_host) {
+      const Reply from_home = kill(0);
+      EXPECT_EQ(from_home.exit_code, row.home_signals_host ? 0 : 5) << from_home.sentence;
+    }
+    f.settle();
+  }
+}
+
+TEST(Node, OnlyTheOwnerAndRootReadAJobsOutputAtItsHome) {
+  Fixture f(52, nodes(2));
+  for (const std::uint32_t uid : {0U, 1000U, 1001U}) {
+    const auto log = f.world.post(
+        0, [&](std::uint64_t request) { return AskLog{request, uid, f.job, f.world.id(0), 0, 0}; });
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(log); }, 5s));
+    EXPECT_EQ(f.world.replies(log).back().exit_code, uid == 1001 ? 5 : 0) << uid;
+  }
+}
+
 TEST(Node, OutputAndExitOfAJobElsewhereComeHome) {
   Fixture f(12, nodes(3));
   const auto moved = migrate(f.world, 0, 0, f.job, 2);
   ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(moved); }, 60s));
   f.world.run(5s);
   EXPECT_GT(f.world.logged(0, f.job) + 300, f.world.produced(f.job));
-  const auto log = f.world.post(1, [&](std::uint64_t request) {
-    return AskLog{request, f.job, f.world.id(0), 0, 10};
-  });
+  const auto log = f.world.post(
+      1, [&](std::uint64_t request) { return AskLog{request, 1000, f.job, f.world.id(0), 0, 10}; });
   f.world.run(1s);
   ASSERT_TRUE(f.world.answered(log));
   ASSERT_TRUE(f.world.replies(log).back().log.has_value());

@@ -83,7 +83,10 @@ bool World::run_until(const std::function<bool()>& reached, Duration limit) {
 void World::start(std::size_t node) {
   Machine& m = machines_[node];
   ++m.life;
-  Config config{keys_of(node), chain_of(node, root_), root_.public_key, {}, {}, {}, {}, 0, {}, {}};
+  Config config;
+  config.keys = keys_of(node);
+  config.chain = chain_of(node, root_);
+  config.root = root_.public_key;
   rng_.fill(config.store.bytes);
   config.incarnation = base::Incarnation{m.life};
   base::put_le64(config.salt, rng_.next());
@@ -92,6 +95,7 @@ void World::start(std::size_t node) {
   config.version = "0";
   config.addresses = {endpoint_of(node)};
   config.wall = wall();
+  config.people = options_.people;
   const auto store = m.disk.find("test/store");
   if (store != m.disk.end()) {
     std::copy(store->second.begin(), store->second.end(), config.store.bytes.begin());
@@ -237,6 +241,18 @@ void World::perform(std::size_t node, const Action& action) {
       ++signals_;
       give(node, Signalled{order.token, there, there ? "" : "it is gone"});
       if (there) end_copy(node, order.job, order.signal_number);
+    });
+  }
+  if (const auto* a = std::get_if<CollectNeeds>(&action)) {
+    ++trials_;
+    return later(node, 50, [this, node, token = a->token] {
+      give(node, NeedsLooked{token, {1}, {}});
+    });
+  }
+  if (const auto* a = std::get_if<CheckNeeds>(&action)) {
+    return later(node, 50, [this, node, order = *a] {
+      if (order.requirement != base::Bytes{1}) violations.push_back("another requirement");
+      give(node, NeedsLooked{order.token, {}, options_.obstacles});
     });
   }
   if (const auto* a = std::get_if<Reply>(&action)) replies_[a->request].push_back(*a);

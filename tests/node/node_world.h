@@ -28,8 +28,10 @@ class World {
     std::size_t nodes = 3;
     std::uint64_t loss_permille = 0;
     std::uint64_t double_permille = 0;
-    bool faults_in_host = false;     // operations fail now and then
-    bool first_has_no_seed = false;  // node 0 made the mesh: the others were told of it
+    bool faults_in_host = false;         // operations fail now and then
+    bool first_has_no_seed = false;      // node 0 made the mesh: the others were told of it
+    std::vector<std::string> obstacles;  // what any sink finds in the way of any job
+    PeoplePolicy people{true, {1000}};   // of every node; the worlds' jobs are of uid 1000
   };
   World(std::uint64_t seed, Options options);
 
@@ -58,6 +60,7 @@ class World {
   // How often a copy of the job was let go after a move.
   [[nodiscard]] std::uint64_t releases(const base::JobId& job) { return releases_[job]; }
   [[nodiscard]] std::uint64_t signals() const { return signals_; }  // sent to jobs
+  [[nodiscard]] std::uint64_t trials() const { return trials_; }    // jobs looked at for dry runs
   [[nodiscard]] Node::Records& disk(std::size_t node) { return machines_[node].disk; }
   base::Rng& rng() { return rng_; }
   [[nodiscard]] base::Time now() const { return now_; }
@@ -149,6 +152,7 @@ class World {
   std::uint64_t next_request_ = 1;
   std::uint64_t handovers_ = 0;
   std::uint64_t signals_ = 0;
+  std::uint64_t trials_ = 0;
   std::map<base::JobId, std::uint64_t> releases_;
 };
 

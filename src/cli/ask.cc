@@ -5,9 +5,31 @@ namespace cli {
 using base::Code;
 using control::Exit;
 
+base::Result<Connection> connect(Context& context) {
+  control::Paths& paths = context.paths;
+  auto own = Connection::open(paths.socket);
+  if (own) paths.system_socket.clear();
+  if (own || own.error().code != Code::kUnreachable || paths.system_socket.empty()) return own;
+  auto systems = Connection::open(paths.system_socket);
+  if (systems) {
+    paths.socket = paths.system_socket;
+    paths.system_socket.clear();
+    return systems;
+  }
+  if (systems.error().code != Code::kUnreachable) return systems;
+  return base::fail(Code::kUnreachable, "no tern daemon answers at " + paths.socket +
+                                            " nor, for the whole machine, at " +
+                                            paths.system_socket +
+                                            "; start one with: tern up, or sudo tern up");
+}
+
+bool is_systems(const Context& context) {
+  return context.environment.uid != 0 && context.paths.socket == control::kSystemSocket;
+}
+
 base::Result<control::Final> ask(Context& context, const control::Request& request,
                                  const Ask& how) {
-  auto connection = Connection::open(context.paths.socket);
+  auto connection = connect(context);
   if (!connection) return connection.error();
   return ask_on(context, *connection, request, how);
 }

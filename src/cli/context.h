@@ -58,6 +58,12 @@ CLI::App* add_command(CLI::App& root, Context& context, const CommandText& text)
 
 // ---- asking
 
+// To the daemon at context.paths.socket or, where none answers there, to the system's
+// (control/paths.h); context.paths says from then on which one it is.
+base::Result<Connection> connect(Context& context);
+// It is the system's daemon that answered, to somebody who is not root.
+[[nodiscard]] bool is_systems(const Context& context);
+
 inline constexpr std::chrono::seconds kPatience{30};
 
 struct Ask {

@@ -31,11 +31,26 @@ int show_up(Context& context, const std::string& data) {
   return 0;
 }
 
+// Whoever is not root uses the machine's daemon, and cannot change what it belongs to.
+int show_systems(Context& context, const control::Ping& ping) {
+  if (!ping.member) {
+    context.err.notice("this machine's daemon runs but belongs to no mesh yet");
+    context.err.notice("Make one: sudo tern up, or join one: sudo tern join");
+    return static_cast<int>(control::Exit::kRefused);
+  }
+  if (context.json) context.out.json(control::to_json(ping));
+  context.err.notice("this machine's daemon runs: " + ping.name + " in the mesh " +
+                     (ping.mesh ? ping.mesh->name : "?"));
+  context.err.notice("Run a job: tern run -- COMMAND. A node of your own: tern up --state DIR");
+  return 0;
+}
+
 int up(Context& context, const DaemonFlags& flags) {
   const auto options = daemon_options(flags, context);
   if (!options) return report_options(context, options.error());
   const auto started = ensure_daemon(context, *options);
   if (!started) return report(context, started.error());
+  if (is_systems(context)) return show_systems(context, started->ping);
   if (started->started) {
     context.err.notice("started the daemon (pid " + std::to_string(started->ping.pid) +
                        "); its log is " + context.paths.log_file());
@@ -57,7 +72,7 @@ void wait_for_end(pid_t pid) {
 }
 
 int down(Context& context) {
-  auto connection = Connection::open(context.paths.socket);
+  auto connection = connect(context);
   if (!connection) return report(context, connection.error());
   const pid_t daemon = connection->peer_pid();
   Ask how;

@@ -42,7 +42,7 @@ class Session {
       handle_signal();
       if (exit_) return false;
     }
-    auto connection = Connection::open(context_.paths.socket);
+    auto connection = cli::connect(context_);
     base::Status status;
     if (connection) {
       status = connection->send(plan_.request(offsets_));

@@ -125,9 +125,14 @@ base::Result<control::Ping> wait_until_it_answers(Context& context, pid_t pid,
 }  // namespace
 
 base::Result<Started> ensure_daemon(Context& context, const control::DaemonOptions& options) {
+  std::error_code absent;
+  if (std::filesystem::exists(context.paths.state_dir, absent)) {
+    context.paths.system_socket.clear();
+  }
   auto answer = ping(context);
   if (answer) return Started{false, *std::move(answer)};
   if (answer.error().code != Code::kUnreachable) return answer.error();
+  context.paths.system_socket.clear();  // from here on her own is meant
   const auto folders = make_folders(context.paths);
   if (!folders) return folders.error();
   std::error_code error;

@@ -49,6 +49,7 @@ base::Result<Paths> find_paths(const std::optional<std::string>& state,
     paths.socket = is_absolute(environment.xdg_runtime_dir)
                        ? without_end_slashes(environment.xdg_runtime_dir) + "/tern/" + kSocketName
                        : paths.state_dir + "/" + kSocketName;
+    paths.system_socket = kSystemSocket;
   }
   // Room for the files within.
   if (paths.state_dir.size() + kNameBytesMax >= kPathBytesMax ||

@@ -7,6 +7,10 @@
 //                            socket $XDG_RUNTIME_DIR/tern/control.sock, or, where the session has
 //                            no runtime folder, beside the state
 //
+// Somebody else's commands that find no daemon there ask the system's: its socket is for everybody
+// to connect to, and it tells them apart by their uid. Where a node of her own is started or
+// stopped, only her own counts once it was made (cli/starter.h).
+//
 // As the XDG base directory specification asks, a variable that is no absolute path is ignored.
 #pragma once
 
@@ -38,6 +42,8 @@ struct Paths {
   std::string socket;
   // --state was given: other processes have to be told too.
   bool state_given = false;
+  // Where the system's daemon may answer when nobody does at `socket`; empty: nowhere else.
+  std::string system_socket;
   [[nodiscard]] std::string log_file() const { return state_dir + "/" + kLogName; }
   [[nodiscard]] std::string settings_file() const { return state_dir + "/" + kSettingsName; }
 };

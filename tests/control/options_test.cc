@@ -47,6 +47,8 @@ TEST(Paths, FollowTheRules) {
     EXPECT_EQ(paths->state_dir, row.state_dir);
     EXPECT_EQ(paths->socket, row.socket);
     EXPECT_EQ(paths->state_given, row.state.has_value());
+    const bool may_fall_back = !row.state && row.environment.uid != 0;
+    EXPECT_EQ(paths->system_socket, may_fall_back ? kSystemSocket : "");
   }
   EXPECT_FALSE(find_paths({}, {7, "", "", "", "/w"}).ok());
   EXPECT_FALSE(find_paths("", {7, "/h", "", "", "/w"}).ok());

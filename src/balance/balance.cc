@@ -264,7 +264,9 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
     }
   } else if (roles.sink == config_.self) {
     if (!local_.policy.accepts_jobs) {
-      return Formation::Refusal{Code::kPolicy, "this node takes no jobs of others"};
+      return Formation::Refusal{Code::kPolicy,
+                                "that node takes no jobs of others: it has no CRIU that works, or "
+                                "no control groups (tern up tells, there)"};
     }
     if (by_rule && (!local_known_ || local_.trit != probe::Trit::kMinus)) {
       return Formation::Refusal{Code::kRolesDoNotFit, "this node is not MINUS any more"};

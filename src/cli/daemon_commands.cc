@@ -14,7 +14,7 @@ std::string absolute(const std::string& path, const Context& context) {
 base::Status fill_checked(control::DaemonOptions& options, const DaemonFlags& flags) {
   if (options.given.contains("name")) {
     const auto checked = control::check_name(flags.name);
-    if (!checked) return checked;
+    if (!checked) return base::fail(base::Code::kInvalid, "--name: " + checked.error().detail);
     options.name = flags.name;
   }
   if (options.given.contains("listen")) {

@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
+#include <tuple>
 
 #include "cli/session.h"
 #include "cli/text.h"
@@ -44,7 +46,9 @@ int follow_run(Context& context, const control::RunReport& job, SignalWatch& sig
 
 int run(Context& context, const control::RunRequest& request, bool detach) {
   const auto checked = [&]() -> base::Status {
-    if (request.argv.empty()) return base::fail(base::Code::kInvalid, "tern run needs a command");
+    if (request.argv.empty())
+      return base::fail(base::Code::kInvalid,
+                        "tern run needs a command, such as: tern run -- make -j8");
     if (request.name) return control::check_name(*request.name);
     if (request.on) return control::check_reference(*request.on);
     return {};
@@ -110,8 +114,15 @@ Colour colour_of(const control::JobReport& job) {
 }
 
 int show_jobs(Context& context, const std::string& data) {
-  const auto jobs = control::parse_jobs(data);
+  auto jobs = control::parse_jobs(data);
   if (!jobs) return report(context, jobs.error());
+  // What ended first, as a log reads; what runs stands next to the prompt.
+  std::stable_sort(jobs->jobs.begin(), jobs->jobs.end(), [](const auto& a, const auto& b) {
+    const auto rank = [](const control::JobReport& job) {
+      return std::tuple(!job.exit_code.has_value(), job.started_at);
+    };
+    return rank(a) < rank(b);
+  });
   Table table({{"JOB"},
                {"NAME"},
                {"STATE"},
@@ -137,6 +148,7 @@ int show_jobs(Context& context, const std::string& data) {
   std::string missing;
   for (const std::string& node : jobs->unreachable) missing += (missing.empty() ? "" : ", ") + node;
   if (!missing.empty()) context.err.notice("jobs may be missing here; unreachable: " + missing);
+  if (jobs->jobs.empty()) context.err.notice("there are no jobs; run one: tern run -- COMMAND");
   return 0;
 }
 

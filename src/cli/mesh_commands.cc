@@ -20,13 +20,26 @@ std::string minutes(std::uint64_t seconds) {
   return seconds % 60 == 0 ? std::to_string(seconds / 60) + " min" : std::to_string(seconds) + " s";
 }
 
-int show_up(Context& context, const std::string& data) {
+// What a person would else find out when a job does not start or move.
+void say_what_is_missing(Context& context, const control::Ping& ping) {
+  if (!ping.no_jobs.empty()) {
+    context.err.notice("no jobs run here: " + ping.no_jobs);
+  } else if (!ping.no_criu.empty()) {
+    context.err.notice("jobs run here but move neither away nor to here: " + ping.no_criu);
+  }
+}
+
+int show_up(Context& context, const std::optional<std::string>& name, const std::string& data) {
   const auto ping = control::parse_ping(data);
   if (!ping) return report(context, ping.error());
+  if (name && *name != ping->name && !ping->created.value_or(false)) {
+    context.err.notice("its name stays " + ping->name + ": it is in its certificate");
+  }
   const std::string mesh = ping->mesh ? ping->mesh->name : "?";
   context.err.notice(ping->created.value_or(false)
                          ? "made the mesh " + mesh + "; this node is " + ping->name
                          : "this node is " + ping->name + " in the mesh " + mesh);
+  say_what_is_missing(context, *ping);
   context.err.notice("Invite another machine: tern invite");
   return 0;
 }
@@ -41,6 +54,7 @@ int show_systems(Context& context, const control::Ping& ping) {
   if (context.json) context.out.json(control::to_json(ping));
   context.err.notice("this machine's daemon runs: " + ping.name + " in the mesh " +
                      (ping.mesh ? ping.mesh->name : "?"));
+  say_what_is_missing(context, ping);
   context.err.notice("Run a job: tern run -- COMMAND. A node of your own: tern up --state DIR");
   return 0;
 }
@@ -57,8 +71,9 @@ int up(Context& context, const DaemonFlags& flags) {
   } else if (options->given.size() > options->given.count("name")) {
     context.err.notice("the daemon ran already, with its own options; tern down stops it");
   }
-  return ask_and_show(context, control::UpRequest{options->name},
-                      [&](const std::string& data) { return show_up(context, data); });
+  return ask_and_show(context, control::UpRequest{options->name}, [&](const std::string& data) {
+    return show_up(context, options->name, data);
+  });
 }
 
 // Until the process that answered is gone, so that `tern down && tern up` never meets it.

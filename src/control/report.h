@@ -24,7 +24,8 @@ struct MeshName {
   std::string name;
 };
 
-// {"pid","version","name","id","member","mesh":{"id","name"}|null}, of up with "created"
+// {"pid","version","name","id","member","mesh":{"id","name"}|null,"no_jobs","no_criu"}, of up with
+// "created"
 struct Ping {
   std::int64_t pid = 0;
   std::string version;
@@ -32,7 +33,9 @@ struct Ping {
   std::string id;  // empty before the first up or join
   bool member = false;
   std::optional<MeshName> mesh;
-  std::optional<bool> created;  // up only: this call made the mesh
+  std::optional<bool> created = std::nullopt;  // up only: this call made the mesh
+  std::string no_jobs = {};                    // why this machine runs no jobs; empty: it does
+  std::string no_criu = {};                    // why none can move; empty: they can
 };
 
 // {"ticket","expires_in_seconds","addresses"}

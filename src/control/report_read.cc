@@ -75,6 +75,8 @@ base::Result<Ping> parse_ping(std::string_view json) {
   ping.id = word(in, "id");
   ping.member = in.boolean_or("member", false);
   if (in.has("mesh")) ping.mesh = read_mesh(in.object("mesh"));
+  ping.no_jobs = in.text_or("no_jobs", kSentenceBytesMax);
+  ping.no_criu = in.text_or("no_criu", kSentenceBytesMax);
   if (in.has("created")) ping.created = in.boolean_or("created", false);
   return finished(in, std::move(ping));
 }

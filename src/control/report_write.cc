@@ -39,6 +39,8 @@ std::string to_json(const Ping& ping) {
   out.integer("pid", ping.pid).text("version", ping.version).text("name", ping.name);
   out.text("id", ping.id).boolean("member", ping.member);
   ping.mesh ? out.raw("mesh", mesh_json(*ping.mesh)) : out.null("mesh");
+  if (!ping.no_jobs.empty()) out.text("no_jobs", ping.no_jobs);
+  if (!ping.no_criu.empty()) out.text("no_criu", ping.no_criu);
   if (ping.created) out.boolean("created", *ping.created);
   return out.finish();
 }

@@ -13,6 +13,7 @@ namespace {
 using base::Code;
 using control::Exit;
 
+constexpr std::size_t kIdsShownMax = 8;  // where a name means several jobs
 constexpr base::Duration kPollRemote = std::chrono::milliseconds(250);
 
 int exit_code_of(std::int32_t wait_status) {
@@ -124,7 +125,13 @@ void Host::find_job(const std::string& reference, const std::shared_ptr<Client>&
     if (found.empty()) {
       return client->fail(Exit::kError, "no job is called " + reference, "see: tern ps");
     }
-    client->fail(Exit::kError, "several jobs are called " + reference, "use the id: tern ps");
+    std::string ids;
+    for (std::size_t i = 0; i < found.size() && i < kIdsShownMax; ++i) {
+      ids += (ids.empty() ? "" : ", ") + found[i].id.brief() +
+             (found[i].state == node::JobState::kExited ? " (ended)" : "");
+    }
+    client->fail(Exit::kError, "several jobs are called " + reference + ": " + ids,
+                 "name one by its id; all of them: tern ps");
   });
 }
 
@@ -134,6 +141,14 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
   if (!needs_jobs(client)) return;
   if (::geteuid() != 0 && client->uid() != ::geteuid()) {
     return client->fail(Exit::kRefused, "this daemon runs jobs of its own user only");
+  }
+  // What was named on purpose is to be found by its name, by whoever named it.
+  for (const auto& [id, job] : node_->jobs().all()) {
+    const bool same = request.name && job.spec.name == *request.name;
+    if (same && !job.wait_status && job.spec.uid == client->uid()) {
+      return client->fail(Exit::kError, "your job " + id.brief() + " is called that and still runs",
+                          "choose another name, or end it: tern kill " + id.brief());
+    }
   }
   std::optional<base::NodeId> target;
   const std::string on = request.on.value_or("here");
@@ -173,8 +188,9 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     order.host = node_->self();
     order.target = target;
     order.request = ask([client, report](const node::Reply& moved) {
-      if (!moved.sentence.empty()) client->line(control::progress_line(moved.sentence));
-      // A job that could not be moved runs on where it is; that was said.
+      std::string sentence = moved.sentence;
+      if (moved.over && moved.exit_code != 0) sentence += "; the job runs here, where it started";
+      if (!sentence.empty()) client->line(control::progress_line(sentence));
       if (moved.over) client->done(report);
     });
     post(std::move(order));

@@ -111,6 +111,8 @@ void Host::answer_ping(const std::shared_ptr<Client>& client, std::optional<bool
     ping.mesh = control::MeshName{base::crypto::mesh_id_of(root_).hex(), mesh_name_};
   }
   ping.created = created;
+  ping.no_jobs = no_jobs_;
+  ping.no_criu = no_criu_;
   client->done(control::to_json(ping));
 }
 

@@ -29,6 +29,11 @@ constexpr std::size_t kStatusSizeMax = 64 << 10;
 constexpr std::size_t kMapsSizeMax = 64 << 20;
 constexpr std::string_view kDeleted = " (deleted)";
 
+std::string target_of(const std::string& link) {
+  std::error_code error;
+  return fs::read_symlink(link, error).string();
+}
+
 class Inspection {
  public:
   Inspection(const InspectOptions& options, FileHashes& hashes)
@@ -51,6 +56,8 @@ class Inspection {
   [[nodiscard]] std::string link(const std::string& name) const {
     return "/proc/" + std::to_string(pid_) + "/" + name;
   }
+  // It ended while it was looked at, and has no part in the move; a zombie has no program either.
+  [[nodiscard]] bool gone() const { return target_of(link("exe")).empty(); }
   [[nodiscard]] std::string who() const { return name_ + " (" + std::to_string(pid_) + ")"; }
 
   const InspectOptions& options_;
@@ -65,11 +72,6 @@ class Inspection {
   std::vector<JobSocket> sockets_;
   std::uint64_t memory_ = 0;
 };
-
-std::string target_of(const std::string& link) {
-  std::error_code error;
-  return fs::read_symlink(link, error).string();
-}
 
 void Inspection::process(pid_t pid) {
   pid_ = pid;
@@ -138,6 +140,7 @@ void Inspection::folder(const char* name) {
 // Every file-backed mapping, through map_files: the inode that is mapped, whatever its name is now.
 void Inspection::maps() {
   auto text = read_small_file(link("maps"), kMapsSizeMax);
+  if (!text && gone()) return;
   if (!text) return object(who() + " has maps that cannot be read: " + text.error().detail);
   std::set<std::string> seen;
   for (std::string_view rest = *text; !rest.empty();) {
@@ -252,6 +255,7 @@ void Inspection::need(const std::string& file, const std::string& path, const st
   const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   auto hash = fd.valid() ? hashes_.hash(fd.get())
                          : base::Result<base::crypto::Hash256>(io_error("read it"));
+  if (!hash && gone()) return;
   if (!hash) return object(path + " cannot be compared: " + hash.error().detail);
   files_.emplace(path,
                  RequiredFile{path, static_cast<std::uint64_t>(info.st_size), info.st_mode, *hash});

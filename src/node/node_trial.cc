@@ -52,7 +52,9 @@ void Node::on_needs_query(NodeId from, const NeedsQuery& query) {
     return send(from, NeedsReply{query.query, {"it answers too many such questions just now"}});
   }
   if (!config_.accepts_jobs) {
-    return send(from, NeedsReply{query.query, {"this node takes no jobs"}});
+    return send(from, NeedsReply{query.query,
+                                 {"takes no jobs of others: it has no CRIU that works, or no "
+                                  "control groups (tern up tells, there)"}});
   }
   const std::uint64_t token = next_query_++;
   needs_asked_[token] = {from, query.query};

@@ -297,6 +297,27 @@ TEST(Commands, ColoursOnlyOnATerminalThatWantsThem) {
   EXPECT_THAT(status(false, {}), Not(HasSubstr("\x1b")));
 }
 
+TEST(Commands, UpSaysWhatThisMachineCannotDo) {
+  const TempDir dir;
+  const auto up = [&](const std::string& more) {
+    std::filesystem::remove(dir.path() + "/control.sock");
+    const std::string ping =
+        R"({"ok":true,"data":{"pid":1,"name":"desk","mesh":{"id":"aa","name":"home"})" + more +
+        "}}\n";
+    FakeDaemon daemon(dir.path(), {Script{{ping}}, Script{{ping}}});
+    const Ran ran = run_tern({"up", "--name", "lap", "--state", dir.path()});
+    EXPECT_EQ(ran.exit, 0);
+    return ran.err;
+  };
+  const std::string fine = up("");
+  EXPECT_THAT(fine, Not(HasSubstr("jobs")));
+  EXPECT_THAT(fine, HasSubstr("its name stays desk"));
+  EXPECT_THAT(up(R"(,"no_criu":"there is none")"),
+              HasSubstr("move neither away nor to here: there is none"));
+  EXPECT_THAT(up(R"(,"no_jobs":"no cgroups","no_criu":"there is none")"),
+              HasSubstr("no jobs run here: no cgroups\n"));
+}
+
 // ---- tickets
 
 TEST(Join, ReadsTheTicketFromStandardInputOnly) {

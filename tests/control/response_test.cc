@@ -175,7 +175,8 @@ TEST(Report, TheOthersReadBack) {
   EXPECT_NE(json.find(R"("frozen_seconds":0.412345,"phases":{"freeze":0.0015})"), json.npos)
       << json;
   EXPECT_EQ(to_json(*parse_handover(json)), json);
-  const Ping ping{12, "0.1.0", "desk", "01", true, MeshName{"aa", "home"}, true};
+  const Ping ping{12,   "0.1.0",      "desk",   "01", true, MeshName{"aa", "home"},
+                  true, "no cgroups", "no CRIU"};
   EXPECT_EQ(to_json(*parse_ping(to_json(ping))), to_json(ping));
   const JoinReport join{{"aa", "home"}, "01", "desk", 1000};
   EXPECT_EQ(to_json(*parse_join(to_json(join))), to_json(join));

@@ -141,6 +141,7 @@ int run_cli(int argc, char** argv, const Hooks& hooks) {
   add_look_commands(root, context, commands);
   add_job_commands(root, context, commands);
   add_move_commands(root, context, commands);
+  add_doctor_command(root, context, commands);
   add_daemon_commands(root, context, commands);
   std::vector<std::string> arguments;
   for (int i = 1; i < argc; ++i) arguments.emplace_back(argv[i]);

@@ -2,14 +2,18 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "control/daemon_options.h"
+#include "control/doctor.h"
 
 namespace cli {
 
 struct Hooks {
   // Runs a node in the foreground until it is told to stop; returns the exit code.
   std::function<int(const control::DaemonOptions&)> run_daemon;
+  // What such a node would find here (tern doctor).
+  std::function<std::vector<control::Check>(const control::DaemonOptions&)> examine;
 };
 
 // What main() does. Data on standard output, all else on standard error.

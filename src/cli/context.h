@@ -45,6 +45,7 @@ void add_mesh_commands(CLI::App& root, Context& context, Commands& commands);
 void add_job_commands(CLI::App& root, Context& context, Commands& commands);
 void add_move_commands(CLI::App& root, Context& context, Commands& commands);
 void add_look_commands(CLI::App& root, Context& context, Commands& commands);
+void add_doctor_command(CLI::App& root, Context& context, Commands& commands);
 void add_daemon_commands(CLI::App& root, Context& context, Commands& commands);
 
 // A subcommand with --state, and --json where it shows something; its help ends with `example`.

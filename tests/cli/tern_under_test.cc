@@ -44,6 +44,14 @@ int run_daemon(const control::DaemonOptions& options) {
   return 0;
 }
 
+// A machine without CRIU, if its daemon were to look for it at /missing.
+std::vector<control::Check> examine(const control::DaemonOptions& options) {
+  if (options.criu != "/missing") return {{"CRIU", true, "4.2", ""}};
+  return {{"root", true, "yes", ""}, {"CRIU", false, "there is none", "get one"}};
+}
+
 }  // namespace
 
-int main(int argc, char** argv) { return cli::run_cli(argc, argv, cli::Hooks{run_daemon}); }
+int main(int argc, char** argv) {
+  return cli::run_cli(argc, argv, cli::Hooks{run_daemon, examine});
+}

@@ -145,6 +145,23 @@ def ones_own_daemon_comes_first():
         machine.end_system()
 
 
+def the_doctor_names_what_is_missing():
+    """each need of migration: ok where it is, else the command that mends it; nothing is left behind"""
+    with Machine() as machine:
+        check_said(machine.as_root("doctor"), 0)
+        broken = os.path.join(machine.dir, "broken")
+        os.mkdir(broken)
+        with open(broken + "/tern.toml", "w", encoding="ascii") as file:
+            file.write('criu = "/nonexistent/criu"\n')
+        check_said(machine.as_root("doctor", "--state", broken), 1, "scripts/install-criu")
+        check_said(machine.as_nobody("doctor"), 1, "sudo tern doctor")
+        found = json.loads(machine.as_nobody("doctor", "--json").stdout)["checks"]
+        missing = {entry["name"] for entry in found if not entry["ok"]}
+        check(missing >= {"root", "control groups"}, lambda: f"nobody misses {missing}")
+        left = [name for name in os.listdir(cgroup_root()) if name.startswith("tern-doctor")]
+        check(not left, lambda: f"left behind: {left}")
+
+
 if __name__ == "__main__":
-    sys.exit(run_tests([the_machines_daemon_serves_everybody, ones_own_daemon_comes_first],
-                       sys.argv[1:], seconds=280))
+    sys.exit(run_tests([the_machines_daemon_serves_everybody, ones_own_daemon_comes_first,
+                        the_doctor_names_what_is_missing], sys.argv[1:], seconds=280))

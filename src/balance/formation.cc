@@ -36,6 +36,7 @@ void Formation::on_propose(Step step, const NodeId& from, const StoreId& store,
     refusal = Refusal{wire::AnswerCode::kBusy, "this node is about to join another triad"};
   if (refusal) return answer(step, from, message.proposal, refusal);
   held_ = Acceptance{message.proposal, from, store, message.roles};
+  withdrawn_ = false;
   at_ = At::kStoring;
   write_ = step.out.persist({{kAcceptanceKey, encode(*held_)}});
 }
@@ -97,8 +98,9 @@ std::optional<StoredForm> Formation::on_form(Step step, const NodeId& from, cons
 }
 
 void Formation::on_cancel(Step step, const NodeId& from, const wire::Cancel& message) {
-  if (at_ == At::kAccepted && held_->from == from && held_->proposal == message.proposal)
-    erase(step);
+  if (!held_ || from == self_ || held_->from != from || held_->proposal != message.proposal) return;
+  if (at_ == At::kStoring) withdrawn_ = true;  // erased once it is stored, and never answered
+  if (at_ == At::kAccepted) erase(step);
 }
 
 void Formation::persisted(Step step, std::uint64_t id) {
@@ -117,6 +119,7 @@ void Formation::persisted(Step step, std::uint64_t id) {
   }
   if (at_ != At::kStoring) return;
   if (held_->from != self_) {
+    if (std::exchange(withdrawn_, false)) return erase(step);
     at_ = At::kAccepted;
     until_ = step.now + kAcceptanceLife;
     answer(step, held_->from, held_->proposal, std::nullopt);

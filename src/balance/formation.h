@@ -3,7 +3,8 @@
 //   Idle --propose--> Storing --durable--> Asking --all accepted--> Idle, `formed`
 //     |                                      | refused, 3 s --> Erasing (then Cancel), `failed`
 //     +--Propose, fits--> Storing --durable, Answer--> Accepted --Form matches--> Idle, `formed`
-//                                                         | 10 s, Cancel --> Erasing --> Idle
+//                           | Cancel meanwhile            | 10 s, Cancel --> Erasing --> Idle
+//                           +--durable--> Erasing --> Idle, never answered
 //
 // - One acceptance at a time, the proposer's own included, so that two proposals that cross refuse
 //   each other; both try again after a random while.
@@ -80,6 +81,7 @@ class Formation {
   base::Time resend_at_ = base::kNever;
   base::Time until_ = base::kNever;
   bool cancel_ = false;
+  bool withdrawn_ = false;  // by its proposer, while the acceptance is being stored
   std::deque<base::ProposalId> ended_;
   std::optional<StoredForm> formed_;
   std::optional<Failed> failed_;

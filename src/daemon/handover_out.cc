@@ -1,14 +1,12 @@
 #include "daemon/handover_out.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <fstream>
 #include <utility>
 
 #include "criu/limits.h"
 #include "daemon/job_folder.h"
+#include "machine/cgroup.h"
 #include "machine/init_root.h"
-#include "machine/process_name.h"
 #include "transfer/limits.h"
 
 namespace ternd {
@@ -23,27 +21,6 @@ constexpr std::size_t kBacklogMax = 4 * 1024 * 1024;  // bytes of pieces that wa
 constexpr base::Duration kProgressEvery = std::chrono::milliseconds(300);
 // A piece becomes one record.
 static_assert(criu::kPieceSize <= transfer::kImageDataMax);
-
-// PIDs, in the job's own namespace, of processes that somebody had stopped before the freeze. A
-// frozen group shows them as T.
-std::vector<std::int32_t> stopped_in(const std::string& cgroup) {
-  std::vector<std::int32_t> stopped;
-  auto group = machine::Cgroup::open(cgroup);
-  if (!group) return stopped;
-  auto processes = group->processes();
-  if (!processes) return stopped;
-  for (const pid_t pid : *processes) {
-    auto state = machine::task_state(pid);
-    if (!state || state->state != 'T') continue;
-    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.rfind("NSpid:", 0) != 0) continue;
-      const std::size_t last = line.find_last_of("\t ");
-      if (last != std::string::npos) stopped.push_back(std::atoi(line.c_str() + last + 1));
-    }
-  }
-  return stopped;
-}
 
 }  // namespace
 
@@ -167,7 +144,7 @@ void HandoverOut::on_frozen(const Handle& attempt, const Result<node::StreamEnds
         std::clamp(attempt->metadata.acknowledged[s], copy->bases[s], (*ends)[s]);
   }
   attempt->tail_at = attempt->metadata.acknowledged;
-  attempt->metadata.stopped = stopped_in(copy->cgroup);
+  attempt->metadata.stopped = machine::stopped_members(copy->cgroup);
   if (attempt->metadata.stopped.size() > node::kStoppedMax) {
     return fail(attempt, "more stopped processes than a move can carry");
   }

@@ -226,6 +226,23 @@ base::Result<ProcessName> find_init(const Cgroup& job) {
   return base::fail(base::Code::kNotFound, "no job lives in " + job.path());
 }
 
+std::vector<std::int32_t> stopped_members(const std::string& job) {
+  std::vector<std::int32_t> stopped;
+  auto group = Cgroup::open(job);
+  if (!group) return stopped;
+  auto pids = group->processes();
+  if (!pids) return stopped;
+  for (const pid_t pid : *pids) {
+    auto state = task_state(pid);
+    if (!state || state->state != 'T') continue;
+    auto text = read_small_file("/proc/" + std::to_string(pid) + "/status", kStatusSizeMax);
+    if (!text) continue;  // ended meanwhile
+    auto status = probe::parse_process_status(*text);
+    if (status && !status->ns_pids.empty()) stopped.push_back(status->ns_pids.back());
+  }
+  return stopped;
+}
+
 namespace {
 
 // /proc/PID/cgroup has the path below the mount point, which job.path() begins with.

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -89,6 +90,9 @@ class Cgroup {
 base::Status signal_member(const Cgroup& job, pid_t pid, int signal);
 // To all processes but `except`, those that are forked meanwhile included.
 base::Status signal_members(const Cgroup& job, pid_t except, int signal);
+// PIDs, in the job's own namespace, of the processes that somebody had stopped; a frozen group
+// shows them as T. Of the moment; empty where there is no such group.
+[[nodiscard]] std::vector<std::int32_t> stopped_members(const std::string& job);
 // Ok when the group is frozen and every process in it is stopped or about to be, as a restored copy
 // is before its release. CRIU ends before its SIGSTOP has taken effect, so a task may be frozen on
 // its way from CRIU to the stop: SIGSTOP is then still pending, and it has not run an instruction

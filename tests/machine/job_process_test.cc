@@ -284,6 +284,22 @@ TEST_F(JobProcess, NobodyIsInsideVforkWhenFrozenForADump) {
   }
 }
 
+// A move brings them back stopped: by their own PIDs, since those outside change.
+TEST_F(JobProcess, WhoWasStoppedBeforeTheFreezeIsKnownByItsOwnPid) {
+  start("sleep 100 & kill -STOP $!; echo $!; wait");
+  start_keeper_running();
+  auto client = connect();
+  await_output(client, 2);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;  // the stop takes a moment
+  while (stopped_members(cgroup_->path()).empty()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  ASSERT_TRUE(cgroup_->freeze(kPatience).ok());
+  EXPECT_EQ(stopped_members(cgroup_->path()), std::vector<std::int32_t>{std::stoi(output())});
+  EXPECT_TRUE(stopped_members(cgroup_->path() + "-nowhere").empty());
+  ASSERT_TRUE(cgroup_->thaw(kPatience).ok());
+}
+
 TEST_F(JobProcess, FreezeThawAndKillAreWaitedFor) {
   start("echo ready; while :; do :; done");
   start_keeper_running();

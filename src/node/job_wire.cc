@@ -26,7 +26,8 @@ void put(Writer& w, const OutputAck& m) { w.array(3).id(m.job).u64(m.have[0]).u6
 void put(Writer& w, const Here& m) { w.array(3).id(m.job).counter(m.epoch).u64(m.moves); }
 void put(Writer& w, const HereAck& m) { w.array(2).id(m.job).counter(m.epoch); }
 void put(Writer& w, const Exited& m) {
-  w.array(5).id(m.job).counter(m.epoch).i64(m.wait_status).u64(m.ends[0]).u64(m.ends[1]);
+  w.array(6).id(m.job).counter(m.epoch).i64(m.wait_status).u64(m.ends[0]).u64(m.ends[1]);
+  w.u64(m.moves);
 }
 void put(Writer& w, const ExitedAck& m) { w.array(1).id(m.job); }
 void put(Writer& w, const JobsQuery& m) { w.array(1).u64(m.query); }
@@ -140,11 +141,12 @@ Message read_here_ack(Reader& r) {
 }
 Message read_exited(Reader& r) {
   Exited m;
-  r.array_of(5);
+  r.array_of(6);
   m.job = r.id<base::JobId>();
   m.epoch = r.counter<base::Epoch>();
   m.wait_status = read_status(r);
   m.ends = read_ends(r);
+  m.moves = r.u64();
   return m;
 }
 Message read_exited_ack(Reader& r) {

@@ -8,7 +8,7 @@
 //   kind 2  output ack  [job, stdout have, stderr have]                      home -> host
 //   kind 3  here        [job, epoch, moves]: the job runs with the sender    host -> home
 //   kind 4  here ack    [job, epoch]                                         home -> host
-//   kind 5  exited      [job, epoch, wait status, stdout end, stderr end]    host -> home
+//   kind 5  exited      [job, epoch, wait status, stdout end, stderr end, moves]   host -> home
 //   kind 6  exited ack  [job]                                                home -> host
 //   kind 7  jobs query  [query]
 //   kind 8  jobs reply  [query, [job info...] <= 256]
@@ -141,6 +141,7 @@ struct Exited {
   base::Epoch epoch;
   std::int32_t wait_status = 0;
   StreamEnds ends{};
+  std::uint64_t moves = 0;  // as in Here, which may never have arrived
   friend bool operator==(const Exited&, const Exited&) = default;
 };
 struct ExitedAck {

@@ -308,7 +308,8 @@ void Jobs::tell_here(Time now, Job& job) {
 
 void Jobs::tell_exit(Time now, Job& job) {
   job.told_exit = now;
-  out(Tell{job.spec.home, Exited{job.spec.id, job.epoch, *job.wait_status, job.spool}});
+  out(Tell{job.spec.home,
+           Exited{job.spec.id, job.epoch, *job.wait_status, job.spool, job.spec.moves}});
 }
 
 void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
@@ -395,6 +396,8 @@ void Jobs::on_exited(NodeId from, const Exited& message) {
   if (job->wait_status) return;
   if (job->spec.home != self_ || job->here || message.epoch < job->epoch) return;
   follow(*job, from, message.epoch);
+  // It may end before home has heard that it moved; stored with the end.
+  job->spec.moves = std::max(job->spec.moves, message.moves);
   if (job->have[0] < message.ends[0] || job->have[1] < message.ends[1]) {
     job->pending_exit = message;
     out(Tell{from, OutputAck{message.job, job->have}});

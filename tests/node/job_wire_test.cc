@@ -68,7 +68,7 @@ std::vector<std::pair<std::string, Message>> examples() {
           {"output-ack", OutputAck{kJob, {70'000, 3}}},
           {"here", Here{kJob, base::Epoch{4}, 2}},
           {"here-ack", HereAck{kJob, base::Epoch{4}}},
-          {"exited", Exited{kJob, base::Epoch{4}, 0xffff, {1, UINT64_MAX}}},
+          {"exited", Exited{kJob, base::Epoch{4}, 0xffff, {1, UINT64_MAX}, 2}},
           {"exited-ack", ExitedAck{kJob}},
           {"jobs-query", JobsQuery{40}},
           {"jobs-reply", JobsReply{40, {info_of(false), info_of(true)}}},

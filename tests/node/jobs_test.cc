@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace node::jobs {
 namespace {
 
@@ -151,6 +153,29 @@ TEST(Jobs, HomeAcknowledgesAMoveOnceItIsOnItsDisk) {
   EXPECT_EQ(all_of<Tell>(rig.give(here)).size(), 1U);
   rig.restart();
   EXPECT_EQ(rig.job().spec.moves, 1U);
+}
+
+// A guest that ends at once: what told of its move may be lost, or come when it is forgotten there.
+TEST(Jobs, HomeCountsTheMovesOfAJobThatEndsBeforeItHeardOfThem) {
+  Rig guest(kFirst);
+  JobSpec moved_before = spec();
+  moved_before.moves = 1;
+  (void)guest.give(Arriving{moved_before, Epoch{2}});
+  (void)guest.give(Owner{kJob, Epoch{2}, true, kFirst});  // tells Here, which is lost
+  Rig home = home_of_a_guest_elsewhere();
+  for (const Tell& tell : all_of<Tell>(guest.give(Ended{kJob, 0, {}}))) {
+    EXPECT_FALSE(std::holds_alternative<Exited>(tell.message)) << "not on its disk yet";
+  }
+  const auto told = all_of<Tell>(guest.give(Tick{}));
+  const auto exited = std::find_if(told.begin(), told.end(), [](const Tell& tell) {
+    return std::holds_alternative<Exited>(tell.message);
+  });
+  ASSERT_NE(exited, told.end());
+  (void)home.give(Peer{kFirst, exited->message});
+  EXPECT_EQ(home.job().spec.moves, 2U);
+  home.restart();
+  EXPECT_EQ(home.job().spec.moves, 2U);
+  EXPECT_TRUE(home.job().wait_status.has_value());
 }
 
 TEST(Jobs, AnArrivalThatCameToNothingIsNotCounted) {

@@ -90,6 +90,7 @@ class Node {
 
   [[nodiscard]] base::NodeId self() const { return self_; }
   [[nodiscard]] Status status() const;
+  [[nodiscard]] const std::optional<balance::SeatInfo>& seat() const { return seat_; }
   [[nodiscard]] const jobs::Jobs& jobs() const { return *jobs_; }
   [[nodiscard]] std::vector<base::Endpoint> addresses_of(const base::NodeId& node) const;
   [[nodiscard]] std::string name_of(const base::NodeId& node) const;

@@ -1,0 +1,90 @@
+// What lies in the world's event queue. Each belongs to a host (an index) and, unless it is the
+// world's own, to one life of its daemon: what was meant for an earlier life is dropped.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "balance/event.h"
+#include "node/event.h"
+#include "node/move_metadata.h"
+
+namespace sim {
+
+// ---- from the network
+struct Datagram {
+  base::Endpoint from;
+  base::Endpoint to;
+  base::Bytes bytes;
+};
+struct MemberMessage {
+  std::uint32_t from = 0;
+  std::uint64_t connection = 0;  // its generation: a reset one delivers nothing
+  base::Bytes bytes;
+};
+struct Handshake {  // both ends learn each other
+  std::uint32_t with = 0;
+};
+// ---- of a daemon's own life
+struct TickDue {
+  base::Time wanted{};
+};
+struct Synced {};
+struct JobsDone {  // a job operation's time has come
+  node::jobs::Action action;
+};
+struct ActionDone {  // ReadLog, SignalJob, MoveStored
+  node::Action action;
+};
+struct MoveDone {  // one of balance's host operations; `stage` counts within it
+  balance::Action action;
+  std::uint32_t stage = 0;
+};
+struct SealArrives {
+  balance::HandoverId id;
+  std::uint32_t from = 0;
+  node::MoveMetadata metadata;
+  std::uint32_t tries = 0;
+};
+struct ReportAgain {
+  balance::Event event;
+};
+// ---- of a machine, whatever daemon runs
+struct SampleDue {};
+struct OutputDue {};
+struct JobEnds {
+  std::uint64_t version = 0;
+};
+struct SinkBroken {  // the stream that SINK was receiving broke off
+  balance::HandoverId id;
+};
+// ---- of the world
+struct StartDue {};
+struct JobArrives {
+  std::uint32_t job = 0;
+};
+struct FaultBegins {
+  std::uint32_t fault = 0;  // index into the scenario's
+};
+struct FaultEnds {
+  std::uint32_t fault = 0;
+};
+struct PersonSpeaks {
+  std::uint32_t person = 0;
+};
+struct Rescan {};
+
+using Payload =
+    std::variant<Datagram, MemberMessage, Handshake, TickDue, Synced, JobsDone, ActionDone,
+                 MoveDone, SealArrives, ReportAgain, SampleDue, OutputDue, JobEnds, SinkBroken,
+                 StartDue, JobArrives, FaultBegins, FaultEnds, PersonSpeaks, Rescan>;
+
+struct Event {
+  std::uint32_t host = 0;
+  std::uint64_t life = 0;  // 0: of no life
+  Payload payload;
+};
+
+}  // namespace sim

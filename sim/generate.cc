@@ -1,0 +1,149 @@
+#include "sim/generate.h"
+
+#include <algorithm>
+
+#include "sim/draw.h"
+
+namespace sim {
+namespace {
+
+using base::Duration;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Duration kSettle = seconds(240);
+constexpr std::uint64_t kMillion = 1'000'000;
+
+// Each decision has an ordinal of its own, so that none shifts another.
+std::uint64_t drawn(const Draws& draws, std::uint64_t what, std::uint64_t bound) {
+  return (draws.at(Stream::kPlan, kNobody, what) >> 32) * bound >> 32;
+}
+
+void plan_machines(Scenario& world, const Draws& draws) {
+  for (std::uint32_t i = 0; i < world.nodes; ++i) {
+    Dice dice(draws, Stream::kPlan, i);
+    NodeShape shape;
+    const std::int64_t cpus[] = {500, 1000, 2000, 4000, 4000, 8000, 16000};
+    shape.cpus_millis = cpus[dice.below(std::size(cpus))];
+    shape.memory_bytes = static_cast<std::int64_t>(1 + dice.below(32)) << 30;
+    if (dice.below(4) == 0)
+      shape.other_load_micros = static_cast<std::int64_t>(dice.below(4) * kMillion);
+    if (!(shape == world.shape)) world.shapes[i] = shape;
+  }
+}
+
+void plan_jobs(Scenario& world, const Draws& draws) {
+  Dice dice(draws, Stream::kWorld, kNobody - 1);
+  const std::uint64_t jobs = 1 + dice.below(3 * std::min(world.nodes, 2000U));
+  // Some worlds are loaded at one node, others everywhere.
+  const std::uint32_t spread = dice.below(2) == 0 ? std::max(world.nodes / 3, 1U) : world.nodes;
+  for (std::uint64_t i = 0; i < jobs; ++i) {
+    JobPlan job;
+    job.at = dice.between(seconds(2), world.faulty * 2 / 3);
+    job.node = static_cast<std::uint32_t>(dice.below(spread));
+    job.threads = static_cast<std::int64_t>(1 + dice.below(3));
+    // Lengths with a heavy tail, as real ones have: doubled with probability 1/2.
+    const int doublings = std::min(__builtin_ctzll(dice.next() | 256), 8);
+    job.work = dice.below(4) == 0 ? Duration(0) : seconds(5) * (1 << doublings);
+    job.memory_bytes = static_cast<std::int64_t>(1 + dice.below(500)) << 20;
+    job.output_per_second = dice.below(2) == 0 ? 0 : static_cast<std::int64_t>(dice.below(2000));
+    world.jobs.push_back(job);
+  }
+  std::stable_sort(world.jobs.begin(), world.jobs.end(),
+                   [](const JobPlan& a, const JobPlan& b) { return a.at < b.at; });
+  for (std::uint32_t i = 0; i < jobs && i < 64; ++i) {
+    if (dice.below(3) != 0) continue;
+    PersonPlan person;
+    person.job = i;
+    person.at = world.jobs[i].at + dice.between(seconds(1), seconds(60));
+    person.verb = dice.below(8) == 0 ? PersonPlan::Verb::kKill : PersonPlan::Verb::kMigrate;
+    if (dice.below(4) != 0) person.to = static_cast<std::uint32_t>(dice.below(world.nodes));
+    world.people.push_back(person);
+  }
+}
+
+Duration length_of(Fault fault, Dice& dice) {
+  switch (fault) {
+    case Fault::kPause:
+      return dice.between(milliseconds(100), seconds(20));
+    case Fault::kLid:
+      return dice.between(seconds(1), seconds(60));
+    case Fault::kClog:
+      return dice.between(milliseconds(200), seconds(10));
+    case Fault::kSnapshot:
+      return dice.between(seconds(5), seconds(60));
+    default:
+      return dice.between(milliseconds(500), seconds(40));
+  }
+}
+
+void plan_rates(Scenario& world, const Draws& draws, FaultMode mode) {
+  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
+    const auto fault = static_cast<Fault>(kind);
+    if (fault_sort(fault) == FaultSort::kScheduled) continue;
+    if (fault_sort(fault) == FaultSort::kEach) {
+      if (drawn(draws, kind, 2) == 0) world.rate_ppm[kind] = 500'000;
+      continue;
+    }
+    if (mode == FaultMode::kSwarm && drawn(draws, kind, 3) == 0) {
+      // From one in a thousand to one in three, each magnitude as likely.
+      const std::uint64_t strength = drawn(draws, 100 + kind, 9);
+      world.rate_ppm[kind] = static_cast<std::uint32_t>(1000ULL << strength) + 300;
+    }
+  }
+  if (mode != FaultMode::kSome) return;
+  for (const Fault fault : {Fault::kLoss, Fault::kDuplicate, Fault::kReorder, Fault::kDumpFails,
+                            Fault::kRestoreFails, Fault::kReset}) {
+    world.rate_ppm[static_cast<std::size_t>(fault)] = 10'000;
+  }
+}
+
+void plan_faults(Scenario& world, const Draws& draws, FaultMode mode) {
+  Dice dice(draws, Stream::kPlan, kNobody - 1);
+  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
+    const auto fault = static_cast<Fault>(kind);
+    if (fault_sort(fault) != FaultSort::kScheduled) continue;
+    const bool common = fault == Fault::kCrash || fault == Fault::kPartition;
+    if (mode == FaultMode::kSome && !common) continue;
+    if (mode == FaultMode::kSwarm && drawn(draws, kind, breaks_trust(fault) ? 12 : 3) != 0)
+      continue;
+    const std::uint64_t times = 1 + dice.below(4);
+    for (std::uint64_t i = 0; i < times; ++i) {
+      FaultPlan plan;
+      plan.fault = fault;
+      plan.at = dice.between(seconds(5), world.faulty);
+      plan.node = static_cast<std::uint32_t>(dice.below(world.nodes));
+      plan.length = length_of(fault, dice);
+      plan.part_ppm = static_cast<std::uint32_t>(100'000 + dice.below(500'000));
+      plan.salt = dice.next();
+      world.faults.push_back(plan);
+    }
+  }
+  std::stable_sort(world.faults.begin(), world.faults.end(),
+                   [](const FaultPlan& a, const FaultPlan& b) { return a.at < b.at; });
+}
+
+}  // namespace
+
+Scenario generate(const Wanted& wanted) {
+  const Draws draws(wanted.seed);
+  Scenario world;
+  world.seed = wanted.seed;
+  world.nodes =
+      wanted.nodes != 0 ? wanted.nodes : static_cast<std::uint32_t>(2 + drawn(draws, 1000, 8));
+  world.faulty = wanted.faulty.count() != 0
+                     ? wanted.faulty
+                     : seconds(60 + static_cast<std::int64_t>(drawn(draws, 1001, 180)));
+  world.settle = kSettle;
+  world.latency_min = Duration(static_cast<std::int64_t>(50 + drawn(draws, 1002, 2000)));
+  world.latency_typical = Duration(static_cast<std::int64_t>(200 + drawn(draws, 1003, 30'000)));
+  plan_machines(world, draws);
+  plan_jobs(world, draws);
+  if (wanted.faults != FaultMode::kNone) {
+    plan_rates(world, draws, wanted.faults);
+    plan_faults(world, draws, wanted.faults);
+  }
+  return world;
+}
+
+}  // namespace sim

@@ -1,0 +1,155 @@
+#include "sim/machine.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "probe/sample.h"
+#include "probe/scum.h"
+
+namespace sim {
+namespace {
+
+constexpr std::int64_t kMicros = 1'000'000;
+
+}  // namespace
+
+Machine::Machine(const NodeShape& shape, base::Time now)
+    : shape_(shape), load_(now), settled_(now) {}
+
+Copy* Machine::find(std::uint32_t job) {
+  for (Copy& copy : copies_) {
+    if (copy.job == job) return &copy;
+  }
+  return nullptr;
+}
+
+const Copy* Machine::find(std::uint32_t job) const {
+  for (const Copy& copy : copies_) {
+    if (copy.job == job) return &copy;
+  }
+  return nullptr;
+}
+
+Copy& Machine::add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job,
+                   base::Epoch epoch, std::int64_t load_micros) {
+  CHECK(find(job) == nullptr);
+  settle(now, jobs);
+  threads_.push_back(jobs[job].plan.threads);
+  copies_.push_back({job, false, epoch,
+                     probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros), UINT64_MAX});
+  return copies_.back();
+}
+
+bool Machine::remove(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job) {
+  settle(now, jobs);
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    if (copies_[i].job != job) continue;
+    copies_.erase(copies_.begin() + static_cast<std::ptrdiff_t>(i));
+    threads_.erase(threads_.begin() + static_cast<std::ptrdiff_t>(i));
+    return true;
+  }
+  return false;
+}
+
+void Machine::freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool frozen) {
+  settle(now, jobs);
+  if (Copy* copy = find(job)) copy->frozen = frozen;
+}
+
+void Machine::sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep) {
+  settle(now, jobs);
+  asleep_ = asleep;
+}
+
+std::int64_t Machine::runnable_tasks() const {
+  if (asleep_) return 0;
+  std::int64_t tasks = shape_.other_load_micros / kMicros;
+  for (std::size_t i = 0; i < copies_.size(); ++i) tasks += copies_[i].frozen ? 0 : threads_[i];
+  return tasks;
+}
+
+std::int64_t Machine::task_speed_micros() const {
+  const std::int64_t tasks = runnable_tasks();
+  if (tasks * 1000 <= shape_.cpus_millis) return kMicros;
+  return shape_.cpus_millis * 1000 / tasks;
+}
+
+void Machine::settle(base::Time now, std::vector<JobTruth>& jobs) {
+  const base::Duration passed = now - settled_;
+  settled_ = now;
+  if (asleep_ || passed.count() <= 0) return;
+  const std::int64_t speed = task_speed_micros();
+  for (const Copy& copy : copies_) {
+    JobTruth& job = jobs[copy.job];
+    if (copy.frozen || job.ended) continue;
+    const std::int64_t gain = passed.count() * speed / kMicros * job.plan.threads;
+    job.progress_micros += std::min(gain, job.work_left());
+  }
+}
+
+base::Time Machine::next_end(base::Time now, const std::vector<JobTruth>& jobs) const {
+  if (asleep_) return base::kNever;
+  const std::int64_t speed = task_speed_micros();
+  std::int64_t least = INT64_MAX;
+  for (const Copy& copy : copies_) {
+    const JobTruth& job = jobs[copy.job];
+    if (copy.frozen || job.ended || job.work_left() == INT64_MAX) continue;
+    const std::int64_t rate = std::max<std::int64_t>(speed * job.plan.threads, 1);
+    least = std::min(least, job.work_left() * kMicros / rate + 1000);  // rounding: never at once
+  }
+  return least == INT64_MAX ? base::kNever : now + base::Duration(least);
+}
+
+void Machine::sample_load(base::Time now) {
+  load_.sample(now, static_cast<std::uint32_t>(runnable_tasks()));
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const bool runs = !copies_[i].frozen && !asleep_;
+    copies_[i].load.sample(now, runs ? static_cast<std::uint32_t>(threads_[i]) : 0);
+  }
+}
+
+node::Sample Machine::sample(base::Time now, const std::vector<JobTruth>& jobs) const {
+  node::Sample sample;
+  sample.load_micros = load_.micros();
+  sample.cpus_millis = shape_.cpus_millis;
+  sample.memory_total_bytes = shape_.memory_bytes;
+  sample.memory_free_bytes = shape_.memory_bytes * 3 / 4;
+  for (const Copy& copy : copies_) {
+    const JobTruth& job = jobs[copy.job];
+    sample.memory_free_bytes -= job.plan.memory_bytes;
+    node::JobSample one;
+    one.job = job.id;
+    one.load_micros = copy.load.micros();
+    one.memory_bytes = job.plan.memory_bytes;
+    probe::Usage usage;
+    usage.runtime = now - job.started;
+    usage.cpu_micros =
+        job.progress_micros * 1000 / std::max<std::int64_t>(usage.runtime.count() / 1000, 1000);
+    usage.memory_micros =
+        job.plan.memory_bytes / std::max<std::int64_t>(shape_.memory_bytes / kMicros, 1);
+    one.cpu_micros = usage.cpu_micros;
+    one.memory_micros = usage.memory_micros;
+    one.scum_micros = probe::scum_of(usage).total_micros();
+    one.cpu_time_micros = static_cast<std::uint64_t>(job.progress_micros);
+    one.pid = 100 + copy.job;
+    sample.jobs.push_back(one);
+  }
+  sample.memory_free_bytes = std::max<std::int64_t>(sample.memory_free_bytes, 0);
+  return sample;
+}
+
+std::int64_t Machine::settled_ratio_micros() const {
+  std::int64_t tasks = shape_.other_load_micros / kMicros;
+  for (const std::int64_t threads : threads_) tasks += threads;
+  return probe::ratio_micros(tasks * kMicros, shape_.cpus_millis);
+}
+
+void Machine::power_off(base::Time now) {
+  copies_.clear();
+  threads_.clear();
+  asleep_ = false;
+  settled_ = now;
+  load_ = probe::LoadAverage(now);
+}
+
+}  // namespace sim

@@ -1,0 +1,94 @@
+// A machine of the world: its CPUs, the copies of jobs on it, and what a daemon would measure
+// there. It outlives daemons; power loss empties it.
+//
+// Runnable tasks share the CPUs evenly: each runs at min(1, CPUs / tasks). A job's progress is CPU
+// time; its output is a function of its progress, so a log proves by itself that nothing is missing
+// or doubled. The load average is the kernel's (probe::LoadAverage), sampled every 5 s whether a
+// daemon runs or not.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/time.h"
+#include "node/event.h"
+#include "probe/load_average.h"
+#include "sim/scenario.h"
+
+namespace sim {
+
+// The truth about one job, wherever its copies are.
+struct JobTruth {
+  base::JobId id;
+  JobPlan plan;
+  std::int64_t progress_micros = 0;  // CPU time so far
+  base::Time started{};
+  bool begun = false;
+  bool ended = false;  // by itself, by a signal, or lost
+  bool lost = false;   // with a machine or with CRIU's help
+  std::uint32_t moves = 0;
+  base::Time arrived{};  // at where it runs
+
+  [[nodiscard]] std::uint64_t output() const {
+    return static_cast<std::uint64_t>(progress_micros / 1000 * plan.output_per_second / 1000);
+  }
+  [[nodiscard]] std::int64_t work_left() const {
+    return plan.work.count() == 0 ? INT64_MAX : plan.work.count() - progress_micros;
+  }
+};
+
+// The byte of a job's output at an offset.
+[[nodiscard]] inline std::uint8_t output_byte(std::uint64_t offset) {
+  return static_cast<std::uint8_t>(offset * 31 + offset / 251);
+}
+
+struct Copy {
+  std::uint32_t job = 0;
+  bool frozen = false;
+  base::Epoch epoch;  // under which it was launched or let go
+  probe::LoadAverage load;
+  std::uint64_t told = UINT64_MAX;  // output that the daemon was told of
+};
+
+class Machine {
+ public:
+  Machine(const NodeShape& shape, base::Time now);
+
+  [[nodiscard]] Copy* find(std::uint32_t job);
+  [[nodiscard]] const Copy* find(std::uint32_t job) const;
+  [[nodiscard]] const std::vector<Copy>& copies() const { return copies_; }
+  // Each brings the progress of all copies here up to `now` first.
+  Copy& add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, base::Epoch epoch,
+            std::int64_t load_micros);
+  bool remove(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job);
+  void freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool frozen);
+  void sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep);  // a closed lid
+  void settle(base::Time now, std::vector<JobTruth>& jobs);
+
+  // When the next job here ends by itself if nothing changes; kNever.
+  [[nodiscard]] base::Time next_end(base::Time now, const std::vector<JobTruth>& jobs) const;
+  [[nodiscard]] std::int64_t runnable_tasks() const;  // of jobs and of others
+  void sample_load(base::Time now);
+  [[nodiscard]] node::Sample sample(base::Time now, const std::vector<JobTruth>& jobs) const;
+  [[nodiscard]] const NodeShape& shape() const { return shape_; }
+  void set_other_load(std::int64_t micros) { shape_.other_load_micros = micros; }
+  // The ratio that would show after a minute without change.
+  [[nodiscard]] std::int64_t settled_ratio_micros() const;
+  void power_off(base::Time now);
+
+  std::uint64_t end_version = 0;  // an end that was scheduled under another one is void
+
+ private:
+  [[nodiscard]] std::int64_t task_speed_micros() const;  // of one task, 1'000'000 = a whole CPU
+
+  NodeShape shape_;
+  std::vector<Copy> copies_;  // in order of arrival
+  probe::LoadAverage load_;
+  base::Time settled_{};
+  bool asleep_ = false;
+  std::vector<std::int64_t> threads_;  // of copies_, beside them
+};
+
+}  // namespace sim

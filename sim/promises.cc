@@ -1,0 +1,247 @@
+#include "sim/promises.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "balance/group_wire.h"
+#include "balance/limits.h"
+#include "balance/wire.h"
+#include "node/limits.h"
+#include "sim/world.h"
+
+namespace sim {
+namespace {
+
+// What a core counts from its own word, the world counts from the deed: it may lag by this.
+constexpr base::Duration kResidenceSlack = std::chrono::seconds(12);
+constexpr std::uint32_t kRescanHostsMax = 256;
+
+std::string brief(const balance::HandoverId& id) {
+  return "job " + id.job.brief() + " epoch " + std::to_string(id.epoch.value) + " in triad " +
+         id.triad.brief();
+}
+
+}  // namespace
+
+void Promises::broke(const char* promise, std::uint32_t host, std::string detail) {
+  if (violations_.size() >= kViolationsMax) return;
+  if (!seen_.insert(std::string(promise) + "/" + std::to_string(host)).second) return;
+  violations_.push_back({promise, world_.elapsed(), host, std::move(detail)});
+}
+
+void Promises::taint(std::uint32_t host) {
+  const base::NodeId& node = world_.id(host);
+  tainted_nodes_.insert(node);
+  for (const auto& [triad, form] : forms_) {
+    if (form.member(node) != nullptr) tainted_triads_.insert(triad);
+  }
+  for (const Copy& copy : world_.machine(host).copies()) {
+    tainted_jobs_.insert(world_.jobs()[copy.job].id);
+  }
+}
+
+bool Promises::tainted(const base::TriadId& triad) const { return tainted_triads_.contains(triad); }
+
+bool Promises::tainted_job(std::uint32_t job) const {
+  return job == kNobody || tainted_jobs_.contains(world_.jobs()[job].id);
+}
+
+// ---- elections
+
+void Promises::stepped(std::uint32_t host) {
+  ++checks_;
+  const node::Node* node = world_.node(host);
+  if (node == nullptr || !node->seat() || !node->seat()->leads) return;
+  const balance::SeatInfo& seat = *node->seat();
+  if (tainted(seat.triad)) return;
+  const auto [found, fresh] =
+      coordinators_.emplace(std::make_pair(seat.triad, seat.term), world_.id(host));
+  if (!fresh && found->second != world_.id(host)) {
+    broke("one-coordinator", host,
+          "triad " + seat.triad.brief() + " term " + std::to_string(seat.term.value));
+  }
+}
+
+void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
+  if (message.bytes.size() > node::kMessageSizeMax) {
+    broke("limits", host, "a message of " + std::to_string(message.bytes.size()));
+  }
+  if (message.to == world_.id(host)) broke("limits", host, "a message to itself");
+  auto decoded = node::decode_message(message.bytes);
+  if (!decoded) return broke("own-records", host, "a message that cannot be read");
+  const auto* agreement = std::get_if<node::Agreement>(&*decoded);
+  if (agreement == nullptr) return;
+  auto inner = balance::wire::decode(agreement->bytes);
+  if (!inner) return broke("own-records", host, "an agreement message that cannot be read");
+  const auto* group = std::get_if<balance::wire::GroupMessage>(&inner->body);
+  if (group == nullptr) return;
+  auto raft = balance::group::decode(group->bytes);
+  if (!raft) return broke("own-records", host, "a Raft message that cannot be read");
+  const auto* vote = std::get_if<balance::group::VoteReply>(&raft->body);
+  if (vote == nullptr || !vote->granted || tainted(raft->group)) return;
+  Votes& known = votes_[{raft->group, raft->store}];
+  if (known.term == raft->term && known.candidate != message.to) {
+    broke("one-vote", host,
+          "two votes in term " + std::to_string(raft->term.value) + " of triad " +
+              raft->group.brief());
+  }
+  if (known.term < raft->term) known = {raft->term, message.to};
+}
+
+// ---- what is durable
+
+void Promises::persists(std::uint32_t host, const node::Persist& batch) {
+  for (const balance::RecordChange& change : batch.changes) {
+    if (change.key.rfind("tri/", 0) != 0) continue;
+    auto triad = balance::parse_triad_key(change.key);
+    if (!triad) continue;
+    if (change.key == balance::form_key(*triad)) {
+      if (change.value) {
+        check_form(host, *triad, *change.value);
+      } else {
+        holds_[host].erase(*triad);
+      }
+    }
+    if (change.key == balance::hard_key(*triad) && change.value) {
+      check_hard_state(host, *triad, *change.value);
+    }
+  }
+}
+
+void Promises::check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value) {
+  auto stored = balance::decode_stored_form(value);
+  if (!stored) return broke("own-records", host, "a form record that cannot be read");
+  const balance::FormRecord& form = stored->form;
+  const auto [found, fresh] = forms_.emplace(triad, form);
+  if (!fresh && balance::encode(found->second) != balance::encode(form)) {
+    broke("members-agree", host, "two form records of triad " + triad.brief());
+  }
+  int sum = 0;
+  for (const balance::Member& member : form.members) {
+    sum += static_cast<int>(member.seat);
+    if (tainted_nodes_.contains(member.node)) tainted_triads_.insert(triad);
+  }
+  if (sum % 3 != 0) broke("seats-sum", host, "triad " + triad.brief());
+  holds_[host].insert(triad);
+  if (holds_[host].size() > 1 && !tainted(triad)) {
+    broke("one-seat", host, "two durable form records, one of triad " + triad.brief());
+  }
+}
+
+void Promises::check_hard_state(std::uint32_t host, const base::TriadId& triad,
+                                base::ByteView value) {
+  auto hard = balance::group::decode_hard_state(value);
+  if (!hard) return broke("own-records", host, "a vote that cannot be read");
+  if (tainted(triad)) return;
+  Votes& known = votes_[{triad, world_.store(host)}];
+  if (hard->term < known.term) {
+    broke("terms-grow", host,
+          "triad " + triad.brief() + " from term " + std::to_string(known.term.value) + " to " +
+              std::to_string(hard->term.value));
+  }
+  if (!hard->voted_for) return;
+  if (known.term == hard->term && known.candidate != *hard->voted_for) {
+    broke("one-vote", host,
+          "two votes in term " + std::to_string(hard->term.value) + " of triad " + triad.brief());
+  }
+  if (known.term < hard->term) known = {hard->term, *hard->voted_for};
+}
+
+void Promises::restarted(std::uint32_t host) {
+  const node::Node* node = world_.node(host);
+  if (node != nullptr && node->jobs().unreadable_records() != 0) {
+    broke("own-records", host, "a job's record cannot be read");
+  }
+}
+
+// ---- jobs
+
+void Promises::runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how) {
+  if (tainted_job(job)) return;
+  for (std::uint32_t other = 0; other < world_.hosts(); ++other) {
+    const Copy* copy = world_.machine(other).find(job);
+    if (other == host || copy == nullptr || copy->frozen) continue;
+    broke("one-runs", host,
+          std::string(how) + " of job " + std::to_string(job) + " while it runs at n" +
+              std::to_string(other));
+  }
+  base::Epoch& newest = epochs_[job];
+  if (epoch < newest) {
+    broke("epochs-grow", host,
+          std::string(how) + " of job " + std::to_string(job) + " under epoch " +
+              std::to_string(epoch.value) + " after " + std::to_string(newest.value));
+  }
+  newest = std::max(newest, epoch);
+}
+
+void Promises::destroyed(std::uint32_t host, std::uint32_t job, const char* how) {
+  const JobTruth& truth = world_.jobs()[job];
+  if (truth.ended || tainted_job(job) || world_.copies_of(job) != 0) return;
+  broke("last-copy", host, std::string(how) + ": the last one of job " + std::to_string(job));
+}
+
+void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order) {
+  const std::uint32_t job = world_.job_index(order.id.job);
+  if (tainted(order.id.triad)) tainted_jobs_.insert(order.id.job);
+  const auto form = forms_.find(order.id.triad);
+  if (tainted_job(job) || form == forms_.end()) return;
+  const JobTruth& truth = world_.jobs()[job];
+  if (form->second.cause == balance::Cause::kPerson || truth.moves == 0) return;
+  if (world_.now() - truth.arrived + kResidenceSlack < balance::kResidence) {
+    broke("residence", host, brief(order.id) + " moves on by rule too soon");
+  }
+}
+
+void Promises::handover(std::uint32_t host, const node::HandoverSummary& summary) {
+  if (!summary.outcome || tainted(summary.id.triad)) return;
+  const auto [found, fresh] = outcomes_.emplace(summary.id, *summary.outcome);
+  if (!fresh && found->second != *summary.outcome) {
+    broke("one-outcome", host, brief(summary.id));
+  }
+}
+
+// ---- now and then, everything
+
+void Promises::rescan() {
+  std::vector<std::uint32_t> copies(world_.jobs().size(), 0);
+  std::vector<std::uint32_t> running(world_.jobs().size(), 0);
+  for (std::uint32_t host = 0; host < world_.hosts(); ++host) {
+    for (const Copy& copy : world_.machine(host).copies()) {
+      ++copies[copy.job];
+      running[copy.job] += copy.frozen ? 0U : 1U;
+    }
+    for (const auto& [id, arrival] : world_.incoming(host)) {
+      const std::uint32_t job = world_.job_index(id.job);
+      if (job != kNobody && arrival.state == Incoming::kHeld) ++copies[job];
+    }
+  }
+  for (std::uint32_t job = 0; job < copies.size(); ++job) {
+    const JobTruth& truth = world_.jobs()[job];
+    if (tainted_job(job) || !truth.begun) continue;
+    const std::uint32_t home = truth.plan.node;
+    if (running[job] > 1) broke("one-runs", home, "job " + std::to_string(job));
+    if (!truth.ended && copies[job] == 0) {
+      broke("load-conserved", home, "job " + std::to_string(job) + " is nowhere");
+    }
+  }
+  const std::uint32_t hosts = world_.hosts();
+  const std::uint32_t step = std::max(hosts / kRescanHostsMax, 1U);
+  for (std::uint32_t host = 0; host < hosts; host += step) {
+    const node::Node* node = world_.node(host);
+    if (node == nullptr) continue;
+    for (const node::StatusNode& seen : node->status().nodes) {
+      const std::uint32_t origin = world_.host_of(seen.view.id);
+      if (seen.self || origin == kNobody || tainted_nodes_.contains(seen.view.id)) continue;
+      if (!seen.view.readable) continue;
+      Told& told = told_[origin];
+      const auto version = std::make_pair(seen.view.incarnation, seen.view.sequence);
+      if (version < told.version) continue;
+      if (version == told.version && !(told.fields == seen.view.fields)) {
+        broke("digest", host, "what it shows of n" + std::to_string(origin));
+      }
+      told = {version, seen.view.fields};
+    }
+  }
+}
+
+}  // namespace sim

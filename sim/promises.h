@@ -1,0 +1,103 @@
+// What must never happen, watched from outside the cores, at every event and by a rescan now and
+// then. Each breach is recorded once for each promise and subject.
+//
+//   name               promise
+//   one-coordinator    at most one coordinator for each (triad, term)           design.md §3
+//   one-vote           one vote a (triad, term, store), across restarts         Raft §5.2
+//   terms-grow         a store's term of a triad never falls
+//   one-seat           a durable form record while another triad's lives on     §3
+//   members-agree      who hold a triad's form record hold the same one
+//   seats-sum          seats of each formed triad sum to 0 (mod 3)              §2
+//   one-runs           at most one copy of a job runs                           §4
+//   last-copy          no order of tern destroys the last copy that can run
+//   epochs-grow        a copy runs only under an epoch above the ones before
+//   one-outcome        every node that knows a handover's outcome knows the same
+//   output             a log has no hole and no other bytes than the job's
+//   residence          no move by rule within 60 s of an arrival                §2
+//   digest             all views show the same of an honest node's one digest
+//   no-spin            nothing re-arms itself at zero delay
+//   limits             messages and datagrams stay within the declared sizes
+//   load-conserved     the copies' tasks are those of the jobs that should run
+//   own-records        a node reads every record it wrote
+//
+// These hold for every triad without a liar and without a store that forgot what it had synced: a
+// triad with one is left out (tainted()), everything else is not.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "balance/record.h"
+#include "base/ids.h"
+#include "base/time.h"
+#include "gossip/digest.h"
+#include "node/event.h"
+
+namespace sim {
+
+class World;
+
+struct Violation {
+  std::string promise;
+  base::Duration at{};  // since the world began
+  std::uint32_t node = 0;
+  std::string detail;
+};
+
+inline constexpr std::size_t kViolationsMax = 64;  // further ones are not kept
+
+class Promises {
+ public:
+  explicit Promises(const World& world) : world_(world) {}
+
+  // ---- told by the world as it runs
+  void stepped(std::uint32_t host);
+  void sends(std::uint32_t host, const node::SendMessage& message);
+  void persists(std::uint32_t host, const node::Persist& batch);
+  void runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how);
+  void destroyed(std::uint32_t host, std::uint32_t job, const char* how);
+  void begins(std::uint32_t host, const balance::FreezeAndStream& order);
+  void handover(std::uint32_t host, const node::HandoverSummary& summary);
+  void restarted(std::uint32_t host);
+  void rescan();
+  void broke(const char* promise, std::uint32_t host, std::string detail);
+  // A liar, or a store that forgot: its triads, and the jobs that it touches, prove nothing.
+  void taint(std::uint32_t host);
+  void taint_job(const base::JobId& job) { tainted_jobs_.insert(job); }
+
+  [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
+  [[nodiscard]] std::uint64_t checks() const { return checks_; }
+
+ private:
+  struct Votes {
+    base::Term term;
+    base::NodeId candidate;
+  };
+  struct Told {  // the newest digest of an origin that any view showed
+    std::pair<base::Incarnation, base::Sequence> version;
+    gossip::DigestFields fields;
+  };
+  [[nodiscard]] bool tainted(const base::TriadId& triad) const;
+  [[nodiscard]] bool tainted_job(std::uint32_t job) const;
+  void check_hard_state(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
+  void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
+
+  const World& world_;
+  std::vector<Violation> violations_;
+  std::set<std::string> seen_;
+  std::uint64_t checks_ = 0;
+  std::map<std::pair<base::TriadId, base::Term>, base::NodeId> coordinators_;
+  std::map<std::pair<base::TriadId, base::StoreId>, Votes> votes_;
+  std::map<base::TriadId, balance::FormRecord> forms_;
+  std::map<std::uint32_t, std::set<base::TriadId>> holds_;  // durable form records, by host
+  std::map<balance::HandoverId, balance::Decision> outcomes_;
+  std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
+  std::map<std::uint32_t, Told> told_;           // by origin
+  std::set<base::NodeId> tainted_nodes_;
+  std::set<base::TriadId> tainted_triads_;
+  std::set<base::JobId> tainted_jobs_;
+};
+
+}  // namespace sim

@@ -1,0 +1,268 @@
+// A seeded world: machines, a network, disks, and on each machine the very node::Node that the
+// daemon hosts. Everything that happens is an event in one queue, ordered by (time, sequence);
+// nothing of the machine that simulates leaks in (no clock, no addresses, no unordered iteration),
+// so a scenario gives the same trace hash wherever it runs.
+//
+//   world.cc         the loop, lives of daemons, what a step asks for
+//   world_net.cc     datagrams, connections, what a link does to them
+//   world_jobs.cc    disks, jobs, output, people
+//   world_moves.cc   CRIU's stand-in: source and sink of a handover
+//   world_faults.cc  scheduled faults
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/log.h"
+#include "identity/keys.h"
+#include "node/node.h"
+#include "sim/draw.h"
+#include "sim/event.h"
+#include "sim/event_queue.h"
+#include "sim/faults.h"
+#include "sim/machine.h"
+#include "sim/promises.h"
+#include "sim/scenario.h"
+#include "sim/trace.h"
+
+namespace sim {
+
+inline constexpr base::Time kWorldBegins{std::chrono::hours(1)};
+inline constexpr base::WallTime kWallBegins{1'800'000'000};
+
+enum class Incoming : std::uint8_t { kReceiving, kSealed, kHeld, kReleased, kGone };
+
+// One attempt as SINK's machine has it. Held copies outlive the daemon, what was being received
+// does not.
+struct Arrival {
+  Incoming state = Incoming::kReceiving;
+  std::uint64_t life = 0;
+  node::MoveMetadata metadata;
+};
+
+struct Spool {  // of stdout; at home this is the log
+  std::uint64_t base = 0;
+  std::uint64_t end = 0;
+};
+
+struct WorldCounts {
+  std::uint64_t events = 0;
+  std::uint64_t steps = 0;
+  std::uint64_t datagrams = 0;
+  std::uint64_t datagram_bytes = 0;
+  std::uint64_t messages = 0;
+  std::uint64_t message_bytes = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t aborts = 0;
+  std::uint64_t ping_pongs = 0;  // a job came back to where it was less than 2 minutes before
+  std::uint64_t jobs_ended = 0;
+  std::uint64_t jobs_lost = 0;
+  std::uint64_t starts = 0;
+};
+
+class World {
+ public:
+  // `log` is given what the nodes say, each line opened by its host; null: nobody listens.
+  World(const Scenario& scenario, QueueKind queue, base::Log* log = nullptr);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  // Until that time since the beginning, or the first broken promise if `stop_at_breach`.
+  void run_until(base::Duration end, bool stop_at_breach = true);
+  // No new faults; what lasts ends. Legal once.
+  void end_faults();
+
+  [[nodiscard]] base::Duration elapsed() const { return now_ - kWorldBegins; }
+  [[nodiscard]] base::Time now() const { return now_; }
+  [[nodiscard]] const Scenario& scenario() const { return scenario_; }
+  [[nodiscard]] const WorldCounts& counts() const { return counts_; }
+  [[nodiscard]] const FaultCounts& faults() const { return faults_; }
+  [[nodiscard]] Trace trace() const { return trace_; }
+  [[nodiscard]] const Promises& promises() const { return promises_; }
+  [[nodiscard]] Promises& promises() { return promises_; }
+  [[nodiscard]] std::uint32_t hosts() const { return static_cast<std::uint32_t>(hosts_.size()); }
+  [[nodiscard]] const node::Node* node(std::uint32_t host) const {
+    return hosts_[host]->node.get();
+  }
+  [[nodiscard]] const base::NodeId& id(std::uint32_t host) const { return hosts_[host]->id; }
+  [[nodiscard]] const base::StoreId& store(std::uint32_t host) const { return hosts_[host]->store; }
+  [[nodiscard]] const Machine& machine(std::uint32_t host) const { return hosts_[host]->machine; }
+  [[nodiscard]] bool lies(std::uint32_t host) const { return hosts_[host]->lies != 0; }
+  [[nodiscard]] bool is_clone(std::uint32_t host) const { return host >= scenario_.nodes; }
+  [[nodiscard]] std::uint64_t life(std::uint32_t host) const { return hosts_[host]->life; }
+  [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
+  [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
+  [[nodiscard]] std::uint32_t job_index(const base::JobId& id) const;  // kNobody
+  [[nodiscard]] std::uint32_t host_of(const base::NodeId& id) const;   // kNobody
+  [[nodiscard]] std::size_t copies_of(std::uint32_t job) const;        // frozen and held ones too
+  [[nodiscard]] std::uint32_t runs_at(std::uint32_t job) const;        // kNobody
+  [[nodiscard]] const std::map<balance::HandoverId, Arrival>& incoming(std::uint32_t host) const {
+    return hosts_[host]->incoming;
+  }
+  [[nodiscard]] const std::map<std::uint32_t, Spool>& spools(std::uint32_t host) const {
+    return hosts_[host]->spools;
+  }
+  // The last things that happened at a host, oldest first, as text.
+  [[nodiscard]] std::vector<std::string> last_events(std::uint32_t host) const;
+
+ private:
+  class HostLog;
+  struct Disk {
+    node::Node::Records synced;
+    std::deque<node::Persist> pending;
+    base::Time free_at{};
+    base::Time full_until{};
+    node::Node::Records snapshot;
+    bool has_snapshot = false;
+  };
+  struct HostDice {
+    Dice latency, message, disk, operation, entropy;
+  };
+  struct Host {
+    Host(const Draws& draws, std::uint32_t index, const NodeShape& shape);
+    base::NodeId id;
+    base::StoreId store;
+    std::uint32_t identity = 0;  // whose keys it has: its own index, but for a clone
+    identity::NodeKeys keys;
+    base::Bytes chain;
+    std::unique_ptr<HostLog> log;
+    std::unique_ptr<node::Node> node;
+    std::uint64_t life = 0;  // counts starts; also of stops, so that nothing old fits
+    std::uint16_t port = 7333;
+    Machine machine;
+    Disk disk;
+    std::map<balance::HandoverId, Arrival> incoming;
+    std::map<base::JobId, balance::HandoverId> storing;
+    std::map<std::uint32_t, Spool> spools;
+    base::Time tick_at = base::kNever;
+    std::uint32_t spins = 0;
+    base::Time frozen_until{};  // paused, or the lid is closed: events wait
+    base::Time slow_until{};    // events cost time
+    base::Time busy_until{};
+    std::int64_t drift_ppm = 0;
+    std::int64_t wall_offset = 0;  // seconds
+    std::uint64_t lies = 0;        // a bit for each Fault of lying
+    std::uint64_t datagrams = 0;
+    HostDice dice;
+    std::vector<Dice> fault_dice;
+    std::deque<std::string> history;
+    bool stopped = false;  // a Fatal one: stays down
+    bool output_due = false;
+    std::map<std::uint32_t, int> exits;  // wait statuses of copies that ended by themselves here
+  };
+  struct Cut {  // an active partition
+    std::uint64_t salt = 0;
+    std::uint32_t part_ppm = 0;
+    bool one_way = false;
+    std::uint32_t only = kNobody;  // kIsolate
+    std::uint32_t plan = 0;
+  };
+  struct Link {  // a TCP connection between two hosts, in one direction of messages
+    std::uint64_t generation = 0;
+    base::Time open_at{};
+    base::Time last{};
+    base::Time used{};
+  };
+
+  // ---- world.cc
+  void dispatch(Event& event);
+  void hash_event(const Event& event);
+  void put(base::Time at, std::uint32_t host, std::uint64_t life, Payload payload);
+  void later(std::uint32_t host, base::Duration in, Payload payload);  // this life only
+  void start(std::uint32_t host);
+  void stop(std::uint32_t host, bool keep_writes);
+  void give(std::uint32_t host, const node::Event& event);
+  void perform(std::uint32_t host, const node::Action& action);
+  void arm(std::uint32_t host);
+  [[nodiscard]] base::Time local(const Host& host) const;
+  [[nodiscard]] base::WallTime wall(const Host& host) const;
+  void note(std::uint32_t host, std::string text);
+  [[nodiscard]] bool strikes(std::uint32_t host, Fault fault);  // a rate's draw, counted
+  void count(Fault fault) { ++faults_[static_cast<std::size_t>(fault)]; }
+  void make_host(std::uint32_t index, std::uint32_t identity);
+
+  // ---- world_net.cc
+  void send_datagram(std::uint32_t host, const node::SendDatagram& action);
+  void send_message(std::uint32_t host, const node::SendMessage& action);
+  void contact(std::uint32_t host, const base::Endpoint& to);
+  [[nodiscard]] base::Endpoint endpoint_of(std::uint32_t host) const;
+  [[nodiscard]] std::uint32_t host_at(const base::Endpoint& endpoint) const;  // kNobody
+  [[nodiscard]] bool cut(std::uint32_t from, std::uint32_t to);               // counted
+  [[nodiscard]] base::Duration way(std::uint32_t from, std::uint32_t to, std::size_t bytes,
+                                   Dice& dice);
+  void forget_links(std::uint32_t host);
+  [[nodiscard]] std::optional<base::Bytes> lie(std::uint32_t host, std::uint32_t to,
+                                               const base::Bytes& bytes);
+
+  // ---- world_jobs.cc
+  void persist(std::uint32_t host, const node::Persist& batch);
+  void synced(std::uint32_t host);
+  void apply(std::uint32_t host, const node::Persist& batch);
+  void perform_job(std::uint32_t host, const node::jobs::Action& action);
+  void job_done(std::uint32_t host, const node::jobs::Action& action);
+  void action_done(std::uint32_t host, const node::Action& action);
+  void read_spool(std::uint32_t host, const node::jobs::ReadSpool& order);
+  void append_home(std::uint32_t host, const node::jobs::AppendHome& order);
+  void grow_spools(std::uint32_t host);
+  void job_arrives(std::uint32_t job);
+  void person_speaks(std::uint32_t person);
+  void sample(std::uint32_t host);
+  void schedule_end(std::uint32_t host);
+  void jobs_end(std::uint32_t host);
+  void end_copy(std::uint32_t host, std::uint32_t job, int wait_status);
+  void add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, std::int64_t load,
+                const char* how);
+  void freeze(std::uint32_t host, std::uint32_t job, bool frozen);
+  void lose_if_last(std::uint32_t job);
+
+  // ---- world_moves.cc
+  void perform_move(std::uint32_t host, const balance::Action& action);
+  void move_done(std::uint32_t host, const MoveDone& done);
+  void source_done(std::uint32_t host, const balance::FreezeAndStream& order, std::uint32_t stage);
+  void sink_restores(std::uint32_t host, const balance::Restore& order);
+  void seal_arrives(std::uint32_t host, SealArrives arrives);
+  void release(std::uint32_t host, const balance::ReleaseCopy& order);
+  void discard(std::uint32_t host, const balance::HandoverId& id);
+  void thaw(std::uint32_t host, const balance::HandoverId& id);
+  void kill_original(std::uint32_t host, const balance::HandoverId& id);
+  void report(std::uint32_t host, const balance::Event& event);
+  void break_sink(std::uint32_t source, const base::NodeId& sink, const balance::HandoverId& id);
+
+  // ---- world_faults.cc
+  void fault_begins(std::uint32_t index);
+  void fault_ends(std::uint32_t index);
+  void power_loss(std::uint32_t host);
+  void clone(std::uint32_t host);
+
+  Scenario scenario_;
+  Draws draws_;
+  base::Log* log_;
+  base::crypto::SignKey root_;
+  base::Time now_ = kWorldBegins;
+  std::unique_ptr<EventQueue> queue_;
+  std::vector<Event> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::unordered_map<base::NodeId, std::uint32_t> by_id_;  // looked up only
+  std::vector<JobTruth> jobs_;
+  std::unordered_map<base::JobId, std::uint32_t> job_by_id_;  // looked up only
+  std::map<balance::HandoverId, node::MoveMetadata> streams_;
+  std::map<std::uint64_t, Link> links_;
+  std::vector<Cut> cuts_;
+  std::map<std::uint32_t, base::Time> clogged_;        // host to when its packets come
+  std::map<std::uint32_t, std::uint32_t> slow_links_;  // host to plan
+  std::map<std::uint32_t, std::uint32_t> holes_;
+  bool faults_over_ = false;
+  std::uint64_t next_request_ = 1;
+  Trace trace_;
+  WorldCounts counts_;
+  FaultCounts faults_{};
+  Promises promises_;
+};
+
+}  // namespace sim

@@ -1,0 +1,299 @@
+// Disks, jobs and their output, and what people ask for.
+#include <algorithm>
+#include <utility>
+
+#include "base/overloaded.h"
+#include "sim/world.h"
+
+namespace sim {
+namespace {
+
+using base::Duration;
+using base::JobId;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Duration kSampleEvery = seconds(5);
+constexpr Duration kOutputEvery = milliseconds(500);
+constexpr int kKilled = 9;
+
+}  // namespace
+
+// ---- the store
+
+void World::persist(std::uint32_t index, const node::Persist& batch) {
+  Host& host = *hosts_[index];
+  host.disk.pending.push_back(batch);
+  Duration takes = host.dice.disk.between(milliseconds(1), milliseconds(8));
+  if (strikes(index, Fault::kSlowDisk)) {
+    takes += host.dice.disk.between(milliseconds(50), seconds(1));
+  }
+  host.disk.free_at = std::max(host.disk.free_at, now_) + takes;
+  if (host.disk.full_until > host.disk.free_at) {
+    count(Fault::kDiskFull);
+    host.disk.free_at = host.disk.full_until;
+  }
+  later(index, host.disk.free_at - now_, Synced{});
+}
+
+void World::synced(std::uint32_t index) {
+  Host& host = *hosts_[index];
+  if (host.disk.pending.empty()) return;
+  const node::Persist batch = std::move(host.disk.pending.front());
+  host.disk.pending.pop_front();
+  apply(index, batch);
+  give(index, node::Persisted{batch.id});
+}
+
+void World::apply(std::uint32_t index, const node::Persist& batch) {
+  promises_.persists(index, batch);
+  Host& host = *hosts_[index];
+  for (const balance::RecordChange& change : batch.changes) {
+    if (change.value) {
+      host.disk.synced[change.key] = *change.value;
+    } else {
+      host.disk.synced.erase(change.key);
+    }
+  }
+}
+
+// ---- copies
+
+void World::add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, std::int64_t load,
+                     const char* how) {
+  JobTruth& truth = jobs_[job];
+  hosts_[host]->machine.add(now_, jobs_, job, epoch, load);
+  truth.arrived = now_;
+  promises_.runs(host, job, epoch, how);
+  schedule_end(host);
+  if (truth.plan.output_per_second > 0 && !hosts_[host]->output_due) {
+    hosts_[host]->output_due = true;
+    put(now_ + kOutputEvery, host, 0, OutputDue{});
+  }
+}
+
+void World::freeze(std::uint32_t host, std::uint32_t job, bool frozen) {
+  hosts_[host]->machine.freeze(now_, jobs_, job, frozen);
+  schedule_end(host);
+}
+
+void World::schedule_end(std::uint32_t index) {
+  Machine& machine = hosts_[index]->machine;
+  ++machine.end_version;
+  const base::Time end = machine.next_end(now_, jobs_);
+  if (end != base::kNever) put(end, index, 0, JobEnds{machine.end_version});
+}
+
+void World::jobs_end(std::uint32_t index) {
+  Machine& machine = hosts_[index]->machine;
+  machine.settle(now_, jobs_);
+  std::vector<std::uint32_t> over;
+  for (const Copy& copy : machine.copies()) {
+    if (!copy.frozen && jobs_[copy.job].work_left() <= 0) over.push_back(copy.job);
+  }
+  for (const std::uint32_t job : over) end_copy(index, job, 0);
+  schedule_end(index);
+}
+
+void World::end_copy(std::uint32_t index, std::uint32_t job, int wait_status) {
+  Host& host = *hosts_[index];
+  if (!host.machine.remove(now_, jobs_, job)) return;
+  JobTruth& truth = jobs_[job];
+  truth.ended = true;
+  ++counts_.jobs_ended;
+  host.exits[job] = wait_status;
+  host.spools[job].end = std::max(host.spools[job].end, truth.output());
+  schedule_end(index);
+  give(index, node::JobNews{node::jobs::Ended{truth.id, wait_status, {host.spools[job].end, 0}}});
+}
+
+void World::lose_if_last(std::uint32_t job) {
+  JobTruth& truth = jobs_[job];
+  if (truth.ended || copies_of(job) != 0) return;
+  truth.ended = truth.lost = true;
+  ++counts_.jobs_lost;
+}
+
+// ---- what a machine shows
+
+void World::sample(std::uint32_t index) {
+  Host& host = *hosts_[index];
+  host.machine.settle(now_, jobs_);
+  host.machine.sample_load(now_);
+  put(now_ + kSampleEvery, index, 0, SampleDue{});
+  if (!host.node) return;
+  node::Sample sample = host.machine.sample(now_, jobs_);
+  if ((host.lies >> static_cast<unsigned>(Fault::kLieLoad) & 1U) != 0) {
+    count(Fault::kLieLoad);
+    Dice& dice = host.dice.entropy;
+    sample.load_micros = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
+    sample.cpus_millis = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
+    sample.memory_free_bytes = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
+  }
+  give(index, sample);
+  if (host.node) give(index, node::WallClock{wall(host)});
+}
+
+void World::grow_spools(std::uint32_t index) {
+  Host& host = *hosts_[index];
+  host.output_due = false;
+  host.machine.settle(now_, jobs_);
+  std::vector<std::uint32_t> running;
+  bool any = false;
+  for (const Copy& copy : host.machine.copies()) {
+    any = any || jobs_[copy.job].plan.output_per_second > 0;
+    if (!copy.frozen && jobs_[copy.job].plan.output_per_second > 0) running.push_back(copy.job);
+  }
+  if (any) {
+    host.output_due = true;
+    put(now_ + kOutputEvery, index, 0, OutputDue{});
+  }
+  for (const std::uint32_t job : running) {
+    Spool& spool = host.spools[job];
+    spool.end = std::max(spool.end, jobs_[job].output());
+    Copy* copy = host.machine.find(job);
+    if (!host.node || copy == nullptr || copy->told == spool.end) continue;
+    copy->told = spool.end;
+    give(index,
+         node::JobNews{node::jobs::SpoolGrew{jobs_[job].id, {spool.base, 0}, {spool.end, 0}}});
+  }
+}
+
+// ---- what the jobs core orders
+
+void World::perform_job(std::uint32_t host, const node::jobs::Action& action) {
+  Duration takes = hosts_[host]->dice.operation.between(milliseconds(1), milliseconds(30));
+  if (std::holds_alternative<node::jobs::Forget>(action)) return job_done(host, action);
+  later(host, takes, JobsDone{action});
+}
+
+void World::job_done(std::uint32_t index, const node::jobs::Action& action) {
+  Host& host = *hosts_[index];
+  if (const auto* a = std::get_if<node::jobs::Launch>(&action)) {
+    const std::uint32_t job = job_index(a->spec.id);
+    if (job == kNobody || host.machine.find(job) != nullptr) return;
+    if (strikes(index, Fault::kLaunchFails)) {
+      jobs_[job].ended = true;
+      return give(index, node::JobNews{node::jobs::LaunchFailed{a->spec.id, "no such program"}});
+    }
+    jobs_[job].begun = true;
+    jobs_[job].started = now_;
+    add_copy(index, job, a->epoch, 0, "launch");
+    return give(index, node::JobNews{node::jobs::Launched{a->spec.id, 100 + job}});
+  }
+  if (const auto* a = std::get_if<node::jobs::Attend>(&action)) {
+    const std::uint32_t job = job_index(a->spec.id);
+    if (job == kNobody || host.machine.find(job) != nullptr) return;
+    const bool held =
+        std::any_of(host.incoming.begin(), host.incoming.end(), [&](const auto& arrival) {
+          return arrival.first.job == a->spec.id && arrival.second.state == Incoming::kHeld;
+        });
+    if (held) return;
+    const auto exit = host.exits.find(job);
+    const int status = exit == host.exits.end() ? kKilled : exit->second;
+    lose_if_last(job);
+    return give(index,
+                node::JobNews{node::jobs::Ended{a->spec.id, status, {host.spools[job].end, 0}}});
+  }
+  if (const auto* a = std::get_if<node::jobs::ReadSpool>(&action)) return read_spool(index, *a);
+  if (const auto* a = std::get_if<node::jobs::AppendHome>(&action)) return append_home(index, *a);
+  if (const auto* a = std::get_if<node::jobs::Forget>(&action)) {
+    const std::uint32_t job = job_index(a->job);
+    if (job == kNobody) return;
+    // The frozen original of a committed handover is killed soon.
+    const Copy* copy = host.machine.find(job);
+    if (copy == nullptr) {
+      host.spools.erase(job);
+      host.exits.erase(job);
+    } else if (!copy->frozen) {
+      promises_.broke("last-copy", index, "forgotten while it runs here");
+    }
+  }
+}
+
+void World::read_spool(std::uint32_t index, const node::jobs::ReadSpool& order) {
+  const std::uint32_t job = job_index(order.job);
+  if (job == kNobody) return;
+  const Spool& spool = hosts_[index]->spools[job];
+  base::Bytes bytes;
+  for (std::uint64_t k = order.offset; order.stream == 0 && k < spool.end; ++k) {
+    if (k < spool.base || bytes.size() >= order.size_max) break;
+    bytes.push_back(output_byte(k));
+  }
+  give(index, node::JobNews{
+                  node::jobs::SpoolRead{order.job, order.stream, order.offset, std::move(bytes)}});
+}
+
+void World::append_home(std::uint32_t index, const node::jobs::AppendHome& order) {
+  const std::uint32_t job = job_index(order.job);
+  if (job == kNobody) return;
+  Spool& log = hosts_[index]->spools[job];
+  if (order.offset > log.end) promises_.broke("output", index, "a hole in the log of job");
+  for (std::size_t i = 0; i < order.bytes.size(); ++i) {
+    if (order.bytes[i] == output_byte(order.offset + i)) continue;
+    promises_.broke("output", index, "bytes that the job did not write");
+    break;
+  }
+  log.end = std::max(log.end, order.offset + order.bytes.size());
+  give(index, node::JobNews{node::jobs::HomeAppended{order.job, {log.end, 0}}});
+}
+
+void World::action_done(std::uint32_t index, const node::Action& action) {
+  Host& host = *hosts_[index];
+  if (const auto* a = std::get_if<node::MoveStored>(&action)) {
+    const auto found = host.storing.find(a->job);
+    if (found == host.storing.end()) return;
+    const balance::HandoverId id = found->second;
+    host.storing.erase(found);
+    return report(index, balance::StreamSealed{id, 1000});
+  }
+  if (const auto* a = std::get_if<node::ReadLog>(&action)) {
+    node::LogRead read{a->token, {}, {}};
+    const std::uint32_t job = job_index(a->job);
+    if (job != kNobody) read.ends = {host.spools[job].end, 0};
+    return give(index, read);
+  }
+  if (const auto* a = std::get_if<node::SignalJob>(&action)) {
+    const std::uint32_t job = job_index(a->job);
+    const bool there = job != kNobody && host.machine.find(job) != nullptr;
+    give(index, node::Signalled{a->token, there, there ? "" : "it is gone"});
+    if (there && host.node) end_copy(index, job, a->signal_number);
+  }
+}
+
+// ---- people
+
+void World::job_arrives(std::uint32_t job) {
+  JobTruth& truth = jobs_[job];
+  Host& host = *hosts_[truth.plan.node];
+  if (!host.node) {  // the person waits until tern is there
+    return put(now_ + seconds(2), truth.plan.node, 0, JobArrives{job});
+  }
+  node::JobSpec spec;
+  spec.id = truth.id;
+  spec.name = "job" + std::to_string(job);
+  spec.argv = {"work"};
+  spec.cwd = "/";
+  spec.uid = 1000;
+  spec.gid = 1000;
+  spec.home = host.id;
+  spec.started_at = wall(host);
+  give(truth.plan.node, node::RunJob{next_request_++, spec});
+}
+
+void World::person_speaks(std::uint32_t person) {
+  const PersonPlan& plan = scenario_.people[person];
+  if (plan.job >= jobs_.size()) return;
+  const JobTruth& truth = jobs_[plan.job];
+  const std::uint32_t at = runs_at(plan.job);
+  const std::uint32_t asked = truth.plan.node;
+  if (at == kNobody || !hosts_[asked]->node) return;
+  if (plan.verb == PersonPlan::Verb::kKill) {
+    return give(asked, node::KillJob{next_request_++, 1000, truth.id, hosts_[at]->id, 15});
+  }
+  node::MigrateJob order{next_request_++, 1000, truth.id, hosts_[at]->id, std::nullopt};
+  if (plan.to != kNobody && plan.to < scenario_.nodes) order.target = hosts_[plan.to]->id;
+  give(asked, order);
+}
+
+}  // namespace sim

@@ -1,0 +1,298 @@
+// CRIU's stand-in: what a daemon does for a handover, with durations by size, failing, hanging and
+// dying at each step.
+//
+//   SOURCE  FreezeAndStream: freeze (ms) -> frozen, streaming -> (memory / bandwidth) -> complete
+//   SINK    ExpectStream ... seal -> Restore (0.1 s + memory at 1 GB/s) -> held -> released | gone
+#include <algorithm>
+#include <utility>
+
+#include "sim/world.h"
+
+namespace sim {
+namespace {
+
+using base::Duration;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::int64_t kRestoreBytesPerSecond = 1'000'000'000;
+constexpr Duration kSealAgain = milliseconds(200);  // the connection is there before the order
+constexpr std::uint32_t kSealTriesMax = 50;
+constexpr Duration kProgressEvery = seconds(2);
+constexpr std::uint32_t kStageFreeze = 0;
+constexpr std::uint32_t kStageStream = 1;  // and above: pieces of it
+constexpr Duration kBreakSeen = seconds(3);
+
+const balance::HandoverId& id_of(const balance::Action& action) {
+  static const balance::HandoverId kNone{};
+  if (const auto* a = std::get_if<balance::CollectRequirement>(&action)) return a->id;
+  if (const auto* a = std::get_if<balance::CheckPreflight>(&action)) return a->id;
+  if (const auto* a = std::get_if<balance::Thaw>(&action)) return a->id;
+  if (const auto* a = std::get_if<balance::KillOriginal>(&action)) return a->id;
+  if (const auto* a = std::get_if<balance::CheckOriginal>(&action)) return a->id;
+  if (const auto* a = std::get_if<balance::CheckCopy>(&action)) return a->id;
+  if (const auto* a = std::get_if<balance::DiscardCopy>(&action)) return a->id;
+  return kNone;
+}
+
+}  // namespace
+
+void World::report(std::uint32_t host, const balance::Event& event) {
+  if (strikes(host, Fault::kReportTwice)) {
+    later(host, hosts_[host]->dice.operation.between(milliseconds(1), seconds(3)),
+          ReportAgain{event});
+  }
+  give(host, node::Handover{event});
+}
+
+void World::perform_move(std::uint32_t index, const balance::Action& action) {
+  Host& host = *hosts_[index];
+  Dice& dice = host.dice.operation;
+  if (const auto* a = std::get_if<balance::ExpectStream>(&action)) {
+    Arrival& arrival = host.incoming[a->id];
+    if (arrival.life == 0) arrival.life = host.life;
+    return;
+  }
+  if (const auto* a = std::get_if<balance::SendSeal>(&action)) {
+    const auto stream = streams_.find(a->id);
+    const std::uint32_t sink = host_of(a->sink);
+    if (stream == streams_.end() || sink == kNobody) return;
+    if (cut(index, sink) || !hosts_[sink]->node) return;
+    const Duration delay = way(index, sink, 100, dice);
+    return put(now_ + delay, sink, hosts_[sink]->life,
+               SealArrives{a->id, index, stream->second, 0});
+  }
+  if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) promises_.begins(index, *a);
+  Duration takes = dice.between(milliseconds(5), milliseconds(100));
+  if (std::holds_alternative<balance::CheckPreflight>(action)) {
+    takes += dice.between(milliseconds(20), milliseconds(300));
+  }
+  if (const auto* a = std::get_if<balance::Restore>(&action)) {
+    const std::uint32_t job = job_index(a->id.job);
+    const std::int64_t bytes = job == kNobody ? 0 : jobs_[job].plan.memory_bytes;
+    takes += milliseconds(100) + Duration(bytes / (kRestoreBytesPerSecond / 1'000'000));
+    if (strikes(index, Fault::kRestoreHangs)) return;
+    if (strikes(index, Fault::kRestoreSlow)) takes += dice.between(seconds(1), seconds(30));
+  }
+  const bool thaws = std::holds_alternative<balance::Thaw>(action);
+  if (thaws && strikes(index, Fault::kThawSlow)) takes += dice.between(seconds(1), seconds(10));
+  later(index, takes, MoveDone{action, kStageFreeze});
+}
+
+void World::move_done(std::uint32_t index, const MoveDone& done) {
+  Host& host = *hosts_[index];
+  const balance::HandoverId& id = id_of(done.action);
+  const std::uint32_t job = job_index(id.job);
+  if (const auto* a = std::get_if<balance::FreezeAndStream>(&done.action)) {
+    return source_done(index, *a, done.stage);
+  }
+  if (const auto* a = std::get_if<balance::Restore>(&done.action)) return sink_restores(index, *a);
+  if (const auto* a = std::get_if<balance::ReleaseCopy>(&done.action)) return release(index, *a);
+  if (std::holds_alternative<balance::Thaw>(done.action)) return thaw(index, id);
+  if (std::holds_alternative<balance::KillOriginal>(done.action)) return kill_original(index, id);
+  if (std::holds_alternative<balance::DiscardCopy>(done.action)) return discard(index, id);
+  if (std::holds_alternative<balance::CollectRequirement>(done.action)) {
+    const bool here = job != kNobody && host.machine.find(job) != nullptr;
+    return report(index, balance::RequirementCollected{id, here, {1}, here ? "" : "it is gone"});
+  }
+  if (std::holds_alternative<balance::CheckPreflight>(done.action)) {
+    const bool ok = !strikes(index, Fault::kPreflightRefuses);
+    return report(index, balance::PreflightChecked{id, ok, ok ? "" : "a file is missing"});
+  }
+  if (std::holds_alternative<balance::CheckOriginal>(done.action)) {
+    const bool there = job != kNobody && host.machine.find(job) != nullptr;
+    return report(index, balance::OriginalState{id, there});
+  }
+  if (std::holds_alternative<balance::CheckCopy>(done.action)) {
+    const auto found = host.incoming.find(id);
+    const bool held = found != host.incoming.end() && found->second.state == Incoming::kHeld;
+    return report(index, balance::CopyState{id, held});
+  }
+}
+
+// ---- SOURCE
+
+void World::break_sink(std::uint32_t source, const base::NodeId& sink_id,
+                       const balance::HandoverId& id) {
+  const std::uint32_t sink = host_of(sink_id);
+  if (sink == kNobody || sink == source) return;
+  put(now_ + kBreakSeen, sink, hosts_[sink]->life, SinkBroken{id});
+}
+
+void World::source_done(std::uint32_t index, const balance::FreezeAndStream& order,
+                        std::uint32_t stage) {
+  Host& host = *hosts_[index];
+  const balance::HandoverId& id = order.id;
+  const std::uint32_t job = job_index(id.job);
+  const std::uint32_t sink = host_of(order.sink);
+  const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
+  const auto fails = [&](const char* why) {
+    break_sink(index, order.sink, id);
+    report(index, balance::StreamFailed{id, why});
+  };
+  if (copy == nullptr) return fails("the job is gone");
+  if (stage == kStageFreeze) {
+    freeze(index, job, true);
+    give(index, node::JobFrozen{id.job});
+    if (!host.node) return;
+    if (strikes(index, Fault::kDumpHangs)) return;
+    const Duration takes =
+        Duration(jobs_[job].plan.memory_bytes * 1'000'000 / scenario_.bandwidth_bytes_per_second) +
+        milliseconds(80);
+    const Duration first = std::min(takes, kProgressEvery);
+    return later(index, first, MoveDone{order, kStageStream});
+  }
+  if (!copy->frozen) return;  // it was thawed meanwhile: this attempt is over
+  if (sink == kNobody || cut(index, sink) || cut(sink, index) || !hosts_[sink]->node) {
+    return fails("the sink does not answer");
+  }
+  if (strikes(index, Fault::kDumpFails)) return fails("CRIU failed");
+  if (strikes(index, Fault::kStreamBreaks)) return fails("the connection broke");
+  const std::int64_t rate = scenario_.bandwidth_bytes_per_second;
+  const std::int64_t piece = rate * (kProgressEvery.count() / 1'000'000);
+  const std::int64_t sent = static_cast<std::int64_t>(stage - kStageStream + 1) * piece;
+  if (sent < jobs_[job].plan.memory_bytes) {
+    give(index, node::Handover{balance::StreamProgress{id, static_cast<std::uint64_t>(sent)}});
+    Duration takes = kProgressEvery;
+    if (strikes(index, Fault::kDumpSlow)) takes += seconds(5);
+    return later(index, takes, MoveDone{order, stage + 1});
+  }
+  auto metadata = host.node->describe(id.job);
+  if (!metadata) return fails("the job is not here");
+  Spool& spool = host.spools[job];
+  spool.end = std::max(spool.end, jobs_[job].output());
+  metadata->ends = {spool.end, 0};
+  metadata->acknowledged[0] = std::min(metadata->acknowledged[0], spool.end);
+  metadata->acknowledged[1] = 0;
+  streams_[id] = *metadata;
+  report(index, balance::StreamComplete{id, balance::SealHash{{9}},
+                                        static_cast<std::uint64_t>(jobs_[job].plan.memory_bytes)});
+  if (strikes(index, Fault::kOriginalDies) && host.machine.find(job) != nullptr) {
+    host.machine.remove(now_, jobs_, job);
+    schedule_end(index);
+    lose_if_last(job);
+  }
+}
+
+void World::thaw(std::uint32_t index, const balance::HandoverId& id) {
+  Host& host = *hosts_[index];
+  const std::uint32_t job = job_index(id.job);
+  Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
+  if (copy == nullptr) {  // one that ended by itself ran on; one that died frozen did not
+    const bool ran = job != kNobody && host.exits.contains(job);
+    return report(index, balance::Thawed{id, ran});
+  }
+  if (copy->frozen) {
+    freeze(index, job, false);
+    promises_.runs(index, job, copy->epoch, "thaw");
+  }
+  report(index, balance::Thawed{id, true});
+}
+
+void World::kill_original(std::uint32_t index, const balance::HandoverId& id) {
+  Host& host = *hosts_[index];
+  const std::uint32_t job = job_index(id.job);
+  if (job != kNobody && host.machine.remove(now_, jobs_, job)) {
+    schedule_end(index);
+    promises_.destroyed(index, job, "the original was killed");
+  }
+  report(index, balance::Killed{id});
+}
+
+// ---- SINK
+
+void World::seal_arrives(std::uint32_t index, SealArrives arrives) {
+  Host& host = *hosts_[index];
+  const auto found = host.incoming.find(arrives.id);
+  if (found == host.incoming.end()) {
+    if (++arrives.tries > kSealTriesMax) return;
+    return later(index, kSealAgain, std::move(arrives));
+  }
+  if (found->second.life != host.life || found->second.state != Incoming::kReceiving) return;
+  auto decoded = node::decode_move_metadata(node::encode(arrives.metadata));
+  if (!decoded) return promises_.broke("own-records", index, "metadata that cannot be read");
+  found->second.state = Incoming::kSealed;
+  found->second.metadata = *decoded;
+  host.storing[arrives.id.job] = arrives.id;
+  give(index, node::MoveArrived{arrives.id, decoded->spec});
+}
+
+void World::sink_restores(std::uint32_t index, const balance::Restore& order) {
+  Host& host = *hosts_[index];
+  const balance::HandoverId& id = order.id;
+  const std::uint32_t job = job_index(id.job);
+  const auto found = host.incoming.find(id);
+  if (found == host.incoming.end() || job == kNobody) {
+    return report(index, balance::RestoreFailed{id, "nothing came"});
+  }
+  Arrival& arrival = found->second;
+  const bool fails = strikes(index, Fault::kRestoreFails);
+  if (arrival.state == Incoming::kSealed && arrival.life == host.life && !fails) {
+    arrival.state = Incoming::kHeld;
+  }
+  if (arrival.state != Incoming::kHeld) {
+    return report(index, balance::RestoreFailed{id, "CRIU failed"});
+  }
+  Spool& spool = host.spools[job];
+  const node::MoveMetadata& metadata = arrival.metadata;
+  if (metadata.spec.home == host.id) {
+    if (metadata.acknowledged[0] > spool.end) {
+      promises_.broke("output", index, "home lacks what it acknowledged");
+    }
+    spool.end = std::max(spool.end, metadata.ends[0]);
+  } else {
+    spool = {metadata.acknowledged[0], metadata.ends[0]};
+  }
+  report(index, balance::Held{id, {metadata.ends[0], 0}});
+  if (!strikes(index, Fault::kCopyDies)) return;
+  const auto held = host.incoming.find(id);
+  if (held == host.incoming.end() || held->second.state != Incoming::kHeld) return;
+  held->second.state = Incoming::kGone;
+  lose_if_last(job);
+}
+
+void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
+  Host& host = *hosts_[index];
+  const balance::HandoverId& id = order.id;
+  const std::uint32_t job = job_index(id.job);
+  const auto found = host.incoming.find(id);
+  if (found == host.incoming.end() || job == kNobody) {
+    return report(index, balance::Released{id, false});
+  }
+  Arrival& arrival = found->second;
+  if (arrival.state != Incoming::kHeld) {
+    return report(index, balance::Released{id, arrival.state == Incoming::kReleased});
+  }
+  arrival.state = Incoming::kReleased;
+  if (host.machine.find(job) != nullptr) {
+    promises_.broke("one-runs", index, "let go beside another copy of it");
+    return;
+  }
+  JobTruth& truth = jobs_[job];
+  if (arrival.metadata.ends[0] != truth.output()) {
+    promises_.broke("output", index, "the copy does not continue where the original stopped");
+  }
+  ++truth.moves;
+  ++counts_.commits;
+  add_copy(index, job, id.epoch, arrival.metadata.spec.load_micros, "release");
+  report(index, balance::Released{id, true});
+}
+
+void World::discard(std::uint32_t index, const balance::HandoverId& id) {
+  Host& host = *hosts_[index];
+  const std::uint32_t job = job_index(id.job);
+  const auto found = host.incoming.find(id);
+  if (found != host.incoming.end()) {
+    const Incoming was = found->second.state;
+    if (was == Incoming::kReleased) {
+      promises_.broke("last-copy", index, "discarded what was let go");
+    }
+    found->second.state = Incoming::kGone;
+    if (was == Incoming::kHeld && job != kNobody) {
+      promises_.destroyed(index, job, "the held copy was discarded");
+    }
+  }
+  report(index, balance::Discarded{id});
+}
+
+}  // namespace sim

@@ -1,0 +1,238 @@
+// Links: what a datagram, a connection and a message meet on their way.
+#include <algorithm>
+#include <utility>
+
+#include "balance/group_wire.h"
+#include "balance/wire.h"
+#include "base/overloaded.h"
+#include "gossip/limits.h"
+#include "sim/world.h"
+
+namespace sim {
+namespace {
+
+using base::Duration;
+using base::Time;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::size_t kHoleAbove = 1000;                 // bytes of a datagram, kMtuHole
+constexpr Duration kLinkIdle = std::chrono::minutes(5);  // a connection that nobody used
+constexpr std::int64_t kSlowFactor = 100;
+
+std::uint64_t link_key(std::uint32_t from, std::uint32_t to) {
+  return (static_cast<std::uint64_t>(from) << 32) | to;
+}
+
+}  // namespace
+
+base::Endpoint World::endpoint_of(std::uint32_t host) const {
+  return base::Endpoint::v4({10, static_cast<std::uint8_t>(host >> 16),
+                             static_cast<std::uint8_t>(host >> 8), static_cast<std::uint8_t>(host)},
+                            hosts_[host]->port);
+}
+
+std::uint32_t World::host_at(const base::Endpoint& endpoint) const {
+  if (!endpoint.is_v4() || endpoint.address[12] != 10) return kNobody;
+  const std::uint32_t host = (static_cast<std::uint32_t>(endpoint.address[13]) << 16) |
+                             (static_cast<std::uint32_t>(endpoint.address[14]) << 8) |
+                             endpoint.address[15];
+  if (host >= hosts_.size() || hosts_[host]->port != endpoint.port) return kNobody;
+  return host;
+}
+
+bool World::cut(std::uint32_t from, std::uint32_t to) {
+  for (const Cut& one : cuts_) {
+    const auto inside = [&](std::uint32_t host) {
+      if (one.only != kNobody) return host == one.only;
+      return Draws::mix(one.salt ^ host) % 1'000'000 < one.part_ppm;
+    };
+    if (inside(from) == inside(to)) continue;
+    if (one.one_way && inside(to)) continue;  // only what comes from inside is lost
+    count(scenario_.faults[one.plan].fault);
+    return true;
+  }
+  return false;
+}
+
+Duration World::way(std::uint32_t from, std::uint32_t to, std::size_t bytes, Dice& dice) {
+  // A geometric tail: half of the packets take the typical way, a quarter twice that, ...
+  const std::uint64_t draw = dice.next();
+  const int doublings = std::min(__builtin_ctzll(draw | (1ULL << 6)), 6);
+  const auto spread =
+      static_cast<std::int64_t>(draw >> 40) * (scenario_.latency_typical.count() << doublings) >>
+      24;
+  std::int64_t rate = scenario_.bandwidth_bytes_per_second;
+  if (slow_links_.contains(from) || slow_links_.contains(to)) {
+    rate = std::max<std::int64_t>(rate / kSlowFactor, 1);
+    count(Fault::kSlowLink);
+  }
+  return scenario_.latency_min + Duration(spread) +
+         Duration(static_cast<std::int64_t>(bytes) * 1'000'000 / rate);
+}
+
+void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) {
+  Host& host = *hosts_[from];
+  ++counts_.datagrams;
+  counts_.datagram_bytes += action.bytes.size();
+  if (action.bytes.size() > gossip::kPacketSizeMax) {
+    promises_.broke("limits", from, "a datagram of " + std::to_string(action.bytes.size()));
+  }
+  std::uint32_t to = host_at(action.to);
+  base::Endpoint target = action.to;
+  Dice& dice = host.dice.latency;
+  if (strikes(from, Fault::kMisdeliver)) {
+    to = static_cast<std::uint32_t>(dice.below(hosts_.size()));
+    target = endpoint_of(to);
+  }
+  if (to == kNobody) return;
+  Duration delay = way(from, to, action.bytes.size(), dice);
+  if (cut(from, to)) return;
+  for (const std::uint32_t end : {from, to}) {
+    if (action.bytes.size() > kHoleAbove && holes_.contains(end)) return count(Fault::kMtuHole);
+    const auto clog = clogged_.find(end);
+    if (clog == clogged_.end()) continue;
+    delay = std::max(delay, clog->second - now_ + delay);
+    count(Fault::kClog);
+  }
+  if (strikes(from, Fault::kLoss)) return;
+  Dice& fate = host.dice.entropy;
+  if (strikes(from, Fault::kReorder)) delay += fate.between(milliseconds(1), milliseconds(200));
+  if (strikes(from, Fault::kSpike)) delay += fate.between(milliseconds(100), seconds(2));
+  Datagram datagram{endpoint_of(from), target, action.bytes};
+  if (strikes(from, Fault::kDuplicate)) put(now_ + delay * 2, to, 0, Datagram(datagram));
+  if (strikes(from, Fault::kReplay)) {
+    put(now_ + delay + fate.between(seconds(1), seconds(30)), to, 0, Datagram(datagram));
+  }
+  if (strikes(from, Fault::kCorrupt) && !datagram.bytes.empty()) {
+    datagram.bytes[fate.below(datagram.bytes.size())] ^=
+        static_cast<std::uint8_t>(1 + fate.below(255));
+  }
+  if (strikes(from, Fault::kTruncate)) datagram.bytes.resize(fate.below(datagram.bytes.size() + 1));
+  put(now_ + delay, to, 0, std::move(datagram));
+}
+
+void World::contact(std::uint32_t from, const base::Endpoint& endpoint) {
+  const std::uint32_t to = host_at(endpoint);
+  if (to == kNobody || to == from || !hosts_[to]->node) return;
+  Dice& dice = hosts_[from]->dice.message;
+  const Duration delay = way(from, to, 500, dice) + way(to, from, 500, dice);
+  if (cut(from, to) || cut(to, from) || strikes(from, Fault::kConnectFails)) return;
+  later(to, delay, Handshake{from});
+  later(from, delay + way(from, to, 500, dice), Handshake{to});
+}
+
+void World::forget_links(std::uint32_t host) {
+  for (auto& [key, link] : links_) {
+    if (key >> 32 == host || static_cast<std::uint32_t>(key) == host) {
+      ++link.generation;
+      link.open_at = Time::min();
+    }
+  }
+}
+
+void World::send_message(std::uint32_t from, const node::SendMessage& action) {
+  Host& host = *hosts_[from];
+  promises_.sends(from, action);
+  ++counts_.messages;
+  counts_.message_bytes += action.bytes.size();
+  std::uint32_t to = kNobody;
+  for (const base::Endpoint& address : action.addresses) {
+    to = host_at(address);
+    if (to != kNobody) break;
+  }
+  if (to == kNobody || to == from) return;
+  Dice& dice = host.dice.message;
+  const Duration delay = way(from, to, action.bytes.size(), dice);
+  Link& link = links_[link_key(from, to)];
+  if (!hosts_[to]->node || cut(from, to) || cut(to, from)) {
+    // What was on its way is lost with the connection; so is this one.
+    ++link.generation;
+    link.open_at = Time::min();
+    return;
+  }
+  const bool is_open =
+      link.open_at != Time::min() && link.generation != 0 && now_ - link.used < kLinkIdle;
+  if (!is_open) {
+    if (strikes(from, Fault::kConnectFails)) return;
+    ++link.generation;
+    link.open_at = now_ + 2 * way(from, to, 600, dice);  // TCP, then the handshake
+    link.last = link.open_at;
+  }
+  link.used = now_;
+  if (strikes(from, Fault::kReset)) {
+    ++link.generation;
+    link.open_at = Time::min();
+    return;
+  }
+  if (strikes(from, Fault::kMessageLost)) return;
+  Time arrives = std::max(now_ + delay, link.last);
+  if (strikes(from, Fault::kStall)) {
+    arrives += host.dice.entropy.between(milliseconds(100), seconds(5));
+  }
+  for (const std::uint32_t end : {from, to}) {
+    const auto clog = clogged_.find(end);
+    if (clog != clogged_.end()) arrives = std::max(arrives, clog->second);
+  }
+  link.last = arrives;
+  MemberMessage message{from, link.generation, action.bytes};
+  if (auto other = lie(from, to, action.bytes)) message.bytes = std::move(*other);
+  if (strikes(from, Fault::kMessageTwice)) put(arrives, to, 0, MemberMessage(message));
+  put(arrives, to, 0, std::move(message));
+}
+
+// ---- lying members: what they say of votes, outcomes and the other end is not what they know
+
+std::optional<base::Bytes> World::lie(std::uint32_t from, std::uint32_t to,
+                                      const base::Bytes& bytes) {
+  const auto tells = [&](Fault fault) {
+    return (hosts_[from]->lies >> static_cast<unsigned>(fault) & 1U) != 0;
+  };
+  if (hosts_[from]->lies == 0) return std::nullopt;
+  auto message = node::decode_message(bytes);
+  if (!message) return std::nullopt;
+  auto* agreement = std::get_if<node::Agreement>(&*message);
+  if (agreement == nullptr) return std::nullopt;
+  auto inner = balance::wire::decode(agreement->bytes);
+  if (!inner) return std::nullopt;
+  bool changed = false;
+  if (auto* group = std::get_if<balance::wire::GroupMessage>(&inner->body)) {
+    auto raft = balance::group::decode(group->bytes);
+    if (!raft) return std::nullopt;
+    if (auto* vote = std::get_if<balance::group::VoteReply>(&raft->body)) {
+      if (tells(Fault::kLieVotes) && !vote->granted) {
+        vote->granted = changed = true;
+        count(Fault::kLieVotes);
+      }
+    }
+    auto* append = std::get_if<balance::group::Append>(&raft->body);
+    if (append != nullptr && tells(Fault::kLieOutcomes) && to % 2 == 1) {
+      for (balance::group::Entry& entry : append->entries) {
+        auto what = balance::decode_log_entry(entry.payload);
+        if (!what) continue;
+        auto* outcome = std::get_if<balance::OutcomeEntry>(&*what);
+        if (outcome == nullptr) continue;
+        outcome->decision = outcome->decision == balance::Decision::kCommit
+                                ? balance::Decision::kAbort
+                                : balance::Decision::kCommit;
+        entry.payload = balance::encode(*what);
+        changed = true;
+        count(Fault::kLieOutcomes);
+      }
+    }
+    if (changed) group->bytes = balance::group::encode(*raft);
+  }
+  auto* end = std::get_if<balance::wire::EndReport>(&inner->body);
+  if (end != nullptr && tells(Fault::kLieReports)) {
+    changed = true;
+    count(Fault::kLieReports);
+    end->end.state = balance::is_source_state(end->end.state) ? balance::EndState::kSourceResumed
+                                                              : balance::EndState::kSinkReleased;
+    end->end.acted = true;
+  }
+  if (!changed) return std::nullopt;
+  agreement->bytes = balance::wire::encode(*inner);
+  return node::encode(*message);
+}
+
+}  // namespace sim

@@ -29,6 +29,11 @@ void Promises::broke(const char* promise, std::uint32_t host, std::string detail
   violations_.push_back({promise, world_.elapsed(), host, std::move(detail)});
 }
 
+void Promises::broke_job(const char* promise, std::uint32_t host, std::uint32_t job,
+                         std::string detail) {
+  if (!tainted_job(job)) broke(promise, host, "job " + std::to_string(job) + ": " + detail);
+}
+
 void Promises::taint(std::uint32_t host) {
   const base::NodeId& node = world_.id(host);
   tainted_nodes_.insert(node);
@@ -182,7 +187,7 @@ void Promises::destroyed(std::uint32_t host, std::uint32_t job, const char* how)
 
 void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order) {
   const std::uint32_t job = world_.job_index(order.id.job);
-  if (tainted(order.id.triad)) tainted_jobs_.insert(order.id.job);
+  taint_job(order.id);
   const auto form = forms_.find(order.id.triad);
   if (tainted_job(job) || form == forms_.end()) return;
   const JobTruth& truth = world_.jobs()[job];

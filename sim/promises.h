@@ -63,9 +63,13 @@ class Promises {
   void restarted(std::uint32_t host);
   void rescan();
   void broke(const char* promise, std::uint32_t host, std::string detail);
+  // The same, unless a liar or a forgetful store had its hand in what happens to the job.
+  void broke_job(const char* promise, std::uint32_t host, std::uint32_t job, std::string detail);
   // A liar, or a store that forgot: its triads, and the jobs that it touches, prove nothing.
   void taint(std::uint32_t host);
-  void taint_job(const base::JobId& job) { tainted_jobs_.insert(job); }
+  void taint_job(const balance::HandoverId& id) {
+    if (tainted(id.triad)) tainted_jobs_.insert(id.job);
+  }
 
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
   [[nodiscard]] std::uint64_t checks() const { return checks_; }

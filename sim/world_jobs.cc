@@ -206,7 +206,7 @@ void World::job_done(std::uint32_t index, const node::jobs::Action& action) {
       host.spools.erase(job);
       host.exits.erase(job);
     } else if (!copy->frozen) {
-      promises_.broke("last-copy", index, "forgotten while it runs here");
+      promises_.broke_job("last-copy", index, job, "forgotten while it runs here");
     }
   }
 }
@@ -228,10 +228,10 @@ void World::append_home(std::uint32_t index, const node::jobs::AppendHome& order
   const std::uint32_t job = job_index(order.job);
   if (job == kNobody) return;
   Spool& log = hosts_[index]->spools[job];
-  if (order.offset > log.end) promises_.broke("output", index, "a hole in the log of job");
+  if (order.offset > log.end) promises_.broke_job("output", index, job, "a hole in the log");
   for (std::size_t i = 0; i < order.bytes.size(); ++i) {
     if (order.bytes[i] == output_byte(order.offset + i)) continue;
-    promises_.broke("output", index, "bytes that the job did not write");
+    promises_.broke_job("output", index, job, "bytes that it did not write");
     break;
   }
   log.end = std::max(log.end, order.offset + order.bytes.size());

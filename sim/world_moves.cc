@@ -237,7 +237,7 @@ void World::sink_restores(std::uint32_t index, const balance::Restore& order) {
   const node::MoveMetadata& metadata = arrival.metadata;
   if (metadata.spec.home == host.id) {
     if (metadata.acknowledged[0] > spool.end) {
-      promises_.broke("output", index, "home lacks what it acknowledged");
+      promises_.broke_job("output", index, job, "home lacks what it acknowledged");
     }
     spool.end = std::max(spool.end, metadata.ends[0]);
   } else {
@@ -264,13 +264,15 @@ void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
     return report(index, balance::Released{id, arrival.state == Incoming::kReleased});
   }
   arrival.state = Incoming::kReleased;
+  promises_.taint_job(id);
   if (host.machine.find(job) != nullptr) {
-    promises_.broke("one-runs", index, "let go beside another copy of it");
+    promises_.broke_job("one-runs", index, job, "let go beside another copy of it");
     return;
   }
   JobTruth& truth = jobs_[job];
   if (arrival.metadata.ends[0] != truth.output()) {
-    promises_.broke("output", index, "the copy does not continue where the original stopped");
+    promises_.broke_job("output", index, job,
+                        "the copy does not continue where the original stopped");
   }
   ++truth.moves;
   ++counts_.commits;
@@ -285,7 +287,7 @@ void World::discard(std::uint32_t index, const balance::HandoverId& id) {
   if (found != host.incoming.end()) {
     const Incoming was = found->second.state;
     if (was == Incoming::kReleased) {
-      promises_.broke("last-copy", index, "discarded what was let go");
+      promises_.broke_job("last-copy", index, job, "discarded what was let go");
     }
     found->second.state = Incoming::kGone;
     if (was == Incoming::kHeld && job != kNobody) {

@@ -35,8 +35,12 @@ Copy& Machine::add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t jo
   CHECK(find(job) == nullptr);
   settle(now, jobs);
   threads_.push_back(jobs[job].plan.threads);
-  copies_.push_back({job, false, epoch,
-                     probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros), UINT64_MAX});
+  copies_.push_back({job,
+                     false,
+                     epoch,
+                     probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros),
+                     {},
+                     UINT64_MAX});
   return copies_.back();
 }
 
@@ -53,7 +57,10 @@ bool Machine::remove(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t 
 
 void Machine::freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool frozen) {
   settle(now, jobs);
-  if (Copy* copy = find(job)) copy->frozen = frozen;
+  if (Copy* copy = find(job)) {
+    copy->frozen = frozen;
+    copy->frozen_at = now;
+  }
 }
 
 void Machine::sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep) {

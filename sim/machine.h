@@ -49,6 +49,7 @@ struct Copy {
   bool frozen = false;
   base::Epoch epoch;  // under which it was launched or let go
   probe::LoadAverage load;
+  base::Time frozen_at{};
   std::uint64_t told = UINT64_MAX;  // output that the daemon was told of
 };
 

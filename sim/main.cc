@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "sim/generate.h"
+#include "sim/settled.h"
 #include "sim/world.h"
 
 int main(int argc, char** argv) {
@@ -34,6 +35,7 @@ int main(int argc, char** argv) {
     world.run_until(s.faulty);
     world.end_faults();
     world.run_until(s.faulty + s.settle);
+    if (world.promises().violations().empty()) check_settled(world);
     auto wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count();
     for (std::size_t i = 0; i < kFaultKinds; ++i) sum[i] += world.faults()[i];
     const auto& c = world.counts();

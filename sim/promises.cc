@@ -51,12 +51,32 @@ bool Promises::tainted_job(std::uint32_t job) const {
   return job == kNobody || tainted_jobs_.contains(world_.jobs()[job].id);
 }
 
+bool Promises::excused_host(std::uint32_t host) const {
+  return tainted_nodes_.contains(world_.id(host));
+}
+
+const balance::FormRecord* Promises::form(const base::TriadId& triad) const {
+  const auto found = forms_.find(triad);
+  return found == forms_.end() ? nullptr : &found->second;
+}
+
+const Promises::Seated* Promises::seated(std::uint32_t host) const {
+  const auto found = seated_.find(host);
+  return found == seated_.end() ? nullptr : &found->second;
+}
+
 // ---- elections
 
 void Promises::stepped(std::uint32_t host) {
   ++checks_;
   const node::Node* node = world_.node(host);
-  if (node == nullptr || !node->seat() || !node->seat()->leads) return;
+  if (node == nullptr || !node->seat()) {
+    seated_.erase(host);
+    return;
+  }
+  Seated& seated = seated_[host];
+  if (seated.triad != node->seat()->triad) seated = {node->seat()->triad, world_.now()};
+  if (!node->seat()->leads) return;
   const balance::SeatInfo& seat = *node->seat();
   if (tainted(seat.triad)) return;
   const auto [found, fresh] =

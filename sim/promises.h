@@ -71,6 +71,17 @@ class Promises {
     if (tainted(id.triad)) tainted_jobs_.insert(id.job);
   }
 
+  // Whether the damage of a liar or of a store that forgot may be what keeps it.
+  [[nodiscard]] bool excused(const base::TriadId& triad) const { return tainted(triad); }
+  [[nodiscard]] bool excused_job(std::uint32_t job) const { return tainted_job(job); }
+  [[nodiscard]] bool excused_host(std::uint32_t host) const;
+  [[nodiscard]] const balance::FormRecord* form(const base::TriadId& triad) const;  // null: none
+  // Since when the host has had its present seat; none: it has no seat.
+  struct Seated {
+    base::TriadId triad;
+    base::Time since{};
+  };
+  [[nodiscard]] const Seated* seated(std::uint32_t host) const;
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
   [[nodiscard]] std::uint64_t checks() const { return checks_; }
 
@@ -98,7 +109,8 @@ class Promises {
   std::map<std::uint32_t, std::set<base::TriadId>> holds_;  // durable form records, by host
   std::map<balance::HandoverId, balance::Decision> outcomes_;
   std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
-  std::map<std::uint32_t, Told> told_;           // by origin
+  std::map<std::uint32_t, Seated> seated_;
+  std::map<std::uint32_t, Told> told_;  // by origin
   std::set<base::NodeId> tainted_nodes_;
   std::set<base::TriadId> tainted_triads_;
   std::set<base::JobId> tainted_jobs_;

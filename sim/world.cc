@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/overloaded.h"
+#include "sim/fast_crypto.h"
 
 namespace sim {
 namespace {
@@ -65,6 +66,7 @@ World::World(const Scenario& scenario, QueueKind queue, base::Log* log)
     : scenario_(scenario),
       draws_(scenario.seed),
       log_(log),
+      crypto_(scenario.real_crypto),
       root_(base::crypto::sign_key_from_seed(secret_of(scenario.seed, kNobody, 0))),
       queue_(EventQueue::make(queue)),
       promises_(*this) {
@@ -96,6 +98,9 @@ World::World(const Scenario& scenario, QueueKind queue, base::Log* log)
 }
 
 World::~World() = default;
+
+World::Crypto::Crypto(bool real) { base::crypto::use_backend(real ? nullptr : fast_crypto()); }
+World::Crypto::~Crypto() { base::crypto::use_backend(nullptr); }
 
 void World::make_host(std::uint32_t index, std::uint32_t identity) {
   CHECK(index == hosts_.size());

@@ -74,8 +74,9 @@ class World {
 
   // Until that time since the beginning, or the first broken promise if `stop_at_breach`.
   void run_until(base::Duration end, bool stop_at_breach = true);
-  // No new faults; what lasts ends. Legal once.
-  void end_faults();
+  // No new faults; what lasts ends, for all but the outsiders: they are off from now on. Legal
+  // once.
+  void end_faults(const std::vector<std::uint32_t>& outsiders = {});
 
   [[nodiscard]] base::Duration elapsed() const { return now_ - kWorldBegins; }
   [[nodiscard]] base::Time now() const { return now_; }
@@ -95,6 +96,9 @@ class World {
   [[nodiscard]] bool lies(std::uint32_t host) const { return hosts_[host]->lies != 0; }
   [[nodiscard]] bool is_clone(std::uint32_t host) const { return host >= scenario_.nodes; }
   [[nodiscard]] std::uint64_t life(std::uint32_t host) const { return hosts_[host]->life; }
+  [[nodiscard]] bool is_off(std::uint32_t host) const { return hosts_[host]->stopped; }
+  // When a copy last came, went, froze or thawed, anywhere.
+  [[nodiscard]] base::Time last_change() const { return last_change_; }
   [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
   [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
   [[nodiscard]] std::uint32_t job_index(const base::JobId& id) const;  // kNobody
@@ -112,6 +116,13 @@ class World {
 
  private:
   class HostLog;
+  // Sets the process's cryptography while the world lives: one world at a time.
+  struct Crypto {
+    explicit Crypto(bool real);
+    ~Crypto();
+    Crypto(const Crypto&) = delete;
+    Crypto& operator=(const Crypto&) = delete;
+  };
   struct Disk {
     node::Node::Records synced;
     std::deque<node::Persist> pending;
@@ -151,7 +162,7 @@ class World {
     HostDice dice;
     std::vector<Dice> fault_dice;
     std::deque<std::string> history;
-    bool stopped = false;  // a Fatal one: stays down
+    bool stopped = false;  // stays down: it said Fatal, or is an outsider
     bool output_due = false;
     std::map<std::uint32_t, int> exits;  // wait statuses of copies that ended by themselves here
   };
@@ -242,6 +253,7 @@ class World {
   Scenario scenario_;
   Draws draws_;
   base::Log* log_;
+  Crypto crypto_;
   base::crypto::SignKey root_;
   base::Time now_ = kWorldBegins;
   std::unique_ptr<EventQueue> queue_;
@@ -259,6 +271,7 @@ class World {
   std::map<std::uint32_t, std::uint32_t> holes_;
   bool faults_over_ = false;
   std::uint64_t next_request_ = 1;
+  base::Time last_change_{};
   Trace trace_;
   WorldCounts counts_;
   FaultCounts faults_{};

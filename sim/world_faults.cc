@@ -147,7 +147,11 @@ void World::clone(std::uint32_t index) {
   put(now_ + seconds(2), copy, 0, SampleDue{});
 }
 
-void World::end_faults() {
+void World::end_faults(const std::vector<std::uint32_t>& outsiders) {
+  for (const std::uint32_t host : outsiders) {
+    power_loss(host);
+    hosts_[host]->stopped = true;
+  }
   faults_over_ = true;
   cuts_.clear();
   clogged_.clear();

@@ -80,6 +80,7 @@ void World::freeze(std::uint32_t host, std::uint32_t job, bool frozen) {
 void World::schedule_end(std::uint32_t index) {
   Machine& machine = hosts_[index]->machine;
   ++machine.end_version;
+  last_change_ = now_;
   const base::Time end = machine.next_end(now_, jobs_);
   if (end != base::kNever) put(end, index, 0, JobEnds{machine.end_version});
 }

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "base/crypto_backend.h"
+
 namespace base {
 
 void wipe(MutableByteView bytes) { sodium_memzero(bytes.data(), bytes.size()); }
@@ -11,8 +13,15 @@ void wipe(MutableByteView bytes) { sodium_memzero(bytes.data(), bytes.size()); }
 namespace crypto {
 namespace {
 
+const Backend* other = nullptr;  // the simulator's
+
 template <std::size_t N>
 std::array<std::uint8_t, N> hash_parts(std::initializer_list<ByteView> parts, ByteView key) {
+  if (other != nullptr) {
+    std::array<std::uint8_t, N> out{};
+    other->hash(parts, key, out);
+    return out;
+  }
   crypto_generichash_blake2b_state state;
   CHECK(crypto_generichash_blake2b_init(&state, key.data(), key.size(), N) == 0);
   for (const ByteView part : parts) {
@@ -25,12 +34,15 @@ std::array<std::uint8_t, N> hash_parts(std::initializer_list<ByteView> parts, By
 
 }  // namespace
 
+void use_backend(const Backend* backend) { other = backend; }
+
 Status init() {
   if (sodium_init() < 0) return fail(Code::kUnsupported, "libsodium could not start");
   return {};
 }
 
 SignKey sign_key_from_seed(const Secret<32>& seed) {
+  if (other != nullptr) return other->sign_key_from_seed(seed);
   SignKey key;
   CHECK(crypto_sign_seed_keypair(key.public_key.data(), key.secret.mutable_view().data(),
                                  seed.view().data()) == 0);
@@ -38,6 +50,7 @@ SignKey sign_key_from_seed(const Secret<32>& seed) {
 }
 
 Signature sign(const SignKey& key, ByteView message) {
+  if (other != nullptr) return other->sign(key, message);
   Signature signature{};
   CHECK(crypto_sign_detached(signature.data(), nullptr, message.data(), message.size(),
                              key.secret.view().data()) == 0);
@@ -45,21 +58,29 @@ Signature sign(const SignKey& key, ByteView message) {
 }
 
 bool verify(const SignPublic& key, ByteView message, const Signature& signature) {
+  if (other != nullptr) return other->verify(key, message, signature);
   return crypto_sign_verify_detached(signature.data(), message.data(), message.size(),
                                      key.data()) == 0;
 }
 
 DhKey dh_key_from_secret(Secret<32> secret) {
   DhKey key;
-  CHECK(crypto_scalarmult_curve25519_base(key.public_key.data(), secret.view().data()) == 0);
+  if (other != nullptr) {
+    key.public_key = other->dh_public(secret);
+  } else {
+    CHECK(crypto_scalarmult_curve25519_base(key.public_key.data(), secret.view().data()) == 0);
+  }
   key.secret = std::move(secret);
   return key;
 }
 
 Result<Secret<32>> dh(const DhKey& mine, const DhPublic& theirs) {
   Secret<32> shared;
-  if (crypto_scalarmult_curve25519(shared.mutable_view().data(), mine.secret.view().data(),
-                                   theirs.data()) != 0) {
+  const bool ok = other != nullptr
+                      ? other->dh(mine, theirs, shared.mutable_view())
+                      : crypto_scalarmult_curve25519(shared.mutable_view().data(),
+                                                     mine.secret.view().data(), theirs.data()) == 0;
+  if (!ok) {
     return fail(Code::kUnauthentic, "the peer's key has low order");
   }
   return shared;
@@ -142,6 +163,7 @@ SealKey& SealKey::operator=(SealKey&&) noexcept = default;
 
 void SealKey::seal(const Nonce& nonce, ByteView ad, ByteView plain, MutableByteView out) const {
   CHECK(out.size() >= plain.size() + kTagSize);
+  if (other != nullptr) return other->seal(state_->key.view(), nonce, ad, plain, out);
   if (state_->cipher == Cipher::kAesGcm) {
     CHECK(crypto_aead_aes256gcm_encrypt_afternm(out.data(), nullptr, plain.data(), plain.size(),
                                                 ad.data(), ad.size(), nullptr, nonce.data(),
@@ -156,6 +178,7 @@ void SealKey::seal(const Nonce& nonce, ByteView ad, ByteView plain, MutableByteV
 bool SealKey::open(const Nonce& nonce, ByteView ad, ByteView sealed, MutableByteView out) const {
   if (sealed.size() < kTagSize) return false;
   CHECK(out.size() >= sealed.size() - kTagSize);
+  if (other != nullptr) return other->open(state_->key.view(), nonce, ad, sealed, out);
   if (state_->cipher == Cipher::kAesGcm) {
     return crypto_aead_aes256gcm_decrypt_afternm(out.data(), nullptr, nullptr, sealed.data(),
                                                  sealed.size(), ad.data(), ad.size(), nonce.data(),

@@ -1,0 +1,33 @@
+// What must have come about some time after the faults stopped, for the nodes that are still there
+// (TigerBeetle's second phase: liveness). What is outside stays broken.
+//
+//   name               promise                                                   within
+//   views-agree        each sees each alive, and nobody suspects one who lives   kViewsAgree
+//   outcome            every handover has one: nothing stays frozen or held      kOutcomes
+//   seats-end          no seat is kept for ever                                  kOutcomes
+//   sheds              nobody who could shed stays PLUS while a MINUS could take kLevel
+//   stays-up           no daemon that should run is down
+//
+// A triad survives the loss of any one of its members; a pair that of neither (design.md §3). A run
+// that is stuck is accepted only if a majority of the triad that decides is gone, or a member of it
+// lied or forgot; and a job whose home is gone may have nobody to tell its end to.
+#pragma once
+
+#include "base/time.h"
+
+namespace sim {
+
+class World;
+
+// All include restarts, elections and the longest patience of the agreement (balance/limits.h) that
+// a fault may have started at its last moment.
+inline constexpr base::Duration kViewsAgree = std::chrono::seconds(60);
+inline constexpr base::Duration kOutcomes = std::chrono::seconds(150);
+inline constexpr base::Duration kLevel = std::chrono::seconds(150);  // without any change
+inline constexpr base::Duration kSettleMin = std::chrono::seconds(240);
+
+// Legal when at least kSettleMin has passed since World::end_faults(). Breaches go to the world's
+// promises.
+void check_settled(World& world);
+
+}  // namespace sim

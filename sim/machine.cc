@@ -147,7 +147,7 @@ node::Sample Machine::sample(base::Time now, const std::vector<JobTruth>& jobs) 
 
 std::int64_t Machine::settled_ratio_micros() const {
   std::int64_t tasks = shape_.other_load_micros / kMicros;
-  for (const std::int64_t threads : threads_) tasks += threads;
+  for (std::size_t i = 0; i < copies_.size(); ++i) tasks += copies_[i].frozen ? 0 : threads_[i];
   return probe::ratio_micros(tasks * kMicros, shape_.cpus_millis);
 }
 

@@ -87,6 +87,8 @@ bool could_take(const World& world, std::uint32_t source, std::uint32_t sink) {
 
 void check_shedding(World& world, std::uint32_t source) {
   if (world.now() - world.last_change() < kLevel) return;
+  const Promises::Seated* seat = world.promises().seated(source);
+  if (seat != nullptr && is_undecidable(world, seat->triad)) return;  // it has no other seat
   const std::int64_t ratio = world.machine(source).settled_ratio_micros();
   if (ratio <= probe::kPlusAboveMicros + 2 * probe::kTritMarginMicros) return;
   for (std::uint32_t sink = 0; sink < world.hosts(); ++sink) {

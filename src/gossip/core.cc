@@ -74,7 +74,7 @@ void Core::on(const MemberIntroduced& event) {
   if (!certificate || certificate->id == self_) return;
   const base::NodeId id = certificate->id;
   for (Seed& seed : seeds_) {
-    if (seed.endpoint == event.endpoint) seed.reached = true;
+    if (seed.endpoint == event.endpoint) seed.node = id;
   }
   if (event.endpoint.port == 0) return;  // it will send to us
   Member* member = view_.find(id);
@@ -92,7 +92,7 @@ void Core::on(const PeerSeed& event) {
   const auto same = [&event](const Seed& seed) { return seed.endpoint == event.endpoint; };
   if (std::any_of(seeds_.begin(), seeds_.end(), same)) return;
   if (seeds_.size() >= kSeedsMax) return drop(Drop::kFull);
-  seeds_.push_back({event.endpoint, now_, kSeedBackoffMin, event.remembered});
+  seeds_.push_back({event.endpoint, now_, kSeedBackoffMin, std::nullopt});
 }
 
 void Core::on(const WallClock& event) {
@@ -157,13 +157,23 @@ void Core::expire() {
   }
 }
 
-// Seeds until one member was met by them, and again whenever nobody is left; members that do not
-// answer datagrams, since they may have lost our certificate.
+// A handshake with a seed is not enough: what its two ends tell each other next may be lost, and
+// then neither is in the other's view. Nor is one for ever: who died or left may come back there.
+bool Core::is_satisfied(const Seed& seed) const {
+  if (!seed.node) return false;
+  if (view_.sampled()) return true;  // it need not be among those who are known
+  const Member* member = view_.find(*seed.node);
+  return member != nullptr && member->is_live();
+}
+
+// Seeds whose nodes are not in the view, all of them when nobody is left; members that do not answer
+// datagrams, since they may have lost our certificate.
 void Core::make_contacts() {
   if (now_ < contact_at_) return;
   const bool alone = view_.live_others() == 0;
   for (Seed& seed : seeds_) {
-    if ((seed.reached && !alone) || now_ < seed.after) continue;
+    if (is_satisfied(seed) && !alone) continue;
+    if (now_ < seed.after) continue;
     seed.after = now_ + seed.backoff;
     seed.backoff = std::min(seed.backoff * 2, kSeedBackoffMax);
     contact_at_ = now_ + kContactEvery;
@@ -185,7 +195,7 @@ base::Time Core::contact_deadline() const {
   base::Time out = base::kNever;
   const bool alone = view_.live_others() == 0;
   for (const Seed& seed : seeds_) {
-    if (!seed.reached || alone) out = std::min(out, seed.after);
+    if (alone || !is_satisfied(seed)) out = std::min(out, seed.after);
   }
   for (const auto& [id, member] : view_.members()) {
     const bool silent = member.state == State::kSuspect || member.state == State::kDead;

@@ -35,7 +35,7 @@ class Core {
     base::Endpoint endpoint;
     base::Time after{};
     base::Duration backoff = kSeedBackoffMin;
-    bool reached = false;
+    std::optional<base::NodeId> node;  // who answered there last
   };
   struct Source {  // whose packet is being read
     base::NodeId id;
@@ -60,6 +60,7 @@ class Core {
   void run_detector();
   void expire();
   void make_contacts();
+  [[nodiscard]] bool is_satisfied(const Seed& seed) const;
   [[nodiscard]] base::Time contact_deadline() const;
   [[nodiscard]] base::WallTime wall() const;
   [[nodiscard]] std::optional<base::Endpoint> endpoint_of(const base::NodeId& id) const;

@@ -44,18 +44,43 @@ int main(int argc, char** argv) {
         "wall %.3f (%.0f ev/s)\n",
         seed, s.nodes, (s.faulty + s.settle).count() / 1000000, c.events, c.steps, c.commits,
         c.jobs_ended, c.jobs_lost, world.trace().hex().c_str(), wall, double(c.events) / wall);
-    if (first == last) for (std::uint32_t h = 0; h < world.hosts(); ++h) {
-      const auto* n = world.node(h);
-      if (n == nullptr) { std::printf("  n%u down\n", h); continue; }
-      auto st = n->status();
-      std::printf("  n%u settled %ld effective %ld raw %ld trit %d seat %d copies:", h, world.machine(h).settled_ratio_micros()/1000, st.effective_ratio_micros/1000, st.ratio_micros/1000, int(st.trit), st.seat ? 1 : 0);
-      for (const auto& cp : world.machine(h).copies()) std::printf(" %u%s(threads %ld mem %ldM arrived %.1f)", cp.job, cp.frozen ? "F" : "", world.jobs()[cp.job].plan.threads, world.jobs()[cp.job].plan.memory_bytes>>20, double((world.jobs()[cp.job].arrived - kWorldBegins).count())/1e6);
-      std::printf("\n     sees:");
-      for (const auto& v : st.nodes) std::printf(" n%u=%s@%s", world.host_of(v.view.id), v.view.state == gossip::State::kAlive ? "A" : v.view.state == gossip::State::kSuspect ? "S" : v.view.state == gossip::State::kDead ? "D" : "L", v.view.endpoint.text().c_str());
-      std::printf("\n");
-    }
-    if (first == last) for (const auto& f : s.faults) std::printf("  fault %.3f %s n%u for %.3f\n", double(f.at.count())/1e6, std::string(fault_name(f.fault)).c_str(), f.node, double(f.length.count())/1e6);
-    if (first == last) for (std::size_t i = 0; i < kFaultKinds; ++i) if (s.rate_ppm[i]) std::printf("  rate %s %u\n", std::string(fault_name(static_cast<Fault>(i))).c_str(), s.rate_ppm[i]);
+    if (first == last)
+      for (std::uint32_t h = 0; h < world.hosts(); ++h) {
+        const auto* n = world.node(h);
+        if (n == nullptr) {
+          std::printf("  n%u down\n", h);
+          continue;
+        }
+        auto st = n->status();
+        std::printf("  n%u settled %ld effective %ld raw %ld trit %d seat %d copies:", h,
+                    world.machine(h).settled_ratio_micros() / 1000,
+                    st.effective_ratio_micros / 1000, st.ratio_micros / 1000, int(st.trit),
+                    st.seat ? 1 : 0);
+        for (const auto& cp : world.machine(h).copies())
+          std::printf(" %u%s(threads %ld mem %ldM arrived %.1f)", cp.job, cp.frozen ? "F" : "",
+                      world.jobs()[cp.job].plan.threads,
+                      world.jobs()[cp.job].plan.memory_bytes >> 20,
+                      double((world.jobs()[cp.job].arrived - kWorldBegins).count()) / 1e6);
+        std::printf("\n     sees:");
+        for (const auto& v : st.nodes)
+          std::printf(" n%u=%s@%s", world.host_of(v.view.id),
+                      v.view.state == gossip::State::kAlive     ? "A"
+                      : v.view.state == gossip::State::kSuspect ? "S"
+                      : v.view.state == gossip::State::kDead    ? "D"
+                                                                : "L",
+                      v.view.endpoint.text().c_str());
+        std::printf("\n");
+      }
+    if (first == last)
+      for (const auto& f : s.faults)
+        std::printf("  fault %.3f %s n%u for %.3f\n", double(f.at.count()) / 1e6,
+                    std::string(fault_name(f.fault)).c_str(), f.node,
+                    double(f.length.count()) / 1e6);
+    if (first == last)
+      for (std::size_t i = 0; i < kFaultKinds; ++i)
+        if (s.rate_ppm[i])
+          std::printf("  rate %s %u\n", std::string(fault_name(static_cast<Fault>(i))).c_str(),
+                      s.rate_ppm[i]);
     for (const auto& v : world.promises().violations()) {
       std::printf("  BROKEN %s at %.3f n%u: %s\n", v.promise.c_str(), double(v.at.count()) / 1e6,
                   v.node, v.detail.c_str());

@@ -42,6 +42,7 @@ struct Arrival {
   Incoming state = Incoming::kReceiving;
   std::uint64_t life = 0;
   node::MoveMetadata metadata;
+  base::Time ordered{};  // when it was first told to let the copy go
 };
 
 struct Spool {  // of stdout; at home this is the log
@@ -178,6 +179,7 @@ class World {
     base::Time open_at{};
     base::Time last{};
     base::Time used{};
+    base::Time stalled_until{};
   };
 
   // ---- world.cc
@@ -230,6 +232,7 @@ class World {
                 const char* how);
   void freeze(std::uint32_t host, std::uint32_t job, bool frozen);
   void lose_if_last(std::uint32_t job);
+  void lose(std::uint32_t job);
 
   // ---- world_moves.cc
   void perform_move(std::uint32_t host, const balance::Action& action);

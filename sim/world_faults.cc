@@ -124,8 +124,12 @@ void World::power_loss(std::uint32_t index) {
   Host& host = *hosts_[index];
   stop(index, false);
   std::vector<std::uint32_t> gone;
-  for (const Copy& copy : host.machine.copies()) gone.push_back(copy.job);
   host.machine.settle(now_, jobs_);
+  for (const Copy& copy : host.machine.copies()) {
+    gone.push_back(copy.job);
+    // With the running copy the job is lost; a frozen original elsewhere is of the past.
+    if (!copy.frozen) lose(copy.job);
+  }
   host.machine.power_off(now_);
   ++host.machine.end_version;
   for (auto& [id, arrival] : host.incoming) {

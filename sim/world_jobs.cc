@@ -109,8 +109,12 @@ void World::end_copy(std::uint32_t index, std::uint32_t job, int wait_status) {
 }
 
 void World::lose_if_last(std::uint32_t job) {
+  if (copies_of(job) == 0) lose(job);
+}
+
+void World::lose(std::uint32_t job) {
   JobTruth& truth = jobs_[job];
-  if (truth.ended || copies_of(job) != 0) return;
+  if (truth.ended) return;
   truth.ended = truth.lost = true;
   ++counts_.jobs_lost;
 }

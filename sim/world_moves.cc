@@ -63,6 +63,12 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
                SealArrives{a->id, index, stream->second, 0});
   }
   if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) promises_.begins(index, *a);
+  if (const auto* a = std::get_if<balance::ReleaseCopy>(&action)) {
+    const auto found = host.incoming.find(a->id);
+    if (found != host.incoming.end() && found->second.ordered == base::Time{}) {
+      found->second.ordered = now_;
+    }
+  }
   Duration takes = dice.between(milliseconds(5), milliseconds(100));
   if (std::holds_alternative<balance::CheckPreflight>(action)) {
     takes += dice.between(milliseconds(20), milliseconds(300));
@@ -277,6 +283,7 @@ void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
   ++truth.moves;
   ++counts_.commits;
   add_copy(index, job, id.epoch, arrival.metadata.spec.load_micros, "release");
+  truth.arrived = arrival.ordered;
   report(index, balance::Released{id, true});
 }
 
@@ -286,6 +293,7 @@ void World::discard(std::uint32_t index, const balance::HandoverId& id) {
   const auto found = host.incoming.find(id);
   if (found != host.incoming.end()) {
     const Incoming was = found->second.state;
+    promises_.taint_job(id);
     if (was == Incoming::kReleased) {
       promises_.broke_job("last-copy", index, job, "discarded what was let go");
     }

@@ -167,9 +167,11 @@ void World::send_message(std::uint32_t from, const node::SendMessage& action) {
   }
   if (strikes(from, Fault::kMessageLost)) return;
   Time arrives = std::max(now_ + delay, link.last);
-  if (strikes(from, Fault::kStall)) {
-    arrives += host.dice.entropy.between(milliseconds(100), seconds(5));
+  // All that is under way waits for the packet that is sent again, however many are behind it.
+  if (link.stalled_until <= now_ && strikes(from, Fault::kStall)) {
+    link.stalled_until = now_ + host.dice.entropy.between(milliseconds(100), seconds(5));
   }
+  arrives = std::max(arrives, link.stalled_until);
   for (const std::uint32_t end : {from, to}) {
     const auto clog = clogged_.find(end);
     if (clog != clogged_.end()) arrives = std::max(arrives, clog->second);

@@ -94,6 +94,8 @@ void check_shedding(World& world, std::uint32_t source) {
   for (std::uint32_t sink = 0; sink < world.hosts(); ++sink) {
     if (sink == source || !is_up(world, sink) || world.promises().excused_host(sink)) continue;
     const std::int64_t low = world.machine(sink).settled_ratio_micros();
+    const Promises::Seated* taken = world.promises().seated(sink);
+    if (taken != nullptr && is_undecidable(world, taken->triad)) continue;
     if (low >= probe::kMinusBelowMicros - 2 * probe::kTritMarginMicros) continue;
     if (!could_take(world, source, sink)) continue;
     return world.promises().broke("sheds", source,

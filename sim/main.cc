@@ -1,94 +1,276 @@
-#include <chrono>
+// tern-sim: arguments, verdicts, exit codes (0 all promises held, 1 one was broken, 2 wrong usage).
+#include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <sstream>
 
 #include "sim/generate.h"
-#include "sim/settled.h"
-#include "sim/world.h"
+#include "sim/report.h"
+#include "sim/run.h"
+#include "sim/scenario_text.h"
+#include "sim/shrink.h"
+#include "sim/swarm.h"
+
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+struct Common {
+  std::uint64_t seed = 1;
+  std::uint32_t nodes = 0;
+  double seconds = 0;
+  std::string faults = "swarm";
+  std::string crypto;
+  std::string queue = "heap";
+  std::string scenario;
+  std::string out;
+  bool json = false;
+  bool log = false;
+};
+
+class LineLog final : public base::Log {
+ public:
+  void write(base::LogLevel /*level*/, std::string_view event,
+             std::initializer_list<base::LogField> fields) override {
+    std::string line(event);
+    for (const base::LogField& field : fields)
+      line += " " + std::string(field.key) + "=" + field.value;
+    std::fprintf(stderr, "%s\n", line.c_str());
+  }
+};
+
+sim::Wanted wanted_of(const Common& common) {
+  sim::Wanted wanted;
+  wanted.seed = common.seed;
+  wanted.nodes = common.nodes;
+  wanted.faulty = base::Duration(static_cast<std::int64_t>(common.seconds * 1e6));
+  wanted.faults = common.faults == "none"   ? sim::FaultMode::kNone
+                  : common.faults == "some" ? sim::FaultMode::kSome
+                                            : sim::FaultMode::kSwarm;
+  return wanted;
+}
+
+// The scenario asked for: a file's, else a seed's. None: it said why.
+std::optional<sim::Scenario> scenario_asked(const Common& common) {
+  sim::Scenario scenario;
+  if (common.scenario.empty()) {
+    scenario = sim::generate(wanted_of(common));
+  } else {
+    std::ifstream file(common.scenario);
+    std::stringstream text;
+    text << file.rdbuf();
+    if (!file) {
+      std::cerr << "tern-sim: " << common.scenario << " cannot be read\n";
+      return std::nullopt;
+    }
+    auto parsed = sim::parse_scenario(text.str());
+    if (!parsed) {
+      std::cerr << "tern-sim: " << common.scenario << ": " << parsed.error().detail << "\n";
+      return std::nullopt;
+    }
+    scenario = *parsed;
+  }
+  if (!common.crypto.empty()) scenario.real_crypto = common.crypto == "real";
+  return scenario;
+}
+
+std::string options_text(const Common& common, const sim::Scenario& scenario) {
+  std::string text;
+  if (!common.scenario.empty()) {
+    text = " --scenario " + common.scenario;
+  } else {
+    text = " --seed " + std::to_string(common.seed);
+    if (common.nodes != 0) text += " --nodes " + std::to_string(common.nodes);
+    if (common.seconds != 0)
+      text += " --seconds " + std::to_string(scenario.faulty.count() / 1'000'000);
+    text += " --faults " + common.faults;
+  }
+  if (scenario.real_crypto) text += " --crypto real";
+  return text;
+}
+
+sim::QueueKind queue_of(const Common& common) {
+  return common.queue == "calendar" ? sim::QueueKind::kCalendar : sim::QueueKind::kHeap;
+}
+
+int run(const Common& common) {
+  const auto scenario = scenario_asked(common);
+  if (!scenario) return kUsage;
+  const std::string options = options_text(common, *scenario);
+  if (!common.json) {
+    std::cout << "tern-sim, commit " << sim::built_from() << ", SEED=" << scenario->seed << ":"
+              << options << ", " << scenario->nodes << " nodes, " << scenario->jobs.size()
+              << " jobs, " << scenario->faults.size() << " scheduled faults, "
+              << scenario->faulty.count() / 1'000'000 << " + "
+              << scenario->settle.count() / 1'000'000 << " s\n"
+              << std::flush;
+  }
+  LineLog log;
+  const sim::Outcome outcome =
+      sim::run_scenario(*scenario, {queue_of(common), common.log ? &log : nullptr, true});
+  std::cout << (common.json ? sim::json_of(outcome) + "\n" : sim::summary_of(outcome));
+  if (!outcome.failed()) return kDone;
+  std::cerr << sim::failure_of(outcome, "tern-sim run" + options);
+  return kFailed;
+}
+
+int run_swarm(const Common& common, sim::SwarmOptions options) {
+  options.wanted = wanted_of(common);
+  if (!common.json) {
+    std::cout << "tern-sim swarm, commit " << sim::built_from() << ", SEEDS=" << options.first
+              << ".." << options.last << ", shard " << options.shard << "/" << options.shards
+              << "\n"
+              << std::flush;
+  }
+  const bool terminal = ::isatty(STDERR_FILENO) != 0;
+  const auto progress = [&](const sim::SwarmResult& so_far) {
+    if (!terminal) return;
+    std::cerr << "\r" << so_far.worlds << " worlds, " << so_far.failed << " failed, "
+              << static_cast<std::uint64_t>(static_cast<double>(so_far.worlds) * 60 /
+                                            so_far.wall_seconds)
+              << " a minute \033[K" << std::flush;
+  };
+  const sim::SwarmResult result = sim::swarm(
+      options, [](const std::string& text) { std::cerr << text; }, progress);
+  if (terminal) std::cerr << "\r\033[K";
+  const double wall = std::max(result.wall_seconds, 1e-9);
+  if (common.json) {
+    std::cout << "{\"worlds\":" << result.worlds << ",\"failed\":" << result.failed
+              << ",\"events\":" << result.events << ",\"moves\":" << result.commits
+              << ",\"wall_seconds\":" << result.wall_seconds << "}\n";
+  } else {
+    std::cout << result.worlds << " worlds, " << result.failed << " failed, " << result.commits
+              << " moves, " << result.events << " events in " << result.wall_seconds << " s: "
+              << static_cast<std::uint64_t>(static_cast<double>(result.worlds) * 60 / wall)
+              << " worlds a minute, "
+              << static_cast<std::uint64_t>(static_cast<double>(result.events) / wall)
+              << " events/s\n"
+              << sim::fault_table(result.faults);
+  }
+  if (!result.trouble.empty()) std::cerr << "tern-sim: " << result.trouble << "\n";
+  return result.failed == 0 && result.trouble.empty() ? kDone : kFailed;
+}
+
+int run_shrink(const Common& common) {
+  const auto scenario = scenario_asked(common);
+  if (!scenario) return kUsage;
+  const sim::RunOptions quiet{queue_of(common), nullptr, false};
+  const sim::Outcome first = sim::run_scenario(*scenario, quiet);
+  if (!first.failed()) {
+    std::cerr << "tern-sim: that world keeps its promises; nothing to shrink\n";
+    return kUsage;
+  }
+  const std::string promise = first.violations.empty() ? "" : first.violations.front().promise;
+  std::cerr << "shrinking the world that breaks "
+            << (promise.empty() ? first.unmet.front() : promise) << "\n";
+  const auto still_fails = [&](const sim::Scenario& candidate) {
+    const sim::Outcome outcome = sim::run_scenario(candidate, quiet);
+    if (promise.empty()) return !outcome.unmet.empty();
+    return !outcome.violations.empty() && outcome.violations.front().promise == promise;
+  };
+  const sim::Scenario smallest =
+      sim::shrink(*scenario, still_fails, [](const sim::ShrinkProgress& progress) {
+        std::cerr << progress.runs << " worlds tried, " << progress.kept
+                  << " smaller ones failed\n";
+      });
+  const std::string text = "# Why: breaks " + (promise.empty() ? "an expectation" : promise) +
+                           "; shrunk from" + options_text(common, *scenario) + ".\n" +
+                           sim::write_scenario(smallest);
+  if (common.out.empty()) {
+    std::cout << text;
+    return kDone;
+  }
+  std::ofstream file(common.out);
+  file << text;
+  file.close();
+  if (!file) {
+    std::cerr << "tern-sim: " << common.out << " cannot be written\n";
+    return kFailed;
+  }
+  std::cerr << "written to " << common.out << "; again: tern-sim run --scenario " << common.out
+            << "\n";
+  return kDone;
+}
+
+void add_world_options(CLI::App* app, Common& common, bool one) {
+  if (one) {
+    app->add_option("--seed", common.seed, "draws machines, jobs and faults");
+    app->add_option("--scenario", common.scenario, "a scenario file instead of a seed");
+    app->add_option("--queue", common.queue, "event queue; both give the same trace")
+        ->check(CLI::IsMember({"heap", "calendar"}));
+    app->add_option("--crypto", common.crypto, "real libsodium, or a fast keyed hash")
+        ->check(CLI::IsMember({"fast", "real"}));
+  }
+  app->add_option("--nodes", common.nodes, "how many; otherwise drawn, 2 to 9")
+      ->check(CLI::Range(1U, sim::kNodesMax));
+  app->add_option("--seconds", common.seconds, "of the phase with faults; otherwise drawn")
+      ->check(CLI::Range(0.001, 864'000.0));
+  app->add_option("--faults", common.faults, "none, some, or a subset drawn from the seed")
+      ->check(CLI::IsMember({"none", "some", "swarm"}));
+}
+
+// "A..B" and "I/N".
+bool parse_pair(const std::string& text, const std::string& between, std::uint64_t& a,
+                std::uint64_t& b) {
+  const std::size_t at = text.find(between);
+  if (at == std::string::npos) return false;
+  std::istringstream left(text.substr(0, at));
+  std::istringstream right(text.substr(at + between.size()));
+  return (left >> a) && left.eof() && (right >> b) && right.eof() && a <= b;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
-  using namespace sim;
-  std::uint64_t first = 1, last = 1;
-  std::uint32_t nodes = 0;
-  FaultMode mode = FaultMode::kSwarm;
-  long secs = 0;
-  if (argc > 1) first = last = strtoull(argv[1], nullptr, 10);
-  if (argc > 2) last = strtoull(argv[2], nullptr, 10);
-  if (argc > 3) nodes = static_cast<std::uint32_t>(atoi(argv[3]));
-  if (argc > 4)
-    mode = strcmp(argv[4], "none") == 0   ? FaultMode::kNone
-           : strcmp(argv[4], "some") == 0 ? FaultMode::kSome
-                                          : FaultMode::kSwarm;
-  if (argc > 5) secs = atol(argv[5]);
-  if (!base::crypto::init()) return 1;
-  FaultCounts sum{};
-  for (std::uint64_t seed = first; seed <= last; ++seed) {
-    Wanted w;
-    w.seed = seed;
-    w.nodes = nodes;
-    w.faults = mode;
-    w.faulty = std::chrono::seconds(secs);
-    Scenario s = generate(w);
-    auto t0 = std::chrono::steady_clock::now();
-    World world(s, QueueKind::kHeap);
-    world.run_until(s.faulty);
-    world.end_faults();
-    world.run_until(s.faulty + s.settle);
-    if (world.promises().violations().empty()) check_settled(world);
-    auto wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count();
-    for (std::size_t i = 0; i < kFaultKinds; ++i) sum[i] += world.faults()[i];
-    const auto& c = world.counts();
-    std::printf(
-        "seed %lu nodes %u sec %ld events %lu steps %lu commits %lu ended %lu lost %lu hash %s "
-        "wall %.3f (%.0f ev/s)\n",
-        seed, s.nodes, (s.faulty + s.settle).count() / 1000000, c.events, c.steps, c.commits,
-        c.jobs_ended, c.jobs_lost, world.trace().hex().c_str(), wall, double(c.events) / wall);
-    if (first == last)
-      for (std::uint32_t h = 0; h < world.hosts(); ++h) {
-        const auto* n = world.node(h);
-        if (n == nullptr) {
-          std::printf("  n%u down\n", h);
-          continue;
-        }
-        auto st = n->status();
-        std::printf("  n%u settled %ld effective %ld raw %ld trit %d seat %d copies:", h,
-                    world.machine(h).settled_ratio_micros() / 1000,
-                    st.effective_ratio_micros / 1000, st.ratio_micros / 1000, int(st.trit),
-                    st.seat ? 1 : 0);
-        for (const auto& cp : world.machine(h).copies())
-          std::printf(" %u%s(threads %ld mem %ldM arrived %.1f)", cp.job, cp.frozen ? "F" : "",
-                      world.jobs()[cp.job].plan.threads,
-                      world.jobs()[cp.job].plan.memory_bytes >> 20,
-                      double((world.jobs()[cp.job].arrived - kWorldBegins).count()) / 1e6);
-        std::printf("\n     sees:");
-        for (const auto& v : st.nodes)
-          std::printf(" n%u=%s@%s", world.host_of(v.view.id),
-                      v.view.state == gossip::State::kAlive     ? "A"
-                      : v.view.state == gossip::State::kSuspect ? "S"
-                      : v.view.state == gossip::State::kDead    ? "D"
-                                                                : "L",
-                      v.view.endpoint.text().c_str());
-        std::printf("\n");
-      }
-    if (first == last)
-      for (const auto& f : s.faults)
-        std::printf("  fault %.3f %s n%u for %.3f\n", double(f.at.count()) / 1e6,
-                    std::string(fault_name(f.fault)).c_str(), f.node,
-                    double(f.length.count()) / 1e6);
-    if (first == last)
-      for (std::size_t i = 0; i < kFaultKinds; ++i)
-        if (s.rate_ppm[i])
-          std::printf("  rate %s %u\n", std::string(fault_name(static_cast<Fault>(i))).c_str(),
-                      s.rate_ppm[i]);
-    for (const auto& v : world.promises().violations()) {
-      std::printf("  BROKEN %s at %.3f n%u: %s\n", v.promise.c_str(), double(v.at.count()) / 1e6,
-                  v.node, v.detail.c_str());
-      if (first == last)
-        for (auto& l : world.last_events(v.node)) std::printf("      %s\n", l.c_str());
-    }
+  CLI::App app{"Simulates meshes of tern nodes: the daemon's own code on a seeded world."};
+  app.require_subcommand(1);
+  Common common;
+  CLI::App* run_command = app.add_subcommand("run", "one world");
+  add_world_options(run_command, common, true);
+  run_command->add_flag("--json", common.json, "one object on stdout");
+  run_command->add_flag("--log", common.log, "what the nodes log, on stderr");
+  run_command->footer("Example: tern-sim run --nodes 9 --seed 7 --faults swarm");
+
+  sim::SwarmOptions options;
+  std::string seeds = "1..100";
+  std::string shard = "1/1";
+  CLI::App* swarm_command = app.add_subcommand("swarm", "many worlds, over all cores");
+  add_world_options(swarm_command, common, false);
+  swarm_command->add_option("--seeds", seeds, "A..B, both included")->required();
+  swarm_command->add_option("--shard", shard, "I/N: every N-th seed, beginning with the I-th");
+  swarm_command->add_option("--report", options.report, "file of JSON lines, one a world");
+  swarm_command->add_option("--workers", options.workers, "processes; otherwise one a CPU");
+  swarm_command->add_flag("--keep-going", options.keep_going, "go on after a broken promise");
+  swarm_command->add_flag("--twice", options.check_twice, "each with both queues, same trace");
+  swarm_command->add_flag("--json", common.json, "one object on stdout");
+  swarm_command->footer(
+      "Example: tern-sim swarm --seeds 1..20000 --shard 2/8 --report part2.jsonl");
+
+  CLI::App* shrink_command = app.add_subcommand("shrink", "the smallest world that still fails");
+  add_world_options(shrink_command, common, true);
+  shrink_command->add_option("--out", common.out, "scenario file; otherwise stdout");
+  shrink_command->footer("Example: tern-sim shrink --seed 175 --out tests/scenarios/split.txt");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error);
+    return status == 0 ? kDone : kUsage;
   }
-  for (std::size_t i = 0; i < kFaultKinds; ++i)
-    std::printf("%s %lu, ", std::string(fault_name(static_cast<Fault>(i))).c_str(), sum[i]);
-  std::printf("\n");
+  if (!base::crypto::init()) {
+    std::cerr << "tern-sim: libsodium could not start\n";
+    return kFailed;
+  }
+  if (*swarm_command) {
+    if (!parse_pair(seeds, "..", options.first, options.last) ||
+        !parse_pair(shard, "/", options.shard, options.shards) || options.shard == 0) {
+      std::cerr << "tern-sim: --seeds is A..B with A <= B, --shard is I/N with 1 <= I <= N\n";
+      return kUsage;
+    }
+    return run_swarm(common, options);
+  }
+  return *shrink_command ? run_shrink(common) : run(common);
 }

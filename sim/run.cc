@@ -45,8 +45,7 @@ void measure_balance(const World& world, Outcome& outcome) {
   if (count == 0 || sum == 0) return;
   const double mean = sum / count;
   outcome.spread = high - low;
-  outcome.coefficient_of_variation =
-      std::sqrt(std::max(squares / count - mean * mean, 0.0)) / mean;
+  outcome.coefficient_of_variation = std::sqrt(std::max(squares / count - mean * mean, 0.0)) / mean;
   outcome.jain_index = sum * sum / (count * squares);
 }
 

@@ -27,7 +27,7 @@ struct Outcome {
   FaultCounts faults{};
   std::string trace_hash;
   std::vector<Violation> violations;
-  std::vector<std::string> unmet;  // expectations, as sentences
+  std::vector<std::string> unmet;                             // expectations, as sentences
   std::map<std::uint32_t, std::vector<std::string>> history;  // by host
   base::Duration simulated{};
   double wall_seconds = 0;

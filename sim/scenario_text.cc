@@ -85,15 +85,14 @@ class Words {
     return value;
   }
   Duration time(const char* what) {
-    const double seconds =
-        number(what, {{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"min", 60}, {"h", 3600}}, 0,
-               kSecondsMax);
+    const double seconds = number(
+        what, {{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"min", 60}, {"h", 3600}}, 0, kSecondsMax);
     return Duration(std::llround(seconds * 1e6));
   }
   std::int64_t bytes(const char* what) {
     constexpr double kKilo = 1024;
-    return std::llround(number(
-        what, {{"K", kKilo}, {"M", kKilo * kKilo}, {"G", kKilo * kKilo * kKilo}}, 0, 1e15));
+    return std::llround(
+        number(what, {{"K", kKilo}, {"M", kKilo * kKilo}, {"G", kKilo * kKilo * kKilo}}, 0, 1e15));
   }
 
   std::string wrong;

@@ -240,7 +240,8 @@ void World::append_home(std::uint32_t index, const node::jobs::AppendHome& order
     break;
   }
   log.end = std::max(log.end, order.offset + order.bytes.size());
-  give(index, node::JobNews{node::jobs::HomeAppended{order.job, {log.end, 0}}});
+  const std::uint64_t end = order.stream == 0 ? log.end : order.offset;
+  give(index, node::JobNews{node::jobs::HomeAppended{order.job, order.stream, end}});
 }
 
 void World::action_done(std::uint32_t index, const node::Action& action) {

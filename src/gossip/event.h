@@ -39,9 +39,8 @@ struct MemberIntroduced {
   base::Bytes chain;
   base::Endpoint endpoint;
 };
-struct PeerSeed {  // --peer, or an address from a ticket
+struct PeerSeed {  // --peer, an address from a ticket, or one that was known before a restart
   base::Endpoint endpoint;
-  bool remembered = false;  // from before a restart: tried only while nobody else is known
 };
 struct WallClock {  // at times, since wall clocks are set; certificates expire by it
   base::WallTime wall{};

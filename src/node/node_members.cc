@@ -25,7 +25,7 @@ void Node::seek_remembered() {
   auto at = addresses_.lower_bound(self_);
   for (std::size_t i = 0; i < std::min(addresses_.size(), kAddressesTriedMax); ++i) {
     if (at == addresses_.end()) at = addresses_.begin();
-    to_gossip(gossip::PeerSeed{at->second, true});
+    to_gossip(gossip::PeerSeed{at->second});
     ++at;
   }
 }

@@ -1,0 +1,137 @@
+#include "sim/report.h"
+
+#include <array>
+#include <cstdio>
+
+#ifndef TERN_COMMIT
+#define TERN_COMMIT "unknown"
+#endif
+
+namespace sim {
+namespace {
+
+std::string number(double value) {
+  std::array<char, 40> text{};
+  (void)std::snprintf(text.data(), text.size(), "%.6g", value);
+  return text.data();
+}
+
+std::string seconds(base::Duration time) {
+  std::array<char, 40> text{};
+  (void)std::snprintf(text.data(), text.size(), "%.6f", static_cast<double>(time.count()) / 1e6);
+  return text.data();
+}
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
+  }
+  return out + "\"";
+}
+
+std::string per_node_second(std::uint64_t count, const Outcome& outcome) {
+  const double time = static_cast<double>(outcome.simulated.count()) / 1e6;
+  return number(static_cast<double>(count) / std::max(time * outcome.nodes, 1e-9));
+}
+
+}  // namespace
+
+const char* built_from() { return TERN_COMMIT; }
+
+std::string json_of(const Outcome& o) {
+  std::string out = "{\"seed\":" + std::to_string(o.seed);
+  const auto field = [&out](const char* name, const std::string& value) {
+    out += ",\"" + std::string(name) + "\":" + value;
+  };
+  field("nodes", std::to_string(o.nodes));
+  field("events", std::to_string(o.counts.events));
+  field("simulated_seconds", seconds(o.simulated));
+  field("wall_seconds", number(o.wall_seconds));
+  field("trace_hash", quoted(o.trace_hash));
+  std::string list;
+  for (const Violation& v : o.violations) {
+    list += std::string(list.empty() ? "" : ",") + "{\"promise\":" + quoted(v.promise) +
+            ",\"at_seconds\":" + seconds(v.at) + ",\"node\":" + std::to_string(v.node) +
+            ",\"detail\":" + quoted(v.detail) + "}";
+  }
+  field("violations", "[" + list + "]");
+  field("converged_at_seconds", seconds(o.converged));
+  field("spread", number(o.spread));
+  field("coefficient_of_variation", number(o.coefficient_of_variation));
+  field("jain_index", number(o.jain_index));
+  field("moves", std::to_string(o.counts.commits));
+  field("optimal_moves", std::to_string(o.optimal_moves));
+  field("ping_pongs", std::to_string(o.counts.ping_pongs));
+  field("messages_per_node_second", per_node_second(o.counts.datagrams + o.counts.messages, o));
+  field("bytes_per_node_second",
+        per_node_second(o.counts.datagram_bytes + o.counts.message_bytes, o));
+  field("state_bytes_per_node", std::to_string(o.state_bytes_per_node));
+  list.clear();
+  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
+    if (o.faults[kind] == 0) continue;
+    list += std::string(list.empty() ? "" : ",") + quoted(fault_name(static_cast<Fault>(kind))) +
+            ":" + std::to_string(o.faults[kind]);
+  }
+  field("faults", "{" + list + "}");
+  list.clear();
+  for (const std::string& unmet : o.unmet) {
+    list += std::string(list.empty() ? "" : ",") + quoted(unmet);
+  }
+  field("unmet", "[" + list + "]");
+  return out + "}";
+}
+
+std::string fault_table(const FaultCounts& faults) {
+  std::string out;
+  std::string line = "faults  ";
+  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
+    if (faults[kind] == 0) continue;
+    const std::string one =
+        std::string(fault_name(static_cast<Fault>(kind))) + " " + std::to_string(faults[kind]);
+    if (line.size() + one.size() > 96) {
+      out += line + "\n";
+      line = "        ";
+    }
+    line += one + "  ";
+  }
+  return out + line + "\n";
+}
+
+std::string summary_of(const Outcome& o) {
+  const double simulated = static_cast<double>(o.simulated.count()) / 1e6;
+  const double wall = std::max(o.wall_seconds, 1e-9);
+  std::string out = "world   " + std::to_string(o.nodes) + " nodes, " + number(simulated) +
+                    " s in " + number(wall) + " s (" + number(simulated / wall) +
+                    " x real time), " + std::to_string(o.counts.events) + " events (" +
+                    number(static_cast<double>(o.counts.events) / wall) + "/s)\n";
+  out += "jobs    " + std::to_string(o.counts.commits) + " moves (at least " +
+         std::to_string(o.optimal_moves) + " were needed), " + std::to_string(o.counts.ping_pongs) +
+         " ping-pongs, " + std::to_string(o.counts.jobs_ended) + " ended, " +
+         std::to_string(o.counts.jobs_lost) + " lost with their machines\n";
+  out += "load    spread " + number(o.spread) + ", coefficient of variation " +
+         number(o.coefficient_of_variation) + ", Jain's index " + number(o.jain_index) + "\n";
+  out += "wire    " + per_node_second(o.counts.datagrams + o.counts.messages, o) +
+         " messages and " + per_node_second(o.counts.datagram_bytes + o.counts.message_bytes, o) +
+         " bytes a node and second; " + std::to_string(o.state_bytes_per_node) +
+         " bytes of state a node\n";
+  out += fault_table(o.faults);
+  return out + "trace   " + o.trace_hash + "\n";
+}
+
+std::string failure_of(const Outcome& o, const std::string& command) {
+  std::string out = "FAILED  seed " + std::to_string(o.seed) + ", commit " + built_from() + "\n";
+  for (const Violation& v : o.violations) {
+    out += "  broken: " + v.promise + " at " + seconds(v.at) + " s, n" + std::to_string(v.node) +
+           ": " + v.detail + "\n";
+  }
+  for (const std::string& unmet : o.unmet) out += "  expected: " + unmet + "\n";
+  for (const auto& [host, events] : o.history) {
+    out += "  the last of n" + std::to_string(host) + ":\n";
+    for (const std::string& event : events) out += "    " + event + "\n";
+  }
+  return out + "  again:  " + command + "\n";
+}
+
+}  // namespace sim

@@ -49,7 +49,8 @@ const std::set<std::string> kPublicHosts = {"github.com",
                                             "download.opensuse.org",
                                             "api.github.com",
                                             "www.cs.cornell.edu",
-                                            "arxiv.org"};
+                                            "arxiv.org",
+                                            "www.w3.org"};
 
 bool is_in(const std::string& path, std::string_view folder) { return path.starts_with(folder); }
 bool is_header(const std::string& path) { return path.ends_with(".h"); }

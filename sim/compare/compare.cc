@@ -36,7 +36,7 @@ struct Column {
 };
 
 const std::array<Column, 11> kColumns = {{
-    {"rounds", 8, rounds_text},
+    {"rounds", 7, rounds_text},
     {"spread", 8, [](const Outcome& o) { return std::to_string(o.level.spread); }},
     {"makespan", 10, [](const Outcome& o) { return fixed(o.level.makespan_ratio, 2); }},
     {"cv", 8, [](const Outcome& o) { return fixed(o.level.coefficient_of_variation, 3); }},
@@ -48,7 +48,7 @@ const std::array<Column, 11> kColumns = {{
     {"ping-pong", 11, [](const Outcome& o) { return std::to_string(o.ping_pongs); }},
     {"seconds", 9, [](const Outcome& o) { return o.seconds ? fixed(*o.seconds, 0) : ""; }},
 }};
-constexpr std::size_t kTitleWidth = 28;
+constexpr std::size_t kTitleWidth = 37;
 
 void print_head(const CompareOptions& options, std::ostream& out) {
   out << "seed " << options.seed << ", " << options.nodes << " nodes, "
@@ -111,6 +111,25 @@ bool wanted(const CompareOptions& options, std::string_view key) {
   return false;
 }
 
+// The protocol, after what the models of threes make of as small a mesh.
+template <typename Show>
+void run_beside_protocol(const CompareOptions& options, const Show& show) {
+  const sim::Draws draws(options.seed);
+  const Loads start = start_loads(options.protocol_nodes, options.start, draws);
+  for (const char* key : {"triads", "triads-rules"}) {
+    if (options.protocol_nodes == options.nodes && wanted(options, key)) continue;  // shown above
+    Outcome model = run_rounds(*find_policy(key), start, options.rounds, draws);
+    model.title += ", " + std::to_string(options.protocol_nodes) + " nodes";
+    show(model);
+  }
+  ProtocolOptions protocol;
+  protocol.nodes = options.protocol_nodes;
+  protocol.seed = options.seed;
+  protocol.start = options.start;
+  protocol.loss_ppm = options.loss_ppm;
+  show(run_protocol(protocol));
+}
+
 }  // namespace
 
 std::string_view start_name(Start start) { return kStartNames[static_cast<std::size_t>(start)]; }
@@ -138,12 +157,7 @@ int run_compare(const CompareOptions& options, std::ostream& out, std::ostream& 
     if (wanted(options, kind.key)) show(run_rounds(kind, start, options.rounds, draws));
   }
   if (options.protocol_nodes > 0 && wanted(options, "protocol")) {
-    ProtocolOptions protocol;
-    protocol.nodes = options.protocol_nodes;
-    protocol.seed = options.seed;
-    protocol.start = options.start;
-    protocol.loss_ppm = options.loss_ppm;
-    show(run_protocol(protocol));
+    run_beside_protocol(options, show);
   }
   if (!options.json) {
     out << "\n* at rest by its own rules, which relieve (nobody above 0.8 while somebody below 0.3 "

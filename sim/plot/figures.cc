@@ -204,7 +204,7 @@ Chart traffic_figure(const FigureOptions& options) {
 
 Chart age_figure(const FigureOptions& options) {
   Panel panel{"Share of view entries behind by more than", {}, {}, {}, {}};
-  panel.x = {"seconds", 0, 0.2, false, {}};
+  panel.x = {"seconds (log scale)", 0.002, 10, true, {}};
   panel.y = {"log scale", 1e-5, 1, true, {}};
   int style = 0;
   std::string changes;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/crypto.h"
 #include "compare/policy.h"
 
 namespace compare {
@@ -68,6 +69,25 @@ TEST(Compare, OnePolicysDrawsDoNotShiftAnothers) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     options.policies = {std::string(policies()[i].key)};
     EXPECT_EQ(output_of(options), all[i] + "\n");
+  }
+}
+
+TEST(Compare, TheProtocolStandsBesideTheModelsOfItsSize) {
+  ASSERT_TRUE(base::crypto::init());
+  CompareOptions options = small();
+  options.json = true;
+  options.start = Start::kHalf;
+  options.policies = {"protocol"};
+  options.protocol_nodes = 6;
+  const auto lines = lines_of(output_of(options));
+  ASSERT_EQ(lines.size(), 3U);
+  const std::string keys[] = {"triads", "triads-rules", "protocol"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto object = nlohmann::json::parse(lines[i]);
+    EXPECT_EQ(object["policy"], keys[i]);
+    EXPECT_EQ(object["nodes"], 6);
+    EXPECT_EQ(object["optimal_moves"], 30);
+    EXPECT_EQ(object["seconds"].is_null(), i < 2);
   }
 }
 

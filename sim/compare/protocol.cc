@@ -91,6 +91,7 @@ Outcome run_protocol(const ProtocolOptions& options) {
   out.optimal_moves = least_moves(start, 0);
   out.level = level_of(start);
   out.curve.push_back({out.level.spread, out.level.variance, 0});
+  out.content = content(start);
   const sim::Scenario scenario = scenario_for(options, start);
   out.jobs = scenario.jobs.size();
   std::vector<std::uint32_t> where;

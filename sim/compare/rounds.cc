@@ -16,6 +16,7 @@ Outcome run_rounds(const PolicyKind& kind, const Loads& start, std::uint32_t rou
   out.optimal_moves = least_moves(start, 0);
   out.level = level_of(mesh.loads());
   out.curve.push_back({out.level.spread, out.level.variance, 0});
+  out.content = policy->content(mesh);
   while (out.rounds < rounds_max && out.level.spread > kLevelSpread && !out.content) {
     policy->round(mesh, ++out.rounds, draws);
     out.level = level_of(mesh.loads());

@@ -26,7 +26,7 @@ struct Outcome {
   std::uint64_t jobs = 0;
   std::optional<std::uint32_t> level_round;  // the first with a spread <= kLevelSpread
   std::uint32_t rounds = 0;                  // that were run
-  bool content = false;                      // ended because its own rules ask for nothing more
+  bool content = false;                      // its own rules ask for nothing more at the end
   Level level;                               // at the end
   std::uint64_t moves = 0;
   std::uint64_t optimal_moves = 0;  // to a spread of at most 1

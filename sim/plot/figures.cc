@@ -26,9 +26,10 @@ double pittel(double nodes) { return std::log2(nodes) + std::log(nodes); }
 // The next power of ten above.
 double decade_above(double value) { return std::pow(10.0, std::ceil(std::log10(value) - 1e-9)); }
 
-Guide falling(double from, double by, double low, const char* label) {
-  const double rounds = std::log(from / low) / std::log(by);
-  return {0, from, rounds, low, label};
+// From `from` down by the factor `by` a round, as far as the axes go.
+Guide falling(double from, double by, double low, double rounds, const char* label) {
+  const double last = std::min(rounds, std::log(from / low) / std::log(by));
+  return {0, from, last, from / std::pow(by, last), label};
 }
 
 }  // namespace
@@ -60,8 +61,8 @@ Chart levelling_figure(const FigureOptions& options) {
     variance.series.push_back(one);
     spread.series.push_back(other);
   }
-  variance.guides = {falling(at_start.variance, 2, low, "1/2"),
-                     falling(at_start.variance, 3, low, "1/3")};
+  variance.guides = {falling(at_start.variance, 2, low, rounds, "1/2"),
+                     falling(at_start.variance, 3, low, rounds, "1/3")};
   spread.guides = {{0, 2, double(rounds), 2, "level"}};
   Chart chart;
   chart.title = "Threes level faster than pairs";
@@ -95,6 +96,7 @@ Chart informed_figure(const FigureOptions& options) {
       count_text(options.world_nodes) + " real nodes, " + percent(options.loss_ppm);
   real.series.push_back({label, 3, true, true, false, measured.informed});
   const double when = pittel(options.world_nodes) * kRumourRoundSeconds;
+  real.x.high = std::max(real.x.high, when * 1.15);
   real.guides.push_back({when, 0, when, 1, number_text(when, 2) + " s"});
   Chart chart;
   chart.title = "How fast news reaches everybody";

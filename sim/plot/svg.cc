@@ -159,6 +159,9 @@ class PanelPainter {
   }
 
   void paint_guide(const Guide& guide) {
+    const bool shown = inside(panel_.x, guide.x1) && inside(panel_.x, guide.x2) &&
+                       inside(panel_.y, guide.y1) && inside(panel_.y, guide.y2);
+    if (!shown) return;
     const Place from = place(guide.x1, guide.y1);
     const Place to = place(guide.x2, guide.y2);
     out_ += line(from, to, "guide");

@@ -32,7 +32,9 @@ struct Series {
   std::vector<std::pair<double, double>> points;  // outside the axes: left out
 };
 
-struct Guide {  // a thin dashed straight line between two points, with a word at its end
+// A thin dashed straight line between two points, with a word at its end; left out unless both lie
+// inside the axes.
+struct Guide {
   double x1 = 0, y1 = 0, x2 = 0, y2 = 0;
   std::string label;
 };

@@ -137,6 +137,7 @@ TEST(Svg, PointsOutsideTheAxesAreLeftOut) {
   chart.panels[0].series[0].points.push_back({11, 5});
   chart.panels[0].series[0].points.push_back({5, 0});  // a log axis has no such place
   chart.panels[0].series[0].points.push_back({5, std::nan("")});
+  chart.panels[0].guides.push_back({11, 2, 11, 50, "far"});
   EXPECT_EQ(render(chart), before);
 }
 

@@ -80,7 +80,7 @@ void print_json(const CompareOptions& options, const Outcome& o, std::ostream& o
       << ",\"makespan_ratio\":" << fixed(o.level.makespan_ratio, 6)
       << ",\"coefficient_of_variation\":" << fixed(o.level.coefficient_of_variation, 6)
       << ",\"jain_index\":" << fixed(o.level.jain_index, 6) << ",\"moves\":" << o.moves
-      << ",\"optimal_moves\":" << o.optimal_moves
+      << ",\"least_moves\":" << o.least_moves << ",\"optimal_moves\":" << o.optimal_moves
       << ",\"moves_by_optimum\":" << fixed(o.moves_by_optimum(), 6)
       << ",\"moves_per_job\":" << fixed(per_job(o), 6) << ",\"jobs_moved\":" << o.jobs_moved
       << ",\"most_moves_of_a_job\":" << o.most_moves << ",\"ping_pongs\":" << o.ping_pongs

@@ -1,8 +1,11 @@
 // Triads as balance decides them: the same functions that the daemon calls, given a group of three.
 //
-// What differs from the daemon: a round is a whole triad, whose moves all succeed; residence does
-// not bind, since the longest-resident job goes first and a round stands for a minute or more; the
-// members' figures are exact and fresh.
+// What differs from the daemon: a round is a whole triad, whose moves all succeed; the members'
+// figures are exact and fresh; the groups are random, while the daemon's source picks the least
+// loaded sink of its view. kMovesPerTriadMax binds triads-rules and not triads-planner. Residence
+// is not modelled. Under the rules it would change nothing, since a sink never becomes PLUS and so
+// sheds nothing that it took; levelling passes jobs on round after round (13 times, from one node)
+// and would wait a minute each time.
 #include <algorithm>
 #include <array>
 #include <string>

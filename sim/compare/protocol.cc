@@ -88,6 +88,7 @@ Outcome run_protocol(const ProtocolOptions& options) {
   out.key = "protocol";
   out.title = "the protocol, " + std::to_string(options.nodes) + " nodes";
   out.nodes = options.nodes;
+  out.least_moves = least_moves(start, kLevelSpread);
   out.optimal_moves = least_moves(start, 0);
   out.level = level_of(start);
   out.curve.push_back({out.level.spread, out.level.variance, 0});

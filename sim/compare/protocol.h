@@ -4,8 +4,9 @@
 // Rounds are formation rounds: the triads that the busiest node has sat in. A node holds one seat
 // at a time, so that is how many times the mesh could have regrouped.
 //
-// Same machines and thresholds as triads-rules (kNodeCpus), so the same end: nobody PLUS while a
-// MINUS has room. That leaves a spread of up to 8 jobs; the rules relieve, they do not level.
+// Same machines and thresholds as triads-rules (kNodeCpus), so the same kind of end: nobody is PLUS
+// while somebody is MINUS. The rules relieve, they do not level: once every node has 5 jobs or more
+// (0.3 of 14 CPUs are 4.2) there is no sink by rule, and who is PLUS then stays so.
 #pragma once
 
 #include "base/time.h"

@@ -13,6 +13,7 @@ Outcome run_rounds(const PolicyKind& kind, const Loads& start, std::uint32_t rou
   out.title = kind.title;
   out.nodes = mesh.nodes();
   out.jobs = mesh.jobs();
+  out.least_moves = least_moves(start, kLevelSpread);
   out.optimal_moves = least_moves(start, 0);
   out.level = level_of(mesh.loads());
   out.curve.push_back({out.level.spread, out.level.variance, 0});

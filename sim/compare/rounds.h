@@ -29,6 +29,7 @@ struct Outcome {
   bool content = false;                      // its own rules ask for nothing more at the end
   Level level;                               // at the end
   std::uint64_t moves = 0;
+  std::uint64_t least_moves = 0;    // to a spread of at most kLevelSpread
   std::uint64_t optimal_moves = 0;  // to a spread of at most 1
   std::uint64_t jobs_moved = 0;
   std::uint32_t most_moves = 0;  // of one job

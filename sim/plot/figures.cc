@@ -101,8 +101,9 @@ Chart informed_figure(const FigureOptions& options) {
   Chart chart;
   chart.title = "How fast news reaches everybody";
   chart.subtitle = "seed " + std::to_string(options.seed) +
-                   "; left one rumour each, right the mean of " + count_text(measured.changes) +
-                   " changes";
+                   "; left 1,000 to 100,000 nodes, one rumour each; right " +
+                   count_text(options.world_nodes) + " real nodes, the mean of " +
+                   count_text(measured.changes) + " changes";
   chart.note =
       "Dashed: log2 n + ln n rounds (Pittel 1987), right at 40 ms a round. The protocol tells "
       "four a round and repairs by anti-entropy what is lost.";

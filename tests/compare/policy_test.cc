@@ -64,6 +64,10 @@ TEST(Policies, NoneNeedsFewerMovesThanTheOptimum) {
       const Loads loads = start_loads(kNodes, start, draws);
       const Outcome out = run_rounds(kind, loads, 200, draws);
       EXPECT_EQ(out.optimal_moves, least_moves(loads, 1));
+      EXPECT_LE(out.least_moves, out.optimal_moves);
+      if (out.level_round) {
+        EXPECT_GE(out.moves, out.least_moves);
+      }
       EXPECT_GE(out.moves, least_moves(loads, std::max(out.level.spread, 1U)));
       EXPECT_GE(out.moves, out.jobs_moved);
       if (kind.key == "optimum") {

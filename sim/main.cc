@@ -5,6 +5,9 @@
 #include <iostream>
 #include <sstream>
 
+#include "commit.h"
+#include "compare/compare.h"
+#include "plot/plot.h"
 #include "sim/generate.h"
 #include "sim/report.h"
 #include "sim/run.h"
@@ -101,9 +104,9 @@ int run(const Common& common) {
   if (!scenario) return kUsage;
   const std::string options = options_text(common, *scenario);
   if (!common.json) {
-    std::cout << "tern-sim, commit " << sim::built_from() << ", SEED=" << scenario->seed << ":"
-              << options << ", " << scenario->nodes << " nodes, " << scenario->jobs.size()
-              << " jobs, " << scenario->faults.size() << " scheduled faults, "
+    std::cout << "tern-sim, commit " << TERN_COMMIT << ", SEED=" << scenario->seed << ":" << options
+              << ", " << scenario->nodes << " nodes, " << scenario->jobs.size() << " jobs, "
+              << scenario->faults.size() << " scheduled faults, "
               << scenario->faulty.count() / 1'000'000 << " + "
               << scenario->settle.count() / 1'000'000 << " s\n"
               << std::flush;
@@ -113,16 +116,16 @@ int run(const Common& common) {
       sim::run_scenario(*scenario, {queue_of(common), common.log ? &log : nullptr, true});
   std::cout << (common.json ? sim::json_of(outcome) + "\n" : sim::summary_of(outcome));
   if (!outcome.failed()) return kDone;
-  std::cerr << sim::failure_of(outcome, "tern-sim run" + options);
+  std::cerr << sim::failure_of(outcome, TERN_COMMIT, "tern-sim run" + options);
   return kFailed;
 }
 
 int run_swarm(const Common& common, sim::SwarmOptions options) {
   options.wanted = wanted_of(common);
+  options.commit = TERN_COMMIT;
   if (!common.json) {
-    std::cout << "tern-sim swarm, commit " << sim::built_from() << ", SEEDS=" << options.first
-              << ".." << options.last << ", shard " << options.shard << "/" << options.shards
-              << "\n"
+    std::cout << "tern-sim swarm, commit " << TERN_COMMIT << ", SEEDS=" << options.first << ".."
+              << options.last << ", shard " << options.shard << "/" << options.shards << "\n"
               << std::flush;
   }
   const bool terminal = ::isatty(STDERR_FILENO) != 0;
@@ -195,6 +198,24 @@ int run_shrink(const Common& common) {
   return kDone;
 }
 
+int run_compare(const Common& common, compare::CompareOptions options, const std::string& start) {
+  options.seed = common.seed;
+  options.json = common.json;
+  options.start = compare::start_from(start).value_or(compare::Start::kRandom);
+  if (common.nodes != 0) options.nodes = common.nodes;
+  return compare::run_compare(options, std::cout, std::cerr);
+}
+
+int run_plot(const Common& common, const plot::PlotOptions& options) {
+  if (common.out.empty()) return plot::run_plot(options, std::cout, std::cerr);
+  std::ofstream file(common.out);
+  const int status = plot::run_plot(options, file, std::cerr);
+  file.close();
+  if (file || status != kDone) return status;
+  std::cerr << "tern-sim: " << common.out << " cannot be written\n";
+  return kFailed;
+}
+
 void add_world_options(CLI::App* app, Common& common, bool one) {
   if (one) {
     app->add_option("--seed", common.seed, "draws machines, jobs and faults");
@@ -222,38 +243,99 @@ bool parse_pair(const std::string& text, const std::string& between, std::uint64
   return (left >> a) && left.eof() && (right >> b) && right.eof() && a <= b;
 }
 
+struct Commands {
+  Common common;
+  sim::SwarmOptions swarm;
+  std::string seeds = "1..100";
+  std::string shard = "1/1";
+  compare::CompareOptions compare;
+  plot::PlotOptions plot;
+  std::string start = "random";
+  std::string plot_start = "half";
+};
+
+CLI::App* add_swarm(CLI::App& app, Commands& all) {
+  CLI::App* command = app.add_subcommand("swarm", "many worlds, over all cores");
+  add_world_options(command, all.common, false);
+  command->add_option("--seeds", all.seeds, "A..B, both included")->required();
+  command->add_option("--shard", all.shard, "I/N: every N-th seed, beginning with the I-th");
+  command->add_option("--report", all.swarm.report, "file of JSON lines, one a world");
+  command->add_option("--workers", all.swarm.workers, "processes; otherwise one a CPU");
+  command->add_flag("--keep-going", all.swarm.keep_going, "go on after a broken promise");
+  command->add_flag("--twice", all.swarm.check_twice, "each with both queues, same trace");
+  command->add_flag("--json", all.common.json, "one object on stdout");
+  command->footer("Example: tern-sim swarm --seeds 1..20000 --shard 2/8 --report part2.jsonl");
+  return command;
+}
+
+CLI::App* add_compare(CLI::App& app, Commands& all) {
+  CLI::App* command = app.add_subcommand("compare", "triads beside the other ways to balance");
+  command->add_option("--nodes", all.common.nodes, "of the round models")
+      ->check(CLI::Range(compare::kNodesMin, compare::kNodesMax));
+  command->add_option("--seed", all.common.seed, "of every draw");
+  command->add_option("--start", all.start, "where the load begins")
+      ->check(CLI::IsMember({"random", "half", "one"}));
+  command->add_option("--rounds", all.compare.rounds, "after which a policy has failed");
+  command->add_option("--protocol-nodes", all.compare.protocol_nodes,
+                      "of the world that the real protocol runs in; 0: none");
+  command->add_flag("--json", all.common.json, "one object a line");
+  command->footer("Example: tern-sim compare --nodes 9999 --start one");
+  return command;
+}
+
+CLI::App* add_plot(CLI::App& app, Commands& all) {
+  CLI::App* command = app.add_subcommand("plot", "the curves as SVG");
+  std::string names;
+  for (const std::string_view name : plot::figure_names()) {
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  command->add_option("figure", all.plot.figure, names);
+  command->add_option("--nodes", all.plot.of.nodes, "of the round models");
+  command->add_option("--world-nodes", all.plot.of.world_nodes, "of worlds with real nodes")
+      ->check(CLI::Range(plot::kWorldNodesMin, plot::kWorldNodesMax));
+  command->add_option("--seed", all.plot.of.seed, "of every draw");
+  command->add_option("--start", all.plot_start, "where the load begins")
+      ->check(CLI::IsMember({"random", "half", "one"}));
+  command->add_option("--out", all.common.out, "SVG file; otherwise stdout");
+  command->footer("Example: tern-sim plot levelling --out levelling.svg");
+  return command;
+}
+
+int dispatch(Commands& all, const std::string& command) {
+  if (command == "compare") return run_compare(all.common, all.compare, all.start);
+  if (command == "plot") {
+    all.plot.of.start = compare::start_from(all.plot_start).value_or(compare::Start::kHalf);
+    return run_plot(all.common, all.plot);
+  }
+  if (command == "shrink") return run_shrink(all.common);
+  if (command == "run") return run(all.common);
+  if (!parse_pair(all.seeds, "..", all.swarm.first, all.swarm.last) ||
+      !parse_pair(all.shard, "/", all.swarm.shard, all.swarm.shards) || all.swarm.shard == 0) {
+    std::cerr << "tern-sim: --seeds is A..B with A <= B, --shard is I/N with 1 <= I <= N\n";
+    return kUsage;
+  }
+  return run_swarm(all.common, all.swarm);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{"Simulates meshes of tern nodes: the daemon's own code on a seeded world."};
   app.require_subcommand(1);
-  Common common;
+  app.set_version_flag("--version", std::string("tern-sim, commit ") + TERN_COMMIT);
+  Commands all;
   CLI::App* run_command = app.add_subcommand("run", "one world");
-  add_world_options(run_command, common, true);
-  run_command->add_flag("--json", common.json, "one object on stdout");
-  run_command->add_flag("--log", common.log, "what the nodes log, on stderr");
+  add_world_options(run_command, all.common, true);
+  run_command->add_flag("--json", all.common.json, "one object on stdout");
+  run_command->add_flag("--log", all.common.log, "what the nodes log, on stderr");
   run_command->footer("Example: tern-sim run --nodes 9 --seed 7 --faults swarm");
-
-  sim::SwarmOptions options;
-  std::string seeds = "1..100";
-  std::string shard = "1/1";
-  CLI::App* swarm_command = app.add_subcommand("swarm", "many worlds, over all cores");
-  add_world_options(swarm_command, common, false);
-  swarm_command->add_option("--seeds", seeds, "A..B, both included")->required();
-  swarm_command->add_option("--shard", shard, "I/N: every N-th seed, beginning with the I-th");
-  swarm_command->add_option("--report", options.report, "file of JSON lines, one a world");
-  swarm_command->add_option("--workers", options.workers, "processes; otherwise one a CPU");
-  swarm_command->add_flag("--keep-going", options.keep_going, "go on after a broken promise");
-  swarm_command->add_flag("--twice", options.check_twice, "each with both queues, same trace");
-  swarm_command->add_flag("--json", common.json, "one object on stdout");
-  swarm_command->footer(
-      "Example: tern-sim swarm --seeds 1..20000 --shard 2/8 --report part2.jsonl");
-
   CLI::App* shrink_command = app.add_subcommand("shrink", "the smallest world that still fails");
-  add_world_options(shrink_command, common, true);
-  shrink_command->add_option("--out", common.out, "scenario file; otherwise stdout");
+  add_world_options(shrink_command, all.common, true);
+  shrink_command->add_option("--out", all.common.out, "scenario file; otherwise stdout");
   shrink_command->footer("Example: tern-sim shrink --seed 175 --out tests/scenarios/split.txt");
-
+  add_swarm(app, all);
+  add_compare(app, all);
+  add_plot(app, all);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -264,13 +346,5 @@ int main(int argc, char** argv) {
     std::cerr << "tern-sim: libsodium could not start\n";
     return kFailed;
   }
-  if (*swarm_command) {
-    if (!parse_pair(seeds, "..", options.first, options.last) ||
-        !parse_pair(shard, "/", options.shard, options.shards) || options.shard == 0) {
-      std::cerr << "tern-sim: --seeds is A..B with A <= B, --shard is I/N with 1 <= I <= N\n";
-      return kUsage;
-    }
-    return run_swarm(common, options);
-  }
-  return *shrink_command ? run_shrink(common) : run(common);
+  return dispatch(all, app.get_subcommands().front()->get_name());
 }

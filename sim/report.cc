@@ -3,10 +3,6 @@
 #include <array>
 #include <cstdio>
 
-#ifndef TERN_COMMIT
-#define TERN_COMMIT "unknown"
-#endif
-
 namespace sim {
 namespace {
 
@@ -37,8 +33,6 @@ std::string per_node_second(std::uint64_t count, const Outcome& outcome) {
 }
 
 }  // namespace
-
-const char* built_from() { return TERN_COMMIT; }
 
 std::string json_of(const Outcome& o) {
   std::string out = "{\"seed\":" + std::to_string(o.seed);
@@ -120,8 +114,8 @@ std::string summary_of(const Outcome& o) {
   return out + "trace   " + o.trace_hash + "\n";
 }
 
-std::string failure_of(const Outcome& o, const std::string& command) {
-  std::string out = "FAILED  seed " + std::to_string(o.seed) + ", commit " + built_from() + "\n";
+std::string failure_of(const Outcome& o, const std::string& commit, const std::string& command) {
+  std::string out = "FAILED  seed " + std::to_string(o.seed) + ", commit " + commit + "\n";
   for (const Violation& v : o.violations) {
     out += "  broken: " + v.promise + " at " + seconds(v.at) + " s, n" + std::to_string(v.node) +
            ": " + v.detail + "\n";

@@ -11,9 +11,8 @@ namespace sim {
 [[nodiscard]] std::string json_of(const Outcome& outcome);     // one line, no newline
 [[nodiscard]] std::string summary_of(const Outcome& outcome);  // a few lines
 // Seed, commit, promises, the last events of the nodes concerned, and the command that repeats it.
-[[nodiscard]] std::string failure_of(const Outcome& outcome, const std::string& command);
+[[nodiscard]] std::string failure_of(const Outcome& outcome, const std::string& commit,
+                                     const std::string& command);
 [[nodiscard]] std::string fault_table(const FaultCounts& faults);
-// The commit that this program was built from, as the build saw it.
-[[nodiscard]] const char* built_from();
 
 }  // namespace sim

@@ -94,7 +94,8 @@ void work(const SwarmOptions& options, Shared& shared, int out) {
     }
     const std::string line = options.report.empty() ? "" : json_of(outcome) + "\n";
     const std::string text =
-        outcome.failed() ? failure_of(outcome, command_of(seed, options.wanted)) : "";
+        outcome.failed() ? failure_of(outcome, options.commit, command_of(seed, options.wanted))
+                         : "";
     Header header{seed,
                   outcome.counts.events,
                   outcome.counts.commits,

@@ -18,6 +18,7 @@ struct SwarmOptions {
   std::uint64_t shards = 1;
   std::uint32_t workers = 0;  // 0: as many as there are CPUs
   bool keep_going = false;
+  std::string commit;        // for what a failure says
   std::string report;        // file of JSON lines; empty: none
   bool check_twice = false;  // each world also with the other queue: the hashes must agree
   Wanted wanted;             // its seed is replaced

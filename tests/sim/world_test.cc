@@ -1,0 +1,101 @@
+// The world repeats itself to the bit, faults really happen, and broken promises are seen.
+#include "sim/world.h"
+
+#include <gtest/gtest.h>
+
+#include "base/crypto.h"
+#include "sim/generate.h"
+#include "sim/run.h"
+#include "sim/scenario_text.h"
+
+namespace sim {
+namespace {
+
+class Worlds : public ::testing::Test {
+ protected:
+  Worlds() { EXPECT_TRUE(base::crypto::init().ok()); }
+};
+
+Scenario small(std::uint64_t seed) {
+  return generate({seed, 0, std::chrono::seconds(60), FaultMode::kSwarm});
+}
+
+TEST_F(Worlds, ARunRepeatedWithEitherQueueHasTheSameTrace) {
+  std::string last;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE(seed);
+    const Outcome first = run_scenario(small(seed), {});
+    const Outcome again = run_scenario(small(seed), {});
+    const Outcome other = run_scenario(small(seed), {QueueKind::kCalendar, nullptr, false});
+    EXPECT_EQ(first.trace_hash, again.trace_hash);
+    EXPECT_EQ(first.trace_hash, other.trace_hash);
+    EXPECT_EQ(first.counts.events, other.counts.events);
+    EXPECT_NE(first.trace_hash, last);
+    last = first.trace_hash;
+  }
+}
+
+TEST_F(Worlds, BothCryptographiesCarryTheProtocol) {
+  const auto world = parse_scenario(
+      "seed 5\nnodes 4\nseconds 40\nrate loss 0.1\nrate duplicate 0.1\n"
+      "job at 3s on 0 threads 6 work 30s output 100\nfault at 20s crash node 1 for 3s\n");
+  ASSERT_TRUE(world) << world.error().detail;
+  Scenario real = *world;
+  real.real_crypto = true;
+  const Outcome fast_run = run_scenario(*world, {});
+  const Outcome real_run = run_scenario(real, {});
+  EXPECT_FALSE(fast_run.failed());
+  EXPECT_FALSE(real_run.failed());
+  EXPECT_GT(fast_run.counts.events, 100U);
+  EXPECT_GT(real_run.counts.events, 100U);
+  EXPECT_NE(fast_run.trace_hash, real_run.trace_hash);
+}
+
+TEST_F(Worlds, EveryKindOfFaultHappens) {
+  FaultCounts sum{};
+  for (std::uint64_t seed = 1; seed <= 250; ++seed) {
+    const Outcome outcome = run_scenario(small(seed), {QueueKind::kHeap, nullptr, false});
+    for (std::size_t kind = 0; kind < kFaultKinds; ++kind) sum[kind] += outcome.faults[kind];
+  }
+  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
+    const auto fault = static_cast<Fault>(kind);
+    // These need a vote to be refused, or a dump of many seconds, which is rare in a minute.
+    const bool rare = fault == Fault::kLieVotes || fault == Fault::kLieOutcomes ||
+                      fault == Fault::kDumpSlow || fault == Fault::kTornCrash ||
+                      fault == Fault::kCopyDies || fault == Fault::kThawSlow;
+    if (!rare) {
+      EXPECT_GT(sum[kind], 0U) << fault_name(fault);
+    }
+  }
+}
+
+TEST_F(Worlds, AJobMovesFromTheLoadedNodeAndItsOutputIsWhole) {
+  const auto world = parse_scenario(
+      "seed 3\nnodes 3\nseconds 200\nsettle 240\nall cpus 2 memory 8G\n"
+      "job at 5s on 0 threads 1 work 400s output 1000\n"
+      "job at 5s on 0 threads 1 work 400s output 1000\n"
+      "job at 6s on 0 threads 1 work 400s output 1000\nexpect commits >= 1\nexpect lost == 0\n");
+  ASSERT_TRUE(world) << world.error().detail;
+  const Outcome outcome = run_scenario(*world, {});
+  for (const Violation& broken : outcome.violations) {
+    ADD_FAILURE() << broken.promise << " at n" << broken.node << ": " << broken.detail;
+  }
+  for (const std::string& unmet : outcome.unmet) ADD_FAILURE() << unmet;
+}
+
+// A canary: a world whose promise is broken on purpose must be seen to fail.
+TEST_F(Worlds, ABrokenPromiseIsSeen) {
+  const auto parsed = parse_scenario("seed 3\nnodes 2\nseconds 20\nexpect commits >= 1000\n");
+  ASSERT_TRUE(parsed);
+  EXPECT_TRUE(run_scenario(*parsed, {}).failed());
+  World world(*parsed, QueueKind::kHeap);
+  world.run_until(std::chrono::seconds(1));
+  world.promises().broke("one-runs", 0, "a canary");
+  EXPECT_EQ(world.promises().violations().size(), 1U);
+  const auto at = world.elapsed();
+  world.run_until(std::chrono::seconds(10));
+  EXPECT_GE(world.elapsed(), at);
+}
+
+}  // namespace
+}  // namespace sim

@@ -271,8 +271,12 @@ void World::start(std::uint32_t index) {
   counted.resize(8);
   base::put_le64(counted, incarnation.value);
 
-  node::Config config{
-      host.keys.clone(), host.chain, root_.public_key, host.store, {}, {}, {}, 0, {}, {}};
+  node::Config config;
+  config.keys = host.keys.clone();
+  config.chain = host.chain;
+  config.root = root_.public_key;
+  config.store = host.store;
+  config.people = {false, {kUser}};
   config.incarnation = incarnation;
   base::put_le64(config.salt, host.dice.entropy.next());
   base::put_le64(base::MutableByteView(config.salt).subspan(8), host.dice.entropy.next());
@@ -369,6 +373,8 @@ void World::perform(std::uint32_t host, const node::Action& action) {
                  [&](const node::MoveStored& a) { later(host, milliseconds(2), ActionDone{a}); },
                  [&](const node::ReadLog& a) { later(host, milliseconds(2), ActionDone{a}); },
                  [&](const node::SignalJob& a) { later(host, milliseconds(10), ActionDone{a}); },
+                 [&](const node::CollectNeeds& a) { later(host, milliseconds(20), ActionDone{a}); },
+                 [&](const node::CheckNeeds& a) { later(host, milliseconds(20), ActionDone{a}); },
                  [&](const node::Reply&) {},
                  [&](const node::Happened& a) {
                    if (a.kind != "output") note(host, a.kind + " " + a.text);

@@ -259,6 +259,12 @@ void World::action_done(std::uint32_t index, const node::Action& action) {
     if (job != kNobody) read.ends = {host.spools[job].end, 0};
     return give(index, read);
   }
+  if (const auto* a = std::get_if<node::CollectNeeds>(&action)) {
+    return give(index, node::NeedsLooked{a->token, {1}, {}});
+  }
+  if (const auto* a = std::get_if<node::CheckNeeds>(&action)) {
+    return give(index, node::NeedsLooked{a->token, {}, {}});
+  }
   if (const auto* a = std::get_if<node::SignalJob>(&action)) {
     const std::uint32_t job = job_index(a->job);
     const bool there = job != kNobody && host.machine.find(job) != nullptr;
@@ -280,8 +286,8 @@ void World::job_arrives(std::uint32_t job) {
   spec.name = "job" + std::to_string(job);
   spec.argv = {"work"};
   spec.cwd = "/";
-  spec.uid = 1000;
-  spec.gid = 1000;
+  spec.uid = kUser;
+  spec.gid = kUser;
   spec.home = host.id;
   spec.started_at = wall(host);
   give(truth.plan.node, node::RunJob{next_request_++, spec});
@@ -295,9 +301,9 @@ void World::person_speaks(std::uint32_t person) {
   const std::uint32_t asked = truth.plan.node;
   if (at == kNobody || !hosts_[asked]->node) return;
   if (plan.verb == PersonPlan::Verb::kKill) {
-    return give(asked, node::KillJob{next_request_++, 1000, truth.id, hosts_[at]->id, 15});
+    return give(asked, node::KillJob{next_request_++, kUser, truth.id, hosts_[at]->id, 15});
   }
-  node::MigrateJob order{next_request_++, 1000, truth.id, hosts_[at]->id, std::nullopt};
+  node::MigrateJob order{next_request_++, kUser, truth.id, hosts_[at]->id, std::nullopt, false};
   if (plan.to != kNobody && plan.to < scenario_.nodes) order.target = hosts_[plan.to]->id;
   give(asked, order);
 }

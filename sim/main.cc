@@ -5,7 +5,7 @@
 #include <iostream>
 #include <sstream>
 
-#include "commit.h"
+#include "build/commit.h"  // cmake/WriteCommit.cmake
 #include "compare/compare.h"
 #include "plot/plot.h"
 #include "sim/generate.h"

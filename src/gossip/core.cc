@@ -166,8 +166,8 @@ bool Core::is_satisfied(const Seed& seed) const {
   return member != nullptr && member->is_live();
 }
 
-// Seeds whose nodes are not in the view, all of them when nobody is left; members that do not answer
-// datagrams, since they may have lost our certificate.
+// Seeds whose nodes are not in the view, all of them when nobody is left; members that do not
+// answer datagrams, since they may have lost our certificate.
 void Core::make_contacts() {
   if (now_ < contact_at_) return;
   const bool alone = view_.live_others() == 0;

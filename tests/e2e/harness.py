@@ -321,11 +321,6 @@ class Host:
     def events(self):
         return [json.loads(line) for line in self.tern("events", "--json").stdout.splitlines()]
 
-    def outcomes(self, job):
-        """{epoch: commit or abort} as this daemon has told since it started."""
-        return {e["handover"]["epoch"]: e["handover"]["outcome"] for e in self.events()
-                if e.get("job") == job and "handover" in e and not e["text"].startswith("refused")}
-
     # -- what is really there
 
     def job_groups(self, job):
@@ -360,6 +355,12 @@ class Host:
 
     def heal(self):
         ip("-n", self.mesh.hub, "link", "set", self.port, "master", "br0")
+
+
+def outcomes_in(events, job):
+    """(epoch, commit or abort) of each handover of the job that these events tell of."""
+    return [(e["handover"]["epoch"], e["handover"]["outcome"]) for e in events
+            if e.get("job") == job and "handover" in e and not e["text"].startswith("refused")]
 
 
 class Watch(threading.Thread):
@@ -475,7 +476,7 @@ class Mesh:
             return True
         wait_for("all nodes to see each other alive", all_alive)
 
-    def wait_no_seats(self):
+    def wait_no_seats(self, seconds=WAIT):
         """Until every triad has dissolved."""
         def free():
             for host in self.hosts:
@@ -483,7 +484,7 @@ class Mesh:
                     check(node["seat"] is None or node["state"] != "alive",
                           lambda: f"{host.name} says that {node['name']} has a seat: {node['seat']}")
             return True
-        wait_for("all seats to be free", free)
+        wait_for("all seats to be free", free, seconds)
 
     # -- jobs, over all nodes, from the kernel's point of view
 

@@ -237,7 +237,13 @@ TEST_F(KeeperTest, AClosedReaderOfOneStreamLeavesTheOther) {
   EXPECT_EQ(output(), "ready\n");
   EXPECT_THAT(output("stderr.log"), ::testing::HasSubstr("err\n"));
   EXPECT_EQ(client.call(Op::kCloseReader, kPatience, 2).error().code, base::Code::kRefused);
-  // A successor finds that stream closed.
+  // A successor finds that stream closed, once init has dropped its spare end.
+  const std::string spare =
+      "/proc/" + std::to_string(job_->init.pid) + "/fd/" + std::to_string(init::kInitStdoutRead);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (std::filesystem::is_symlink(spare)) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
   ASSERT_TRUE(replace_keeper(keeper_spec(), kPatience).ok());
   client = connect();
   EXPECT_NE(client.call(Op::kStatus, kPatience)->flags & init::kFlagStdoutClosed, 0U);

@@ -44,6 +44,7 @@ Actions Balance::step(base::Time now, const Event& event) {
 base::Time Balance::next_deadline() const {
   if (!started_) return base::Time::min();
   base::Time at = formation_.next_deadline();
+  for (const auto& [id, triad] : lingering_) at = std::min(at, triad->next_deadline(now_));
   if (triad_) return std::min(at, triad_->next_deadline(now_));
   if (formation_.busy()) return at;
   if (wish_after_ > now_) at = std::min(at, wish_after_);
@@ -53,15 +54,46 @@ base::Time Balance::next_deadline() const {
 
 std::vector<Balance::Unsettled> Balance::unsettled() const {
   std::vector<Unsettled> all;
-  if (!triad_) return all;
-  const bool source = triad_->seat().seat == Seat::kSource;
-  for (const End* end : triad_->bound_ends()) {
-    all.push_back({end->id().job, end->peer(), source, end->waits_for_others()});
+  for (const Triad* triad : triads()) {
+    const bool source = triad->seat().seat == Seat::kSource;
+    for (const End* end : triad->bound_ends()) {
+      all.push_back({end->id().job, end->peer(), source, end->waits_for_others()});
+    }
   }
   return all;
 }
 
-bool Balance::in_doubt(const JobId& job) const { return triad_ && triad_->end_of(job) != nullptr; }
+bool Balance::in_doubt(const JobId& job) const { return end_of(job) != nullptr; }
+
+std::optional<NodeId> Balance::waits_for(const JobId& job) const {
+  const End* const end = end_of(job);
+  if (end == nullptr || !end->waits_for_others()) return std::nullopt;
+  // Released or void comes from SINK after commit, resumed or gone from SOURCE after abort.
+  const Decision of_peer = is_source_state(end->state()) ? Decision::kCommit : Decision::kAbort;
+  return end->decided() == of_peer ? std::optional(end->peer()) : std::nullopt;
+}
+
+// ---- the triads of this node
+
+std::vector<Triad*> Balance::triads() const {
+  std::vector<Triad*> all;
+  for (const auto& [id, triad] : lingering_) all.push_back(triad.get());
+  if (triad_) all.push_back(triad_.get());
+  return all;
+}
+
+Triad* Balance::find(const TriadId& id) const {
+  if (triad_ && triad_->id() == id) return triad_.get();
+  const auto found = lingering_.find(id);
+  return found == lingering_.end() ? nullptr : found->second.get();
+}
+
+End* Balance::end_of(const JobId& job) const {
+  for (Triad* triad : triads()) {
+    if (End* const end = triad->end_of(job)) return end;
+  }
+  return nullptr;
+}
 
 // ---- events
 
@@ -85,12 +117,12 @@ void Balance::on(Step step, const Persisted& event) {
     own_writes_.erase(own);
   }
   formation_.persisted(step, event.id);
-  if (triad_) triad_->persisted(step, event.id);
+  for (Triad* triad : triads()) triad->persisted(step, event.id);
 }
 
 void Balance::on(Step step, const Tick&) {
   formation_.tick(step);
-  if (triad_) triad_->tick(step);
+  for (Triad* triad : triads()) triad->tick(step);
 }
 
 void Balance::on(Step step, const ViewChanged& event) {
@@ -120,7 +152,7 @@ void Balance::on(Step step, const JobStarted& event) {
 }
 
 void Balance::on(Step step, const JobEnded& event) {
-  if (triad_) triad_->job_ended(step, event.job);
+  for (Triad* triad : triads()) triad->job_ended(step, event.job);
   ended_.insert(event.job);
 }
 
@@ -133,11 +165,11 @@ void Balance::on(Step step, const Stopping& event) {
   }
   std::erase_if(people_, [](const Person& person) { return !person.formed; });
   for (const Person& person : waiting) reply(step, person, ReplyCode::kError, kIsStopping);
-  if (triad_) triad_->stopping(step, event.withdraw);
+  for (Triad* triad : triads()) triad->stopping(step, event.withdraw);
 }
 
 void Balance::on(Step step, const PersonResolve& event) {
-  End* const end = triad_ ? triad_->end_of(event.job) : nullptr;
+  End* const end = end_of(event.job);
   const auto refuse = [&](std::string why) {
     step.out.act(PersonReply{event.request, true, ReplyCode::kError, std::move(why), {}, {}});
   };
@@ -152,7 +184,8 @@ void Balance::on(Step step, const PersonResolve& event) {
 
 void Balance::heed_resolve(Step step) {
   if (!resolve_) return;
-  const End* const end = triad_ ? triad_->end(resolve_->id) : nullptr;
+  const Triad* const triad = find(resolve_->id.triad);
+  const End* const end = triad == nullptr ? nullptr : triad->end(resolve_->id);
   PersonReply answer{resolve_->request, true,         ReplyCode::kDone,
                      "it runs here",    resolve_->id, config_.self};
   if (end != nullptr && end->resolve_failed().empty()) {
@@ -178,11 +211,23 @@ void Balance::deliver(Step step, const NodeId& from, const wire::Message& messag
   if (const auto* report = std::get_if<wire::EndReport>(&message.body)) {
     if (answer_superseded(step, from, *report)) return;
   }
-  if (triad_ && triad_->id() == *triad) {
-    triad_->receive(step, from, message.store, message.body);
+  if (const auto* superseded = std::get_if<wire::Superseded>(&message.body)) {
+    if (is_decided_later(superseded->id)) return;
+  }
+  if (Triad* const known = find(*triad)) {
+    known->receive(step, from, message.store, message.body);
   } else {
     stranger(step, from, *triad, message);
   }
+}
+
+// The job has moved on since, or is about to: the later handover's end knows whose it is.
+bool Balance::is_decided_later(const HandoverId& id) const {
+  const std::vector<Triad*> all = triads();
+  return std::any_of(all.begin(), all.end(), [&](Triad* triad) {
+    const End* const end = triad->end_of(id.job);
+    return end != nullptr && end->id().epoch > id.epoch;
+  });
 }
 
 void Balance::deliver_formation(Step step, const NodeId& from, const wire::Message& message) {
@@ -194,8 +239,8 @@ void Balance::deliver_formation(Step step, const NodeId& from, const wire::Messa
     formation_.on_cancel(step, from, *cancel);
   } else if (const auto* form = std::get_if<wire::Form>(&message.body)) {
     const TriadId id = triad_id_of(form->form);
-    if (triad_ && triad_->id() == id) {
-      return triad_->receive(step, from, message.store, message.body);
+    if (Triad* const known = find(id)) {
+      return known->receive(step, from, message.store, message.body);
     }
     if (auto stored = formation_.on_form(step, from, message.store, *form)) {
       return start(step, std::move(*stored));
@@ -219,7 +264,8 @@ void Balance::stranger(Step step, const NodeId& from, const TriadId& triad,
 bool Balance::answer_superseded(Step step, const NodeId& from, const wire::EndReport& report) {
   const OwnRecord* own = own_.find(report.id.job);
   if (own == nullptr || own->epoch <= report.id.epoch) return false;
-  const End* end = triad_ ? triad_->end(report.id) : nullptr;
+  const Triad* const triad = find(report.id.triad);
+  const End* const end = triad == nullptr ? nullptr : triad->end(report.id);
   if (end != nullptr && end->state() != EndState::kResolvedHere) return false;
   const bool runs = report.end.state == EndState::kSourceWithdrawn ||
                     report.end.state == EndState::kSourceResumed ||
@@ -248,6 +294,7 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
   if (damaged_ || own_.full()) {
     return Formation::Refusal{Code::kFull, "this node's record table is full or damaged"};
   }
+  if (lingering_.size() >= kLingeringMax) return Formation::Refusal{Code::kFull, kTooManyLinger};
   if (triad_) return Formation::Refusal{Code::kBusy, "this node has a seat"};
   if (stopping_) return Formation::Refusal{Code::kBusy, kIsStopping};
   if (roles.third.is_zero() && (!view_known_ || other_live_nodes(roles.source, roles.sink) != 0)) {
@@ -291,7 +338,9 @@ void Balance::follow_up(Step step) {
   heed_resolve(step);
   leave_if_over(step);
   for (auto job = ended_.begin(); job != ended_.end();) {
-    const bool needed = triad_ && triad_->involves(*job);
+    const std::vector<Triad*> all = triads();
+    const bool needed = std::any_of(all.begin(), all.end(),
+                                    [&](const Triad* triad) { return triad->involves(*job); });
     if (!needed) {
       if (own_.find(*job) != nullptr) (void)step.out.persist({{own_key(*job), std::nullopt}});
       own_.erase(*job);
@@ -304,11 +353,14 @@ void Balance::follow_up(Step step) {
 }
 
 void Balance::leave_if_over(Step step) {
-  if (!triad_ || !triad_->left()) return;
+  std::erase_if(lingering_, [](const auto& t) { return t.second->left(); });
+  if (!triad_ || !(triad_->left() || triad_->lingers())) return;
   const std::string refusal = triad_->refusal();
   const bool was_coordinator = triad_->seat().seat == Seat::kCoordinator;
   const JobId job = triad_->form().job;
+  if (triad_->lingers()) lingering_.emplace(triad_->id(), std::move(triad_));
   triad_.reset();
+  tell_who_waits(step);
   // The next wish waits for a sample that shows what has moved.
   if (!was_coordinator) local_known_ = false;
   wish_after_ = std::max(wish_after_, step.now + kResendAfter);
@@ -326,85 +378,6 @@ void Balance::tell_seat(Step step) {
   if (seat == told_seat_) return;
   told_seat_ = seat;
   step.out.act(SeatChanged{seat});
-}
-
-// ---- restart
-
-void Balance::recover(const Recovered& records) {
-  const auto damaged = [&](const std::string& key) {
-    damaged_ = true;
-    log_.error("record_unreadable", {{"key", key}});
-  };
-  std::optional<TriadId> triad;
-  for (const auto& [key, value] : records) {
-    if (key.starts_with("own/")) {
-      auto job = parse_own_key(key);
-      auto own = decode_own(value);
-      if (!job || !own) {
-        damaged(key);
-        continue;
-      }
-      Outbox unheard(config_.self, config_.store);  // told at the first step
-      own_.set(*job, *own, unheard);
-    } else if (key == kAcceptanceKey) {
-      auto acceptance = decode_acceptance(value);
-      if (!acceptance) {
-        damaged(key);
-      } else {
-        recovered_acceptance_ = *acceptance;
-      }
-    } else if (key.starts_with("tri/")) {
-      auto id = parse_triad_key(key);
-      if (!id || (triad && *triad != *id)) {
-        damaged(key);
-      } else {
-        triad = *id;
-      }
-    } else if (!key.starts_with("end/")) {
-      damaged(key);
-    }
-  }
-  if (triad) recover_triad(*triad, records);
-}
-
-void Balance::recover_triad(const TriadId& id, const Recovered& records) {
-  const auto damaged = [&](const std::string& key) {
-    damaged_ = true;
-    log_.error("record_unreadable", {{"key", key}});
-  };
-  const auto form = records.find(form_key(id));
-  if (form == records.end()) return damaged(form_key(id));
-  auto stored = decode_stored_form(form->second);
-  if (!stored || triad_id_of(stored->form) != id) return damaged(form_key(id));
-  const Member* me = stored->form.member(config_.self);
-  if (me == nullptr || me->store != config_.store) return damaged(form_key(id));
-  TriadRecords found;
-  for (const auto& [key, value] : records) {
-    if (key.starts_with("end/")) {
-      auto handover = parse_end_key(key);
-      auto end = decode_end(value);
-      if (!handover || handover->triad != id || !end) {
-        damaged(key);
-      } else {
-        found.ends[*handover] = *end;
-      }
-    } else if (key.starts_with(triad_prefix(id))) {
-      found.keys.push_back(key);
-      if (key == hard_key(id)) {
-        auto hard = group::decode_hard_state(value);
-        if (!hard) return damaged(key);
-        found.group.hard = *hard;
-      } else if (key != form_key(id)) {  // the log, in the order of its keys
-        auto entry = group::decode_entry(value);
-        if (!entry || key != log_key(id, base::LogIndex{found.group.entries.size() + 2})) {
-          return damaged(key);
-        }
-        found.group.entries.push_back(*entry);
-      }
-    }
-  }
-  triad_ = std::make_unique<Triad>(std::move(*stored), config_.incarnation, base::Rng(rng_.next()),
-                                   around(), std::move(found));
 }
 
 }  // namespace balance

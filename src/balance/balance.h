@@ -5,6 +5,13 @@
 // whom), triad with group (consensus), source_end and sink_end (one handover). A node holds at most
 // one seat: `triad_` while it has one, else at most one acceptance in `formation_`.
 //
+//   no seat --form stored--> triad_ --nothing owed--> no seat
+//                              +--dissolved, something owed: `lingering_`, kept beside any seat,
+//                                 until both ends have confirmed (balance/triad.h). At
+//                                 kLingeringMax of these the node takes no seat.
+//
+// A job whose end here is not settled takes part in no other handover.
+//
 // Epochs of a job only grow. JobStarted gives 1; each preparation burns the next one of the
 // SOURCE's store, durably; who takes a job over continues from its epoch. What an older epoch says
 // runs nothing: an end begins only if its epoch is above that of the ownership record, and who
@@ -54,10 +61,14 @@ class Balance {
 
   [[nodiscard]] std::optional<SeatInfo> seat() const { return told_seat_; }
   [[nodiscard]] const Triad* triad() const { return triad_.get(); }
+  [[nodiscard]] std::size_t lingering() const { return lingering_.size(); }
   // The epoch and place of a job, as this node's store knows it.
   [[nodiscard]] const OwnRecord* owner(const JobId& job) const { return own_.find(job); }
   // The copy or original here is held until an outcome, or the other end, is known.
   [[nodiscard]] bool in_doubt(const JobId& job) const;
+  // The outcome is known, and only that other end, which has not been heard since, can say what
+  // becomes of the job here; a person can, too (PersonResolve). None: it waits for no one.
+  [[nodiscard]] std::optional<NodeId> waits_for(const JobId& job) const;
   // The handovers whose end here is not done.
   struct Unsettled {
     JobId job;
@@ -97,7 +108,10 @@ class Balance {
   };
 
   void recover(const Recovered& records);
-  void recover_triad(const TriadId& id, const Recovered& records);
+  using Ends = std::map<HandoverId, EndRecord>;
+  void damaged(const std::string& key);
+  void recover_triad(const TriadId& id, const Recovered& records, Ends ends);
+  void recover_lingering(const std::string& key, base::ByteView value, Ends ends);
   void on(Step step, const Received& event);
   void on(Step step, const Persisted& event);
   void on(Step step, const Tick& event);
@@ -110,10 +124,16 @@ class Balance {
   void on(Step step, const Stopping& event);
   template <typename HostEvent>
   void on(Step step, const HostEvent& event) {
-    if (triad_) triad_->host_says(step, event.id, event);
+    if (Triad* const triad = find(event.id.triad)) triad->host_says(step, event.id, event);
   }
+  // The seat's or one that lingers; null: this node knows no such triad (any more).
+  [[nodiscard]] Triad* find(const TriadId& id) const;
+  [[nodiscard]] End* end_of(const JobId& job) const;  // bound; null: none
+  // All of them; none comes or goes meanwhile.
+  [[nodiscard]] std::vector<Triad*> triads() const;
   void deliver(Step step, const NodeId& from, const wire::Message& message);
   void deliver_formation(Step step, const NodeId& from, const wire::Message& message);
+  [[nodiscard]] bool is_decided_later(const HandoverId& id) const;
   void stranger(Step step, const NodeId& from, const TriadId& triad, const wire::Message& message);
   [[nodiscard]] bool answer_superseded(Step step, const NodeId& from,
                                        const wire::EndReport& report);
@@ -136,10 +156,13 @@ class Balance {
              std::optional<HandoverEvent> event = std::nullopt);
   void heed_own_events(Step step);
   void person_failed(Step step);
+  void tell_who_waits(Step step);
   void heed_resolve(Step step);
   void advise(Step step);
   void tell_seat(Step step);
-  [[nodiscard]] Surroundings around() { return {config_.self, local_, stopping_, own_, log_}; }
+  [[nodiscard]] Surroundings around() {
+    return {config_.self, local_, stopping_, own_, lingering_, log_};
+  }
 
   Config config_;
   base::Rng rng_;
@@ -148,6 +171,7 @@ class Balance {
   OwnTable own_;
   Formation formation_;
   std::unique_ptr<Triad> triad_;
+  Lingering lingering_;
   std::optional<Acceptance> recovered_acceptance_;
   bool started_ = false;
   bool damaged_ = false;

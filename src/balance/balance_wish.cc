@@ -71,12 +71,13 @@ std::optional<Roles> Balance::roles_for(Cause cause, const JobId& job, const Nod
 
 void Balance::act_on_wish(Step step) {
   if (triad_ || formation_.busy() || damaged_ || stopping_ || own_.full()) return;
+  if (lingering_.size() >= kLingeringMax) return;
   if (!view_known_ || !local_known_ || step.now < wish_after_ || !people_.empty()) return;
   std::erase_if(avoid_, [&](const auto& a) { return a.second <= step.now; });
   std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
   LocalState local = local_;
   std::erase_if(local.jobs, [&](const JobFacts& job) {
-    return rest_.contains(job.id) || !own_.is_here(job.id);
+    return rest_.contains(job.id) || !own_.is_here(job.id) || in_doubt(job.id);
   });
   std::vector<NodeLoad> view = view_;
   std::erase_if(view, [&](const NodeLoad& node) { return avoid_.contains(node.id); });
@@ -124,6 +125,7 @@ Balance::Outlook Balance::why_not_moved(const JobId& job, const std::optional<No
   const JobFacts* facts = facts_of(local_, job);
   if (facts == nullptr) return {ReplyCode::kError, "the job does not run here", {}};
   if (target == config_.self) return {ReplyCode::kDone, "the job is already here", {}};
+  if (in_doubt(job)) return {ReplyCode::kRefused, kIsInDoubt, {}};
   return {ReplyCode::kRefused, why_stays(*facts, now, /*by_person=*/true), {}};
 }
 
@@ -158,6 +160,11 @@ void Balance::act_for_person(Step step) {
     person.last_code = wire::AnswerCode::kBusy;  // no matter of reachability
     return person_failed(step);
   }
+  if (lingering_.size() >= kLingeringMax) {
+    person.last_reason = kTooManyLinger;
+    person.last_code = wire::AnswerCode::kFull;
+    return person_failed(step);
+  }
   if (step.now >= person.until) return person_failed(step);
   if (triad_ || formation_.busy() || step.now < person.retry_at) return;
   const Outlook found = sink_for_person(person.job, person.target);
@@ -184,6 +191,20 @@ void Balance::act_for_person(Step step) {
                              config_.self});
   }
   formation_.propose(step, *roles);
+}
+
+// Who had the job moved is not kept waiting for a machine that may never come back.
+void Balance::tell_who_waits(Step step) {
+  for (auto person = people_.begin(); person != people_.end();) {
+    const std::optional<NodeId> node = person->formed ? waits_for(person->job) : std::nullopt;
+    if (node) {
+      reply(step, *person, ReplyCode::kUnreachable,
+            "decided, but node " + node->brief() +
+                " has not confirmed: the job waits for it, or for `tern resolve " +
+                person->job.brief() + " --run-here`");
+    }
+    person = node ? people_.erase(person) : std::next(person);
+  }
 }
 
 void Balance::person_failed(Step step) {

@@ -8,8 +8,8 @@
 // changes are there or none, and batches become durable in the order in which they were given (a
 // crash keeps a prefix). Persisted{id} is told after the fsync; nothing that depends on the batch
 // leaves Balance before. Keys are printable ASCII of at most 120 bytes and begin with one of
-// "own/", "end/", "acc/", "tri/". At start the host gives all records back (Recovered) and has
-// carried out nothing on its own.
+// "own/", "end/", "acc/", "tri/", "lin/". At start the host gives all records back (Recovered) and
+// has carried out nothing on its own.
 //
 // Host operations. Each names (job, epoch); `epoch` is the handover's. They are asked again after a
 // restart and after silence, so each must be idempotent: an operation that is under way goes on,

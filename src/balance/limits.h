@@ -27,6 +27,7 @@ inline constexpr std::size_t kMovesPerTriadMax = 8;  // then the triad dissolves
 inline constexpr std::size_t kOwnRecordsMax = 4096;  // full: no new seats, no new jobs' moves
 inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once, exit code 1
 inline constexpr std::size_t kEndedProposalsMax = 64;  // remembered against late doubles
+inline constexpr std::size_t kLingeringMax = 256;      // dissolved triads kept; full: no new seats
 inline constexpr std::size_t kKeySizeMax = 120;
 
 // ---- patience
@@ -46,13 +47,19 @@ inline constexpr base::Duration kPreflightWait = std::chrono::seconds(30);  // h
 inline constexpr base::Duration kStreamStall = std::chrono::seconds(20);    // no progress: withdraw
 inline constexpr base::Duration kHandoverWait = std::chrono::seconds(600);  // over all: abort
 inline constexpr base::Duration kReadyWait = std::chrono::seconds(60);      // sealed to ready
+inline constexpr base::Duration kConfirmWait = std::chrono::seconds(3);     // then dissolve anyway
+inline constexpr base::Duration kLingerEveryMax = std::chrono::seconds(30);  // from kReportEvery on
 inline constexpr base::Duration kCheckAgain = std::chrono::seconds(1);   // unanswered host question
 inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);  // to get a triad formed
 static_assert(kProposalWait < kAcceptanceLife);
 static_assert(kContactLost < kHandoverWait);
+static_assert(kReportEvery < kLingerEveryMax);
 
 // ---- words
 inline constexpr const char* kIsStopping = "the daemon of a node is stopping";
+inline constexpr const char* kIsInDoubt = "an earlier move of the job is not confirmed yet";
+inline constexpr const char* kTooManyLinger =
+    "this node waits for the end of too many earlier moves (tern ps shows the jobs in doubt)";
 
 // ---- rules (design.md §2); the thresholds of trits and hogs are probe's
 inline constexpr base::Duration kResidence = std::chrono::seconds(60);

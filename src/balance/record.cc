@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint64_t kVersion = 1;
 constexpr std::size_t kIdHexSize = 32;
 constexpr std::size_t kFormSizeMax = 512;
+constexpr std::size_t kStoredFormSizeMax = kFormSizeMax + 64;
 
 void get_version(base::Reader& in) {
   if (in.u64() != kVersion) in.reject("unknown version of a record");
@@ -112,6 +113,7 @@ std::string end_key(const HandoverId& id) {
 std::string triad_prefix(const TriadId& triad) { return "tri/" + triad.hex() + "/"; }
 std::string form_key(const TriadId& triad) { return triad_prefix(triad) + "form"; }
 std::string hard_key(const TriadId& triad) { return triad_prefix(triad) + "hard"; }
+std::string linger_key(const TriadId& triad) { return "lin/" + triad.hex(); }
 
 std::string log_key(const TriadId& triad, base::LogIndex index) {
   char digits[32];
@@ -129,6 +131,10 @@ base::Result<TriadId> parse_triad_key(std::string_view key) {
     return base::fail(base::Code::kInvalid, "no key of a triad");
   }
   return TriadId::from_hex_text(rest.substr(0, kIdHexSize));
+}
+
+base::Result<TriadId> parse_linger_key(std::string_view key) {
+  return TriadId::from_hex_text(after(key, "lin/"));
 }
 
 base::Result<HandoverId> parse_end_key(std::string_view key) {
@@ -373,6 +379,35 @@ base::Result<LogEntry> decode_log_entry(base::ByteView bytes) {
   auto status = in.finish();
   if (!status) return status.error();
   return entry;
+}
+
+base::Result<OutcomeEntry> decode_outcome(base::ByteView bytes) {
+  auto entry = decode_log_entry(bytes);
+  if (!entry) return entry.error();
+  auto* outcome = std::get_if<OutcomeEntry>(&*entry);
+  if (outcome == nullptr) return base::fail(base::Code::kInvalid, "no outcome");
+  return std::move(*outcome);
+}
+
+base::Bytes encode(const LingerRecord& record) {
+  base::Writer out;
+  out.array(3).u64(kVersion).bin(encode(record.stored)).bin(encode(LogEntry{record.outcome}));
+  return out.take();
+}
+
+base::Result<LingerRecord> decode_linger(base::ByteView bytes) {
+  base::Reader in(bytes);
+  in.array_of(3);
+  get_version(in);
+  const base::ByteView form = in.bin(kStoredFormSizeMax);
+  const base::ByteView entry = in.bin(kEntrySizeMax);
+  auto status = in.finish();
+  if (!status) return status.error();
+  auto stored = decode_stored_form(form);
+  if (!stored) return stored.error();
+  auto outcome = decode_outcome(entry);
+  if (!outcome) return outcome.error();
+  return LingerRecord{std::move(*stored), std::move(*outcome)};
 }
 
 }  // namespace balance

@@ -10,6 +10,8 @@
 //   tri/<triad>/hard, tri/<triad>/log/<8 digits>     balance/group_wire.h
 //   end/<triad>/<job>/<epoch>          EndRecord     state, acted, seal (bin32), stdout and stderr
 //                                                    offsets, reason (text <= kReasonSizeMax)
+//   lin/<triad>                        LingerRecord  stored form (bin), outcome (bin, log entry 1);
+//                                                    takes the place of all tri/<triad>/
 //
 //   entry of the log   fields after version and kind
 //   0 Begin            job, epoch, preflight_us
@@ -133,17 +135,25 @@ struct OutcomeEntry {
 struct DissolveEntry {};
 using LogEntry = std::variant<BeginEntry, OutcomeEntry, DissolveEntry>;
 
+// Of a dissolved triad: the last begun handover, until both of its ends have confirmed.
+struct LingerRecord {
+  StoredForm stored;
+  OutcomeEntry outcome;
+};
+
 [[nodiscard]] std::string own_key(const JobId& job);
 [[nodiscard]] std::string end_key(const HandoverId& id);
 [[nodiscard]] std::string triad_prefix(const TriadId& triad);  // "tri/<triad>/"
 [[nodiscard]] std::string form_key(const TriadId& triad);
 [[nodiscard]] std::string hard_key(const TriadId& triad);
 [[nodiscard]] std::string log_key(const TriadId& triad, base::LogIndex index);
+[[nodiscard]] std::string linger_key(const TriadId& triad);
 inline constexpr const char* kAcceptanceKey = "acc/live";
 [[nodiscard]] base::Result<JobId> parse_own_key(std::string_view key);
 [[nodiscard]] base::Result<HandoverId> parse_end_key(std::string_view key);
 // The id in any key that begins with "tri/<triad>/".
 [[nodiscard]] base::Result<TriadId> parse_triad_key(std::string_view key);
+[[nodiscard]] base::Result<TriadId> parse_linger_key(std::string_view key);
 
 [[nodiscard]] base::Bytes encode(const FormRecord& record);
 [[nodiscard]] base::Bytes encode(const Acceptance& record);
@@ -151,6 +161,7 @@ inline constexpr const char* kAcceptanceKey = "acc/live";
 [[nodiscard]] base::Bytes encode(const OwnRecord& record);
 [[nodiscard]] base::Bytes encode(const EndRecord& record);
 [[nodiscard]] base::Bytes encode(const LogEntry& entry);
+[[nodiscard]] base::Bytes encode(const LingerRecord& record);
 // Besides the syntax: two or three members, distinct nodes, one SOURCE, one SINK, and a coordinator
 // if and only if there are three.
 [[nodiscard]] base::Result<FormRecord> decode_form(base::ByteView bytes);
@@ -159,6 +170,8 @@ inline constexpr const char* kAcceptanceKey = "acc/live";
 [[nodiscard]] base::Result<OwnRecord> decode_own(base::ByteView bytes);
 [[nodiscard]] base::Result<EndRecord> decode_end(base::ByteView bytes);
 [[nodiscard]] base::Result<LogEntry> decode_log_entry(base::ByteView bytes);
+[[nodiscard]] base::Result<OutcomeEntry> decode_outcome(base::ByteView bytes);  // such an entry
+[[nodiscard]] base::Result<LingerRecord> decode_linger(base::ByteView bytes);
 [[nodiscard]] TriadId triad_id_of(const FormRecord& record);
 
 // Shared with balance/wire.

@@ -157,7 +157,9 @@ void SinkEnd::give_way(Step step) {
     return decide(step);
   }
   if (let_go) {
-    enter(step, EndState::kSourceGoneAway, own_.moved(id_.job, id_.epoch, peer_));
+    const OwnRecord* own = own_.find(id_.job);
+    enter(step, EndState::kSourceGoneAway,
+          own_.moved(id_.job, own == nullptr ? id_.epoch : std::max(own->epoch, id_.epoch), peer_));
   } else {
     enter(step, EndState::kSinkDiscarded);
   }

@@ -61,7 +61,8 @@ void SourceEnd::decide(Step step) {
     return;
   }
   // Also what runs again: a person's word elsewhere beats it.
-  const bool nothing_here = settled() && state() == EndState::kSourceGone;
+  const bool nothing_here =
+      settled() && (state() == EndState::kSourceGone || !own_.is_here(id_.job));
   if (superseded_ && !nothing_here && state() != EndState::kSourceGoneAway) {
     const OwnRecord* own = own_.find(id_.job);
     enter(step, EndState::kSourceGoneAway,

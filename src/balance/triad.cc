@@ -48,16 +48,16 @@ Triad::Triad(StoredForm stored, base::Incarnation incarnation, base::Rng rng, Su
       around_(around),
       self_(around.self),
       seat_(stored_.form.member(self_)->seat),
-      stage_(Stage::kMember),
+      stage_(records.lingers ? Stage::kLingering : Stage::kMember),
       keys_(records.keys.begin(), records.keys.end()),
-      to_recover_(std::move(records.group)) {
+      to_recover_(std::move(records.group)),
+      to_linger_(std::move(records.lingers)) {
   for (auto& [id, record] : records.ends) make_end(id, std::move(record));
 }
 
 // ---- consensus
 
 void Triad::open_group(base::Time now, group::Recovered recovered) {
-  for (const Member& m : stored_.form.members) contact_[m.node] = {now, now};
   auto opened = Group::open(group_config(stored_, id_, self_, incarnation_), std::move(recovered),
                             base::Rng(rng_.next()), now);
   if (!opened) {
@@ -150,6 +150,7 @@ void Triad::apply(Step step, const BeginEntry& entry) {
   if (seat_ == Seat::kCoordinator) return;
   if (!ends_.contains(id)) make_end(id, std::nullopt);
   if (around_.stopping) ends_.at(id)->give_up(step, kIsStopping);
+  if (in_doubt_elsewhere(entry.job)) ends_.at(id)->give_up(step, kIsInDoubt);
   ends_.at(id)->begin(step);
 }
 
@@ -193,10 +194,11 @@ void Triad::receive(Step step, const NodeId& from, const StoreId& store, const w
     around_.log.debug("not_a_member", {{"triad", id_.brief()}, {"from", from.brief()}});
     return;
   }
-  if (stage_ != Stage::kMember) return;
+  if (!active()) return;
   if (contact_.empty()) tick(step);  // first event after a restart
+  if (!active()) return;
   contact_[from].heard = step.now;
-  hear(step, from, body);
+  stage_ == Stage::kMember ? hear(step, from, body) : hear_late(step, from, body);
   settle(step);
 }
 
@@ -227,9 +229,14 @@ void Triad::hear(Step step, const NodeId& from, const wire::Body& body) {
     if (from_source) hear_prepared(step, *prepared);
   } else if (const auto* report = std::get_if<wire::EndReport>(&body)) {
     hear_report(step, from, *report);
+  } else if (const auto* decided = std::get_if<wire::Decided>(&body)) {
+    hear_decided(step, decided->outcome);
   } else if (const auto* superseded = std::get_if<wire::Superseded>(&body)) {
     const auto found = ends_.find(superseded->id);
-    if (found != ends_.end() && superseded->epoch > superseded->id.epoch) {
+    // The job may have moved on and come back since then, under a higher epoch still.
+    const OwnRecord* own = around_.own.find(superseded->id.job);
+    const Epoch known = own == nullptr ? Epoch{} : own->epoch;
+    if (found != ends_.end() && superseded->epoch > std::max(superseded->id.epoch, known)) {
       found->second->superseded(step);
     }
   }
@@ -252,22 +259,6 @@ void Triad::hear_report(Step step, const NodeId& from, const wire::EndReport& re
   if (found != ends_.end() && from != self_) found->second->peer_says(step, report.end);
 }
 
-void Triad::hear_gone(Step step, bool dissolved) {
-  if (bound()) {
-    around_.log.warn("in_doubt", {{"triad", id_.brief()}});
-    return;
-  }
-  // The other end left without confirming the outcome: a person resolved the job there. Its
-  // Superseded answers the next report, so what runs here waits for that a while.
-  const bool unconfirmed =
-      !dissolved && !ledger_.empty() && !ends_.empty() && !done_by_both(ledger_.back());
-  if (unconfirmed) {
-    if (!gone_since_) gone_since_ = step.now;
-    if (step.now < *gone_since_ + kContactLost) return;
-  }
-  leave(step, false);
-}
-
 void Triad::persisted(Step step, std::uint64_t id) {
   if (stage_ == Stage::kStoring && id == stage_write_) {
     stage_ = Stage::kMember;
@@ -278,7 +269,8 @@ void Triad::persisted(Step step, std::uint64_t id) {
     stage_ = Stage::kLeft;
     return;
   }
-  if (stage_ != Stage::kMember) return;
+  if (stage_ == Stage::kParting && id == stage_write_) stage_ = Stage::kLingering;
+  if (!active()) return;
   while (!group_writes_.empty() && group_writes_.front().first <= id) {
     const group::PersistId done = group_writes_.front().second;
     group_writes_.pop_front();
@@ -293,7 +285,7 @@ void Triad::persisted(Step step, std::uint64_t id) {
 }
 
 void Triad::host_says(Step step, const HandoverId& id, const Event& event) {
-  if (stage_ != Stage::kMember) return;
+  if (!active()) return;
   if (const auto* requirement = std::get_if<RequirementCollected>(&event)) {
     collected(step, *requirement);
   } else if (const auto* checked = std::get_if<PreflightChecked>(&event)) {
@@ -307,7 +299,7 @@ void Triad::host_says(Step step, const HandoverId& id, const Event& event) {
 }
 
 void Triad::job_ended(Step step, const JobId& job) {
-  if (stage_ != Stage::kMember || seat_ != Seat::kSource) return;
+  if (!active() || seat_ != Seat::kSource) return;
   if (preparation_ && preparation_->id.job == job) preparation_over(step, false, "the job ended");
   for (auto& [id, end] : ends_) {
     if (id.job == job && !end->settled()) {
@@ -318,7 +310,7 @@ void Triad::job_ended(Step step, const JobId& job) {
 }
 
 void Triad::stopping(Step step, bool withdraw) {
-  if (stage_ != Stage::kMember) return;
+  if (!active()) return;
   const bool preparing = preparation_ && preparation_->at != Preparation::At::kDone;
   if (preparing) preparation_over(step, false, kIsStopping);
   for (auto& [id, end] : ends_) {
@@ -328,11 +320,16 @@ void Triad::stopping(Step step, bool withdraw) {
 }
 
 void Triad::tick(Step step) {
-  if (stage_ != Stage::kMember) return;
+  if (!active()) return;
   if (contact_.empty()) {
-    open_group(step.now, std::move(*to_recover_));
+    for (const Member& m : stored_.form.members) contact_[m.node] = {step.now, step.now};
+    if (stage_ == Stage::kMember) open_group(step.now, std::move(*to_recover_));
     to_recover_.reset();
     report_at_ = form_at_ = step.now;
+  }
+  if (stage_ != Stage::kMember) {
+    linger_on(step);
+    return settle(step);
   }
   if (group_ && step.now >= group_->next_deadline()) run_group(step, group::Tick{});
   for (auto& [id, end] : ends_) {
@@ -349,14 +346,11 @@ void Triad::tick(Step step) {
 
 // What follows from the state, whatever changed it.
 void Triad::settle(Step step) {
-  if (stage_ != Stage::kMember) return;
+  if (!active()) return;
   lead(step);
-  report_ends(step, step.now >= report_at_);
+  report_ends(step, stage_ == Stage::kMember && step.now >= report_at_);
   tell(step);
-  const bool resolved = std::any_of(ends_.begin(), ends_.end(), [](const auto& e) {
-    return e.second->state() == EndState::kResolvedHere && e.second->settled();
-  });
-  if ((dissolved_ || resolved) && !bound()) leave(step, dissolved_);
+  end_if_over(step);
 }
 
 void Triad::report_ends(Step step, bool again) {
@@ -369,6 +363,7 @@ void Triad::report_ends(Step step, bool again) {
     const bool newest = ledger_.empty() || ledger_.back().id == id || end->bound();
     if (!changed && !(again && newest)) continue;
     reported_[id] = now_at;
+    if (changed) linger_every_ = kReportEvery;
     for (const Member& m : stored_.form.members) {
       if (m.node == self_) continue;
       step.out.send(m.node, wire::EndReport{id, end->record(), end->bytes()});
@@ -395,29 +390,14 @@ void Triad::ask_silent(Step step) {
   }
 }
 
-void Triad::leave(Step step, bool dissolved) {
-  if (stage_ != Stage::kMember) return;
-  for (const Member& m : stored_.form.members) {
-    // True from now on, durable or not: a restart only makes this node ask again.
-    if (dissolved && m.node != self_) step.out.send(m.node, wire::Gone{id_, true});
-  }
-  std::vector<RecordChange> changes;
-  for (const std::string& key : keys_) changes.push_back({key, std::nullopt});
-  for (const auto& [id, end] : ends_) {
-    if (end->has_record()) changes.push_back({end_key(id), std::nullopt});
-  }
-  stage_ = Stage::kLeaving;
-  stage_write_ = step.out.persist(std::move(changes));
-  around_.log.info("triad_left", {{"triad", id_.brief()}, {"dissolved", dissolved ? 1 : 0}});
-}
-
 base::Time Triad::next_deadline(base::Time now) const {
-  if (stage_ != Stage::kMember) return base::kNever;
+  if (!active()) return base::kNever;
   if (contact_.empty()) return now;
   base::Time at = report_at_;
+  for (const auto& [id, end] : ends_) at = std::min(at, end->next_deadline());
+  if (stage_ != Stage::kMember) return at;
   if (group_) at = std::min(at, group_->next_deadline());
   if (stored_.proposer == self_) at = std::min(at, form_at_);
-  for (const auto& [id, end] : ends_) at = std::min(at, end->next_deadline());
   for (const auto& [node, contact] : contact_) {
     if (node != self_) at = std::min(at, std::max(contact.heard, contact.asked) + kAskEvery);
   }
@@ -464,7 +444,7 @@ const End* Triad::end(const HandoverId& id) const {
 }
 
 bool Triad::involves(const JobId& job) const {
-  if (stored_.form.job == job) return true;
+  if (stage_ != Stage::kLingering && stored_.form.job == job) return true;
   if (preparation_ && preparation_->id.job == job) return true;
   return std::any_of(ends_.begin(), ends_.end(),
                      [&](const auto& e) { return e.first.job == job && !e.second->settled(); });

@@ -1,11 +1,20 @@
-// This node's membership in one triad or pair, from the stored form record until it is left:
+// This node's membership in one triad or pair, from the stored form record until nothing is owed:
 // consensus (balance/group.h), the committed decisions, this node's ends of handovers, and, while
 // this node is coordinator in office, the plan and its execution.
 //
-//   Storing --form durable--> Member --committed dissolve, or a member's word--> Leaving --> left
+//   Storing --form durable--> Member --dissolved (committed, or a member's word), both ends done,
+//                               |      or not bound and a member's word Gone---> Leaving --> left
+//                               | dissolved, and something is still owed            ^
+//                               +--> Parting --durable--> Lingering --both ends done,
+//                                                                     superseded, Gone
 //
 // - Decisions are read from the log in order: a Begin opens a handover, the first Outcome for its
 //   (job, epoch) closes it, later ones mean nothing.
+// - Seats end with the outcome, not with the last confirmation (design.md §3). What is still owed
+//   then, an end that waits or has to act, the other end's word, the outcome for a member that is
+//   away, lives on without a seat (triad_linger.cc): Lingering has no group and no log, only the
+//   last begun handover, which is the only one that can be owed, since each Begin waits for both
+//   ends of the one before. Durable, one write in place of the triad's records.
 // - Leaving erases everything of the triad in one write. Never while an end here is bound: decided
 //   or not, its records stay until both ends are done (design.md §4.5). A member says Gone only
 //   when it can never be in this triad (again), and every Begin needs all members, so a node whose
@@ -17,8 +26,11 @@
 //   Settle --all store the form--> Ask --offer, room--> Prepare --ready to begin--> Follow
 //      | 15 s, a member forgot      | nothing fits         ^  | refused: the next one     |
 //      +----------> Dissolve <------+----------------------+--+ <------ both ends done ---+
-// A new coordinator follows the last Begin to its end and then dissolves; the plan died with its
-// maker. All timers here save waiting only; any of them may be wrong without harm.
+//                      ^-------------- an outcome, and 3 s without both ends' word -------+
+// In the ordinary course both ends have confirmed within those 3 s, so that nothing lingers, and
+// the loads that the next triad plans with are those after the move. A new coordinator follows the
+// last Begin to its end and then dissolves; the plan died with its maker. All timers here save
+// waiting only; any of them may be wrong without harm.
 #pragma once
 
 #include <deque>
@@ -37,17 +49,23 @@
 
 namespace balance {
 
+class Triad;
+// Dissolved triads of this node in which something is owed.
+using Lingering = std::map<TriadId, std::unique_ptr<Triad>>;
+
 // What a triad needs to know of its node; owned by Balance.
 struct Surroundings {
   NodeId self;
   const LocalState& local;
   const bool& stopping;  // the daemon is to end: nothing new begins here
   OwnTable& own;
+  const Lingering& lingering;
   base::Log& log;
 };
 
 struct TriadRecords {  // of an earlier life
   group::Recovered group;
+  std::optional<OutcomeEntry> lingers;  // it was dissolved; then `group` is empty
   std::map<HandoverId, EndRecord> ends;
   std::vector<std::string> keys;  // all of them, to be erased one day
 };
@@ -72,6 +90,8 @@ class Triad {
   [[nodiscard]] const TriadId& id() const { return id_; }
   [[nodiscard]] const FormRecord& form() const { return stored_.form; }
   [[nodiscard]] bool left() const { return stage_ == Stage::kLeft; }
+  // Durably without a seat; whatever comes for this triad is still given to it, until left().
+  [[nodiscard]] bool lingers() const { return stage_ == Stage::kLingering; }
   [[nodiscard]] bool stored() const { return stage_ == Stage::kMember; }
   [[nodiscard]] SeatInfo seat() const;
   // This node's end for a job that is in doubt or under way; null if none.
@@ -84,7 +104,7 @@ class Triad {
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
 
  private:
-  enum class Stage : std::uint8_t { kStoring, kMember, kLeaving, kLeft };
+  enum class Stage : std::uint8_t { kStoring, kMember, kParting, kLingering, kLeaving, kLeft };
   struct Handover {
     HandoverId id;
     std::optional<OutcomeEntry> outcome;
@@ -154,16 +174,30 @@ class Triad {
   void make_end(const HandoverId& id, std::optional<EndRecord> recovered);
   void hear(Step step, const NodeId& from, const wire::Body& body);
   void hear_report(Step step, const NodeId& from, const wire::EndReport& report);
-  void hear_gone(Step step, bool dissolved);
   void settle(Step step);
   void report_ends(Step step, bool again);
   void ask_silent(Step step);
   void resend_form(Step step);
-  void leave(Step step, bool dissolved);
+  [[nodiscard]] bool active() const {
+    return stage_ == Stage::kMember || stage_ == Stage::kParting || stage_ == Stage::kLingering;
+  }
   [[nodiscard]] bool bound() const;
   [[nodiscard]] std::uint64_t write(Step step, std::vector<RecordChange> changes);
   [[nodiscard]] NodeId other_end() const;
   [[nodiscard]] Handover* handover(const HandoverId& id);
+
+  // triad_linger.cc
+  void hear_gone(Step step, bool dissolved);
+  void hear_decided(Step step, const OutcomeEntry& outcome);
+  void hear_late(Step step, const NodeId& from, const wire::Body& body);
+  void end_if_over(Step step);
+  void linger(Step step);
+  void linger_on(Step step);
+  void leave(Step step, bool dissolved);
+  [[nodiscard]] bool owed() const;
+  [[nodiscard]] bool resolved_elsewhere() const;
+  [[nodiscard]] bool may_linger() const;
+  [[nodiscard]] bool in_doubt_elsewhere(const JobId& job) const;
 
   // triad_prepare.cc
   void prepare(Step step, const wire::Prepare& message);
@@ -209,6 +243,7 @@ class Triad {
 
   std::optional<Group> group_;
   std::optional<group::Recovered> to_recover_;
+  std::optional<OutcomeEntry> to_linger_;  // recovered, not yet taken
   std::deque<std::pair<std::uint64_t, group::PersistId>> group_writes_;
   bool proposal_taken_ = false;
 
@@ -219,6 +254,7 @@ class Triad {
   std::map<HandoverId, Reports> reports_;
   std::map<HandoverId, std::pair<EndState, bool>> reported_;
   base::Time report_at_{};
+  base::Duration linger_every_ = kReportEvery;  // grows while nothing changes
   std::map<NodeId, Contact> contact_;
   bool contact_started_ = false;
   std::set<NodeId> form_stored_;

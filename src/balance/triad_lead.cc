@@ -17,7 +17,12 @@ void Triad::lead(Step step) {
     lead_->inherited = !ledger_.empty();
   }
   if (dissolved_) return;
-  if (!ledger_.empty() && !done_by_both(ledger_.back())) return follow(step, ledger_.back());
+  if (!ledger_.empty() && !done_by_both(ledger_.back())) {
+    const Handover& open = ledger_.back();
+    if (!open.outcome || step.now < *open.decided_at + kConfirmWait) return follow(step, open);
+    lead_->begin_proposed.reset();  // it is `open`
+    return dissolve(step);
+  }
   if (lead_->begin_proposed) {
     if (ledger_.empty() || ledger_.back().id != *lead_->begin_proposed)
       return;  // not yet committed

@@ -15,6 +15,7 @@ void Triad::answer_ask(Step step, const NodeId& from, Term term) {
     for (const JobFacts& job : by_scum(local.jobs)) {
       if (offer.jobs.size() >= kOfferJobsMax || !local.policy.moves_jobs) break;
       if (!why_stays(job, step.now, false).empty() || !around_.own.is_here(job.id)) continue;
+      if (in_doubt_elsewhere(job.id)) continue;
       offer.jobs.push_back({job.id, job.load_micros, job.memory_bytes, job.scum_micros});
     }
     step.out.send(from, std::move(offer));
@@ -31,6 +32,7 @@ std::string Triad::why_not_prepare(Step step, const JobId& job) const {
     if (id.job == job) return "the job was already tried in this triad";
   }
   if (!around_.own.is_here(job)) return "the job is not on this node any more";
+  if (in_doubt_elsewhere(job)) return kIsInDoubt;
   const auto facts = std::find_if(around_.local.jobs.begin(), around_.local.jobs.end(),
                                   [&](const JobFacts& f) { return f.id == job; });
   if (facts == around_.local.jobs.end()) return "the job does not run here";
@@ -105,6 +107,8 @@ void Triad::preflight(Step step, const NodeId& from, const wire::Preflight& mess
   if (around_.own.full()) {
     return preflight_checked(step, {message.id, false, "this node's table of jobs is full"});
   }
+  if (in_doubt_elsewhere(message.id.job))
+    return preflight_checked(step, {message.id, false, kIsInDoubt});
   step.out.act(CheckPreflight{message.id, from, message.requirement});
 }
 

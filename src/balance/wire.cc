@@ -13,7 +13,7 @@ constexpr std::uint64_t kVersion = 1;
 constexpr std::uint64_t kAmountMax = std::uint64_t{1} << 62;
 constexpr std::size_t kFormSizeMax = 512;
 // Elements after version, kind and store, by kind.
-constexpr std::size_t kFields[] = {2, 2, 4, 1, 2, 1, 2, 2, 5, 6, 3, 2, 3, 4, 3, 2};
+constexpr std::size_t kFields[] = {2, 2, 4, 1, 2, 1, 2, 2, 5, 6, 3, 2, 3, 4, 3, 2, 2};
 static_assert(std::size(kFields) == std::variant_size_v<Body>);
 
 std::uint64_t amount(std::int64_t value) {
@@ -75,6 +75,9 @@ struct Put {
     put_handover_id(out, m.id);
     out.counter(m.epoch);
   }
+  void operator()(const Decided& m) const {
+    out.id(m.triad).bin(balance::encode(LogEntry{m.outcome}));
+  }
 };
 
 Offer get_offer(base::Reader& in) {
@@ -127,6 +130,15 @@ Form get_form(base::Reader& in) {
   return m;
 }
 
+Decided get_decided(base::Reader& in) {
+  Decided m;
+  m.triad = in.id<TriadId>();
+  auto outcome = decode_outcome(in.bin(kEntrySizeMax));
+  if (in.ok() && !outcome) in.reject("the outcome does not decode");
+  if (outcome) m.outcome = std::move(*outcome);
+  return m;
+}
+
 // Initialisers in braces are evaluated from left to right.
 Body get_formation(base::Reader& in, std::uint64_t kind) {
   switch (kind) {
@@ -171,8 +183,10 @@ Body get_handover(base::Reader& in, std::uint64_t kind) {
       return Prepared{get_handover_id(in), get_term(in), in.boolean(), in.text(kReasonSizeMax)};
     case 14:
       return EndReport{get_handover_id(in), get_end_record(in), in.u64()};
-    default:
+    case 15:
       return Superseded{get_handover_id(in), Epoch{in.u64(INT64_MAX)}};
+    default:
+      return get_decided(in);
   }
 }
 

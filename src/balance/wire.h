@@ -3,26 +3,31 @@
 // Every message is a MessagePack array [version u64 = 1, kind u64, store bin16, ...]; `store` is
 // the sender's store id. The transport vouches for who sent it. At most kMessageSizeMax bytes;
 // reasons are text <= kReasonSizeMax; all since version 1.
-//   kind            fields                                        meaning
-//   0 Group         triad, bytes <= 60 KiB                        balance/group_wire.h
-//   1 Propose       proposal, roles                               would you take this seat?
-//   2 Answer        proposal, ok, code u64, reason                accepted (durably), or why not
-//   3 Cancel        proposal                                      the proposer will not form it
-//   4 Form          proposal, form record bin <= 512              store this, you accepted it
-//   5 FormStored    triad                                         stored, durably
-//   6 Gone          triad, dissolved bool                         no such triad here, and never
-//   again 7 Ask           triad, term                                   coordinator: what could you
-//   give or
-//                                                                 take? Else (term 0): still there?
-//   8 Offer         triad, term, ratio, cpus, jobs <= 64 of       SOURCE's answer
-//                   [job, load, memory, scum]
-//   9 Room          triad, term, ratio, cpus, memory, accepts     SINK's answer
-//  10 Prepare       triad, term, job                              coordinator to SOURCE: this one
-//  next 11 Preflight     handover, requirement bin <= 48 KiB           SOURCE to SINK 12
-//  PreflightDone handover, ok, reason                          SINK to SOURCE 13 Prepared triad,
-//  term, job, epoch, ok, reason           SOURCE to coordinator 14 EndReport     handover, end
-//  record, bytes u64               an end to the others: how far it is 15 Superseded    handover,
-//  epoch                               the job runs under this higher epoch
+// clang-format off
+//   kind             fields                             meaning
+//    0 Group         triad, bytes <= 60 KiB             balance/group_wire.h
+//    1 Propose       proposal, roles                    would you take this seat?
+//    2 Answer        proposal, ok, code u64, reason     accepted (durably), or why not
+//    3 Cancel        proposal                           the proposer will not form it
+//    4 Form          proposal, form record bin <= 512   store this, you accepted it
+//    5 FormStored    triad                              stored, durably
+//    6 Gone          triad, dissolved bool              no such triad here, and never again
+//    7 Ask           triad, term                        coordinator: what could you give or take?
+//                                                       Else (term 0): still there?
+//    8 Offer         triad, term, ratio, cpus,          SOURCE's answer
+//                    jobs <= 64 of [job, load, memory, scum]
+//    9 Room          triad, term, ratio, cpus, memory,  SINK's answer
+//                    accepts
+//   10 Prepare       triad, term, job                   coordinator to SOURCE: this one next
+//   11 Preflight     handover, requirement <= 48 KiB    SOURCE to SINK
+//   12 PreflightDone handover, ok, reason               SINK to SOURCE
+//   13 Prepared      triad, term, job, epoch, ok,       SOURCE to coordinator
+//                    reason
+//   14 EndReport     handover, end record, bytes u64    an end to the others: how far it is
+//   15 Superseded    handover, epoch                    the job runs under this higher epoch
+//   16 Decided       triad, outcome bin (log entry 1)   who lingers: it is dissolved, and this was
+//                                                       the last begun handover and its outcome
+// clang-format on
 // handover = [triad, job, epoch]; roles = [cause, source, sink, third, job]; ratios, loads and
 // scores are u64 millionths, CPUs u64 milli-CPUs, memory u64 bytes, each below 2^62.
 //
@@ -125,9 +130,14 @@ struct Superseded {
   HandoverId id;
   Epoch epoch;
 };
+struct Decided {
+  TriadId triad;
+  OutcomeEntry outcome;
+};
 
-using Body = std::variant<GroupMessage, Propose, Answer, Cancel, Form, FormStored, Gone, Ask, Offer,
-                          Room, Prepare, Preflight, PreflightDone, Prepared, EndReport, Superseded>;
+using Body =
+    std::variant<GroupMessage, Propose, Answer, Cancel, Form, FormStored, Gone, Ask, Offer, Room,
+                 Prepare, Preflight, PreflightDone, Prepared, EndReport, Superseded, Decided>;
 struct Message {
   StoreId store;
   Body body;

@@ -8,10 +8,10 @@
 // No core calls another: each returns actions, and this class turns one core's word into another's
 // event, in order, until nothing is left.
 //
-// Durable records, all in one store: "own/", "end/", "acc/", "tri/" are balance's, "job/" are
-// jobs', "member/<node>" are certificate chains that gossip learned, "addr/<node>" where a member
-// was seen (who left in order is sought by nobody, so it must find the others), "incarnation" this
-// node's.
+// Durable records, all in one store: "own/", "end/", "acc/", "tri/", "lin/" are balance's, "job/"
+// are jobs', "member/<node>" are certificate chains that gossip learned, "addr/<node>" where a
+// member was seen (who left in order is sought by nobody, so it must find the others),
+// "incarnation" this node's.
 #pragma once
 
 #include <deque>

@@ -14,7 +14,8 @@ StoredRecords agreements_of(const StoredRecords& records) {
   StoredRecords agreements;
   for (const auto& [key, value] : records) {
     const std::string prefix = key.substr(0, 4);
-    if (prefix == "own/" || prefix == "end/" || prefix == "acc/" || prefix == "tri/") {
+    if (prefix == "own/" || prefix == "end/" || prefix == "acc/" || prefix == "tri/" ||
+        prefix == "lin/") {
       agreements.emplace(key, value);
     }
   }

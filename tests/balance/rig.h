@@ -47,7 +47,7 @@ class Rig {
     live_[i] = false;
   }
   [[nodiscard]] Balance& core(std::size_t i) { return *cores_[i]; }
-  [[nodiscard]] const Recovered& disk(std::size_t i) const { return disks_[i]; }
+  [[nodiscard]] Recovered& disk(std::size_t i) { return disks_[i]; }
 
   // Who is PLUS; the others are MINUS. By default nobody is (ERGODIC), so that nothing moves
   // unasked.
@@ -124,7 +124,12 @@ class Rig {
   [[nodiscard]] long position(const std::string& what) const {
     return std::find(done.begin(), done.end(), what) - done.begin();
   }
+  // No seat is held, and nothing is owed either.
   [[nodiscard]] bool all_free() const {
+    return no_seats() && std::all_of(cores_.begin(), cores_.end(),
+                                     [](const auto& c) { return !c || c->lingering() == 0; });
+  }
+  [[nodiscard]] bool no_seats() const {
     return std::all_of(cores_.begin(), cores_.end(),
                        [](const auto& c) { return !c || c->triad() == nullptr; });
   }
@@ -136,6 +141,12 @@ class Rig {
   std::vector<std::string> done;  // host operations as "0 thaw"
   std::vector<PersonReply> replies;
   std::vector<HandoverEvent> events;
+  struct Sent {
+    std::size_t from;
+    std::size_t to;
+    base::Bytes bytes;
+  };
+  std::vector<Sent> sent;  // also what was cut
   LocalPolicy policy;
   std::set<std::size_t> hidden;                                     // seen as suspect
   std::set<std::pair<std::size_t, std::size_t>> cut;                // from, to
@@ -164,7 +175,9 @@ class Rig {
   void perform(std::size_t i, const Action& action) {
     if (const auto* send = std::get_if<Send>(&action)) {
       for (std::size_t j = 0; j < cores_.size(); ++j) {
-        if (node(j) != send->to || cut.contains({i, j})) continue;
+        if (node(j) != send->to) continue;
+        sent.push_back({i, j, send->bytes});
+        if (cut.contains({i, j})) continue;
         later(base::Duration(1000), [this, i, j, bytes = send->bytes] {
           give(j, Received{node(i), bytes});
         });

@@ -30,6 +30,11 @@ FormRecord form_of(std::size_t members) {
   return form;
 }
 
+OutcomeEntry outcome_of(const HandoverId& id) {
+  using std::chrono::milliseconds;
+  return {id.job, id.epoch, Decision::kAbort, "why", milliseconds(3), milliseconds(4), 12345};
+}
+
 std::vector<std::pair<std::string, wire::Body>> examples() {
   const auto triad = id_of<TriadId>(1);
   const auto proposal = id_of<base::ProposalId>(2);
@@ -58,7 +63,8 @@ std::vector<std::pair<std::string, wire::Body>> examples() {
           {"preflight-done", wire::PreflightDone{id, false, "no"}},
           {"prepared", wire::Prepared{id, Term{5}, true, ""}},
           {"end-report", wire::EndReport{id, end, 12345}},
-          {"superseded", wire::Superseded{id, Epoch{6}}}};
+          {"superseded", wire::Superseded{id, Epoch{6}}},
+          {"decided", wire::Decided{triad, outcome_of(id)}}};
 }
 
 TEST(BalanceWire, EveryKindHasAnExample) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace balance::testing {
 
@@ -25,6 +26,8 @@ WorldOptions options_of(std::uint64_t seed, std::size_t nodes) {
   o.accident_permille = rng.below(2) == 0 ? rng.below(400) : 0;
   o.power_permille = rng.below(4) == 0 ? rng.below(40) : 0;
   o.partition_permille = rng.below(2) == 0 ? rng.below(400) : 0;
+  o.gone_permille = rng.below(3) == 0 ? rng.below(100) : 0;
+  o.comes_back = rng.below(2) == 0;
   return o;
 }
 
@@ -39,6 +42,7 @@ World::World(std::uint64_t seed, WorldOptions options) : rng_(seed), options_(op
     rng_.fill(job.bytes);
     jobs_[job] = {};
     machines_[0].local[job] = Copy::kRunning;
+    machines_[0].local_epoch[job] = 1;
     machines_[0].disk[own_key(job)] = encode(OwnRecord{Epoch{1}, Epoch{1}, machines_[0].id});
   }
   for (std::size_t i = 0; i < machines_.size(); ++i) start(i);
@@ -57,6 +61,7 @@ void World::run() {
     if (faults_ && heap_.top().at >= calm) {
       faults_ = false;
       cut_.clear();
+      if (options_.comes_back) at(options_.calm_for / 2, [this] { come_back(); });
     }
     Item item = heap_.top();
     heap_.pop();
@@ -107,6 +112,7 @@ void World::crash(std::size_t node, bool power) {
       if (copy == Copy::kRunning) jobs_[job].lost = true;
     }
     m.local.clear();
+    m.local_epoch.clear();
     for (auto& [id, copy] : m.incoming) {
       if (copy == Incoming::kHeld) ++jobs_[id.job].accidents;
       if (copy != Incoming::kReleased) copy = Incoming::kDiscarded;
@@ -116,8 +122,21 @@ void World::crash(std::size_t node, bool power) {
     }
   }
   at(ms(50 + rng_.below(8000)), [this, node] {
-    if (!machines_[node].core) start(node);
+    if (!machines_[node].core && away_ != node) start(node);
   });
+}
+
+void World::go_away(std::size_t node) {
+  ++counts_.away;
+  was_away_ = true;
+  away_ = node;
+  crash(node, true);
+}
+
+void World::come_back() {
+  if (!away_) return;
+  const std::size_t node = *std::exchange(away_, std::nullopt);
+  if (!machines_[node].core) start(node);
 }
 
 void World::give(std::size_t node, const Event& event) {
@@ -226,6 +245,7 @@ void World::persist(std::size_t node, const Persist& action) {
   Machine& m = machines_[node];
   for (const RecordChange& c : action.changes) {
     if (c.key.size() > kKeySizeMax) violation("a key over the limit");
+    if (c.key.starts_with("lin/") && c.value) ++counts_.lingered;
   }
   m.writes.emplace_back(m.life, action);
   const Duration slow = chance(50) ? ms(rng_.below(700)) : ms(0);
@@ -321,6 +341,7 @@ void World::release(std::size_t node, const ReleaseCopy& action) {
     copy = Incoming::kReleased;
     if (m.local.contains(id.job)) violation("a copy is let go beside another one of the job");
     m.local[id.job] = Copy::kRunning;
+    m.local_epoch[id.job] = id.epoch.value;
     Job& job = jobs_[id.job];
     if (id.epoch.value <= job.run_epoch) violation("an epoch ran that is not above the last one");
     job.run_epoch = id.epoch.value;

@@ -31,6 +31,8 @@ struct WorldOptions {
   std::uint64_t accident_permille = 10;    // a frozen or held copy dies, at each weather change
   std::uint64_t power_permille = 5;        // a machine loses power, likewise
   std::uint64_t partition_permille = 200;  // likewise
+  std::uint64_t gone_permille = 0;         // likewise: one machine loses power and stays off...
+  bool comes_back = false;                 // until long after the faults, or for ever
   base::Duration faults_for = std::chrono::seconds(60);
   base::Duration calm_for = std::chrono::seconds(240);
 };
@@ -50,6 +52,9 @@ class World {
     std::uint64_t voids = 0;  // committed, but the original ran on
     std::uint64_t gone = 0;   // aborted, but the copy ran
     std::uint64_t lost = 0;
+    std::uint64_t lingered = 0;  // triads that a node kept without a seat
+    std::uint64_t away = 0;      // machines that were off for long, or for ever
+    std::uint64_t waiting = 0;   // frozen or held copies that wait for one, or for a person
   };
   [[nodiscard]] const Counts& counts() const { return counts_; }
 
@@ -61,6 +66,7 @@ class World {
     std::deque<std::pair<std::uint64_t, Persist>> writes;  // life, write
     base::Time write_free{};
     std::map<JobId, Copy> local;
+    std::map<JobId, std::uint64_t> local_epoch;  // under which it runs, or ran before it was frozen
     std::map<HandoverId, Incoming> incoming;
     std::set<HandoverId> thawed;
     std::map<HandoverId, std::uint64_t> expecting;  // life
@@ -108,6 +114,8 @@ class World {
   void crash(std::size_t node, bool power);
   void start(std::size_t node);
   void weather();
+  void go_away(std::size_t node);
+  void come_back();
   void sample();
   void note(std::size_t node, const HandoverEvent& event);
   void check();
@@ -115,6 +123,9 @@ class World {
   void check_calm();
   void destroyed(const JobId& job, bool was_ready, const char* how);
   [[nodiscard]] std::size_t can_run(const JobId& job) const;
+  void check_calm_disk(std::size_t node);
+  void check_calm_jobs();
+  [[nodiscard]] bool waits_for_away(std::size_t node, const TriadId& triad) const;
   void violation(std::string what);
   [[nodiscard]] std::size_t index(const NodeId& id) const;
   [[nodiscard]] bool cut(std::size_t a, std::size_t b) const {
@@ -131,6 +142,8 @@ class World {
   std::map<JobId, Job> jobs_;
   std::set<std::pair<std::size_t, std::size_t>> cut_;
   std::size_t plus_ = 0;
+  std::optional<std::size_t> away_;
+  bool was_away_ = false;
   std::uint64_t request_ = 0;
   std::map<HandoverId, Decision> outcomes_;
   std::map<HandoverId, std::uint64_t> begun_;

@@ -79,6 +79,7 @@ void World::weather() {
       if (can_run(id.job) == 0) jobs_[id.job].lost = true;
     }
     if (m.core && chance(options_.power_permille)) crash(i, true);
+    if (m.core && !was_away_ && chance(options_.gone_permille)) go_away(i);
     if (m.core && rng_.below(10) == 0 && !m.local.empty()) {
       give(i, PersonMigrate{++request_, m.local.begin()->first,
                             machines_[rng_.below(machines_.size())].id});
@@ -102,12 +103,15 @@ void World::note(std::size_t node, const HandoverEvent& event) {
   if (*event.outcome == Decision::kAbort && ran) ++counts_.gone;
 }
 
+// A frozen original of an older epoch than ran since is of the past: nobody may let it run again.
 std::size_t World::can_run(const JobId& job) const {
+  const std::uint64_t newest = jobs_.at(job).run_epoch;
   std::size_t count = 0;
   for (const Machine& m : machines_) {
-    count += m.local.count(job);
+    const auto epoch = m.local_epoch.find(job);
+    count += m.local.contains(job) && epoch->second == newest ? 1 : 0;
     for (const auto& [id, copy] : m.incoming) {
-      if (id.job == job && copy == Incoming::kHeld) ++count;
+      if (id.job == job && copy == Incoming::kHeld && id.epoch.value > newest) ++count;
     }
   }
   return count;
@@ -176,31 +180,66 @@ void World::check_disks() {
   }
 }
 
+// Whether the triad, dissolved or with its majority lost, has to wait for the machine that is away.
+bool World::waits_for_away(std::size_t node, const TriadId& triad) const {
+  if (!away_) return false;
+  const Recovered& disk = machines_[node].disk;
+  const NodeId& away = machines_[*away_].id;
+  if (const auto seat = disk.find(form_key(triad)); seat != disk.end()) {
+    const FormRecord form = decode_stored_form(seat->second)->form;
+    return form.is_pair() && form.member(away) != nullptr;
+  }
+  const auto lingers = disk.find(linger_key(triad));
+  if (lingers == disk.end()) return false;
+  const FormRecord form = decode_linger(lingers->second)->stored.form;
+  return form.seat(Seat::kSource)->node == away || form.seat(Seat::kSink)->node == away;
+}
+
 void World::check_calm() {
   for (std::size_t i = 0; i < machines_.size(); ++i) {
-    if (machines_[i].core->seat()) violation("a seat is never freed");
-    for (const auto& [key, value] : machines_[i].disk) {
-      if (key.starts_with("own/") || key.find("/log/") != std::string::npos) continue;
-      std::string what =
-          "a record is never erased: node " + std::to_string(i) + " " + key.substr(0, 12);
-      if (key.starts_with("end/")) {
-        const EndRecord end = *decode_end(value);
-        const JobId job = parse_end_key(key)->job;
-        what += std::string(" ") + end_state_name(end.state) + (end.acted ? " done" : "") +
-                " epoch " + std::to_string(parse_end_key(key)->epoch.value) + ", accidents " +
-                std::to_string(jobs_[job].accidents) + (jobs_[job].lost ? ", lost" : "");
-      }
-      violation(what);
-    }
+    if (away_ == i) continue;
+    const auto seat = machines_[i].core->seat();
+    if (seat && !waits_for_away(i, seat->triad)) violation("a seat is never freed");
+    check_calm_disk(i);
   }
+  check_calm_jobs();
+}
+
+void World::check_calm_disk(std::size_t node) {
+  for (const auto& [key, value] : machines_[node].disk) {
+    if (key.starts_with("own/")) continue;
+    TriadId triad;
+    if (key.starts_with("tri/")) triad = *parse_triad_key(key);
+    if (key.starts_with("lin/")) triad = *parse_linger_key(key);
+    if (key.starts_with("end/")) triad = parse_end_key(key)->triad;
+    if (waits_for_away(node, triad)) continue;
+    std::string what =
+        "a record is never erased: node " + std::to_string(node) + " " + key.substr(0, 12);
+    if (key.starts_with("end/")) {
+      const EndRecord end = *decode_end(value);
+      const JobId job = parse_end_key(key)->job;
+      what += std::string(" ") + end_state_name(end.state) + (end.acted ? " done" : "") +
+              " epoch " + std::to_string(parse_end_key(key)->epoch.value) + ", accidents " +
+              std::to_string(jobs_[job].accidents) + (jobs_[job].lost ? ", lost" : "");
+    }
+    violation(what);
+  }
+}
+
+void World::check_calm_jobs() {
   for (const auto& [job, state] : jobs_) {
     std::size_t running = 0;
-    for (const Machine& m : machines_) {
-      const auto local = m.local.find(job);
-      if (local != m.local.end() && local->second == Copy::kRunning) ++running;
+    bool waits = false;
+    for (std::size_t i = 0; i < machines_.size(); ++i) {
+      const auto local = machines_[i].local.find(job);
+      if (local != machines_[i].local.end() && local->second == Copy::kRunning) ++running;
+      waits = waits || (away_ && away_ != i && machines_[i].core->in_doubt(job));
     }
     if (state.lost) ++counts_.lost;
-    if (!state.lost && running != 1) violation("a job does not run in the end");
+    if (waits) ++counts_.waiting;
+    if (!state.lost && running != 1 && !(waits && running == 0)) {
+      violation("a job does not run in the end");
+    }
   }
 }
 

@@ -35,18 +35,26 @@ void run_worlds(std::size_t nodes) {
     sum.voids += c.voids;
     sum.gone += c.gone;
     sum.lost += c.lost;
+    sum.lingered += c.lingered;
+    sum.away += c.away;
+    sum.waiting += c.waiting;
   }
   std::printf(
       "%zu nodes: %llu events, %llu crashes, %llu commits (%llu void), %llu aborts (%llu "
-      "ran on the sink), %llu jobs lost by accident\n",
+      "ran on the sink), %llu jobs lost by accident, %llu times lingered, %llu machines away, "
+      "%llu copies wait for one\n",
       nodes, static_cast<unsigned long long>(sum.events),
       static_cast<unsigned long long>(sum.crashes), static_cast<unsigned long long>(sum.commits),
       static_cast<unsigned long long>(sum.voids), static_cast<unsigned long long>(sum.aborts),
-      static_cast<unsigned long long>(sum.gone), static_cast<unsigned long long>(sum.lost));
+      static_cast<unsigned long long>(sum.gone), static_cast<unsigned long long>(sum.lost),
+      static_cast<unsigned long long>(sum.lingered), static_cast<unsigned long long>(sum.away),
+      static_cast<unsigned long long>(sum.waiting));
   if (one != 0) return;
   // A world in which nothing happens proves nothing.
   EXPECT_GT(sum.commits, last);
   EXPECT_GT(sum.aborts, last / 4);
+  EXPECT_GT(sum.lingered, last / 10);
+  EXPECT_GT(sum.waiting, 0U);
 }
 
 TEST(BalanceWorld, ThreeNodesKeepEveryPromise) { run_worlds(3); }

@@ -25,10 +25,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (own) CHECK(balance::decode_own(balance::encode(*own)).ok());
   auto end = balance::decode_end(input);
   if (end) CHECK(balance::decode_end(balance::encode(*end)).ok());
+  auto linger = balance::decode_linger(input);
+  if (linger) CHECK(balance::decode_linger(balance::encode(*linger)).ok());
   (void)balance::decode_acceptance(input).ok();
   (void)balance::decode_stored_form(input).ok();
   (void)balance::parse_end_key(base::as_text(input)).ok();
   (void)balance::parse_own_key(base::as_text(input)).ok();
   (void)balance::parse_triad_key(base::as_text(input)).ok();
+  (void)balance::parse_linger_key(base::as_text(input)).ok();
   return 0;
 }

@@ -1,0 +1,177 @@
+// The end of a triad: who leaves when, and what lives on without a seat.
+//
+// Who lingers asks the ends that it has not heard confirm, with its own report, at growing
+// intervals, and tells whoever still takes the triad for alive what was decided (Decided). Nothing
+// is answered that is an answer itself, so two who linger do not keep each other busy.
+#include <algorithm>
+
+#include "balance/triad.h"
+
+namespace balance {
+
+void Triad::hear_gone(Step step, bool dissolved) {
+  if (bound()) {
+    around_.log.warn("in_doubt", {{"triad", id_.brief()}});
+    return;
+  }
+  // The other end left without confirming the outcome: a person resolved the job there. Its
+  // Superseded answers the next report, so what runs here waits for that a while. After a restart
+  // there may be an end before the log tells of its handover again.
+  const bool confirmed = !ledger_.empty() && done_by_both(ledger_.back());
+  const bool unconfirmed = !dissolved && !ends_.empty() && !confirmed;
+  if (unconfirmed) {
+    linger_every_ = kReportEvery;
+    report_at_ = std::min(report_at_, step.now + kReportEvery);
+    if (!gone_since_) gone_since_ = step.now;
+    if (step.now < *gone_since_ + kContactLost) return;
+  }
+  leave(step, false);
+}
+
+// A member that lingers knows the whole log, so this is the last handover and there is no other.
+void Triad::hear_decided(Step step, const OutcomeEntry& outcome) {
+  const HandoverId id{id_, outcome.job, outcome.epoch};
+  const bool is_last = ledger_.empty() || ledger_.back().id == id || handover(id) == nullptr;
+  if (!is_last || dissolved_) return;
+  apply(step, BeginEntry{outcome.job, outcome.epoch, {}});
+  apply(step, outcome);
+  dissolved_ = true;
+}
+
+// Something of the triad for one who lingers.
+void Triad::hear_late(Step step, const NodeId& from, const wire::Body& body) {
+  const auto* report = std::get_if<wire::EndReport>(&body);
+  const bool gone = std::holds_alternative<wire::Gone>(body);
+  const bool superseded = std::holds_alternative<wire::Superseded>(body);
+  const bool knows = gone || superseded || std::holds_alternative<wire::Decided>(body) ||
+                     std::holds_alternative<wire::FormStored>(body) ||
+                     (report != nullptr && is_final_state(report->end.state));
+  if (!knows) step.out.send(from, wire::Decided{id_, *ledger_.back().outcome});
+  if (std::holds_alternative<wire::Ask>(body)) {
+    for (const auto& [id, end] : ends_) {
+      if (end->has_record()) step.out.send(from, wire::EndReport{id, end->record(), end->bytes()});
+    }
+  }
+  if (gone || superseded || report != nullptr) hear(step, from, body);
+}
+
+// An end runs under a person's word.
+bool Triad::resolved_elsewhere() const {
+  const auto found = reports_.find(ledger_.back().id);
+  if (found == reports_.end()) return false;
+  const auto resolved = [](const std::optional<EndRecord>& end) {
+    return end && end->state == EndState::kResolvedHere && end->acted;
+  };
+  return resolved(found->second.source) || resolved(found->second.sink);
+}
+
+bool Triad::owed() const {
+  if (ledger_.empty() || !ledger_.back().outcome) return false;
+  const HandoverId& last = ledger_.back().id;
+  if (!resolved_elsewhere()) return !done_by_both(ledger_.back());
+  // Who has no end has nothing to keep any more; what runs here has to hear of the higher epoch.
+  const auto own = ends_.find(last);
+  if (own == ends_.end()) return false;
+  const EndState state = own->second->state();
+  const bool runs = state == EndState::kSinkReleased || state == EndState::kSourceResumed ||
+                    state == EndState::kSourceWithdrawn;
+  return !own->second->settled() || (runs && around_.own.is_here(last.job));
+}
+
+bool Triad::may_linger() const {
+  const HandoverId& last = ledger_.back().id;
+  return owed() && std::all_of(ends_.begin(), ends_.end(), [&](const auto& e) {
+           return e.first == last || !e.second->bound();
+         });
+}
+
+void Triad::end_if_over(Step step) {
+  const bool resolved = std::any_of(ends_.begin(), ends_.end(), [](const auto& e) {
+    return e.second->state() == EndState::kResolvedHere && e.second->settled();
+  });
+  // Not "dissolved": the other end is not to leave on it before it has heard of the higher epoch.
+  if (resolved && !bound()) return leave(step, false);
+  if (!dissolved_) return;
+  if (!bound() && !owed()) return leave(step, ledger_.empty() || !resolved_elsewhere());
+  if (stage_ == Stage::kMember && !ledger_.empty() && may_linger()) linger(step);
+}
+
+void Triad::linger(Step step) {
+  const Handover last = ledger_.back();
+  for (const Member& m : stored_.form.members) {
+    // True from now on, durable or not: the log that says so is durable.
+    if (m.node != self_) step.out.send(m.node, wire::Decided{id_, *last.outcome});
+  }
+  std::vector<RecordChange> changes;
+  for (const std::string& key : keys_) changes.push_back({key, std::nullopt});
+  for (const auto& [id, end] : ends_) {
+    if (id != last.id && end->has_record()) changes.push_back({end_key(id), std::nullopt});
+  }
+  std::erase_if(ends_, [&](const auto& e) { return e.first != last.id; });
+  ledger_ = {last};
+  keys_ = {linger_key(id_)};
+  changes.push_back({linger_key(id_), encode(LingerRecord{stored_, *last.outcome})});
+  group_.reset();
+  group_writes_.clear();
+  lead_.reset();
+  preparation_.reset();
+  checked_.reset();
+  linger_every_ = kReportEvery;
+  report_at_ = step.now + linger_every_;
+  stage_ = Stage::kParting;
+  stage_write_ = step.out.persist(std::move(changes));
+  around_.log.info(
+      "triad_lingers",
+      {{"triad", id_.brief()}, {"job", last.id.job.brief()}, {"bound", bound() ? 1 : 0}});
+}
+
+void Triad::linger_on(Step step) {
+  if (to_linger_) {
+    const OutcomeEntry outcome = *std::exchange(to_linger_, std::nullopt);
+    hear_decided(step, outcome);
+    // Told in an earlier life.
+    const auto own = ends_.find(ledger_.back().id);
+    ledger_.back().told = Phase::kResume;
+    ledger_.back().told_over = own != ends_.end() && own->second->settled();
+  }
+  for (auto& [id, end] : ends_) end->tick(step);
+  if (step.now < report_at_) return;
+  report_at_ = step.now + linger_every_;
+  linger_every_ = std::min(2 * linger_every_, kLingerEveryMax);
+  for (const Seat seat : {Seat::kSource, Seat::kSink}) {
+    const std::optional<EndRecord> heard = report_of(ledger_.back().id, seat);
+    const bool resolved = heard && heard->state == EndState::kResolvedHere;
+    if (seat == seat_ || (heard && heard->acted && is_final_state(heard->state) && !resolved)) {
+      continue;
+    }
+    const NodeId& node = stored_.form.seat(seat)->node;
+    for (const auto& [id, end] : ends_) {
+      if (end->has_record()) step.out.send(node, wire::EndReport{id, end->record(), end->bytes()});
+    }
+    step.out.send(node, wire::Ask{id_, Term{}});
+  }
+}
+
+void Triad::leave(Step step, bool dissolved) {
+  if (!active()) return;
+  for (const Member& m : stored_.form.members) {
+    // True from now on, durable or not: a restart only makes this node ask again.
+    if (dissolved && m.node != self_) step.out.send(m.node, wire::Gone{id_, true});
+  }
+  std::vector<RecordChange> changes;
+  for (const std::string& key : keys_) changes.push_back({key, std::nullopt});
+  for (const auto& [id, end] : ends_) {
+    if (end->has_record()) changes.push_back({end_key(id), std::nullopt});
+  }
+  stage_ = Stage::kLeaving;
+  stage_write_ = step.out.persist(std::move(changes));
+  around_.log.info("triad_left", {{"triad", id_.brief()}, {"dissolved", dissolved ? 1 : 0}});
+}
+
+bool Triad::in_doubt_elsewhere(const JobId& job) const {
+  return std::any_of(around_.lingering.begin(), around_.lingering.end(), [&](const auto& other) {
+    return other.second.get() != this && other.second->end_of(job) != nullptr;
+  });
+}
+
+}  // namespace balance

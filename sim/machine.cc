@@ -40,7 +40,9 @@ Copy& Machine::add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t jo
                      epoch,
                      probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros),
                      {},
+                     {},
                      UINT64_MAX});
+  jobs[job].epoch = std::max(jobs[job].epoch, epoch);
   return copies_.back();
 }
 
@@ -55,12 +57,19 @@ bool Machine::remove(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t 
   return false;
 }
 
-void Machine::freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool frozen) {
+void Machine::freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job,
+                     const balance::HandoverId& id) {
   settle(now, jobs);
   if (Copy* copy = find(job)) {
-    copy->frozen = frozen;
+    copy->frozen = true;
     copy->frozen_at = now;
+    copy->frozen_for = id;
   }
+}
+
+void Machine::thaw(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job) {
+  settle(now, jobs);
+  if (Copy* copy = find(job)) copy->frozen = false;
 }
 
 void Machine::sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep) {

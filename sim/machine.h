@@ -30,6 +30,7 @@ struct JobTruth {
   bool lost = false;   // with a machine or with CRIU's help
   std::uint32_t moves = 0;
   base::Time arrived{};  // at where it runs
+  base::Epoch epoch;     // the newest under which it ran
 
   [[nodiscard]] std::uint64_t output() const {
     return static_cast<std::uint64_t>(progress_micros / 1000 * plan.output_per_second / 1000);
@@ -50,6 +51,7 @@ struct Copy {
   base::Epoch epoch;  // under which it was launched or let go
   probe::LoadAverage load;
   base::Time frozen_at{};
+  balance::HandoverId frozen_for;   // meaningful while frozen
   std::uint64_t told = UINT64_MAX;  // output that the daemon was told of
 };
 
@@ -64,7 +66,9 @@ class Machine {
   Copy& add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, base::Epoch epoch,
             std::int64_t load_micros);
   bool remove(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job);
-  void freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool frozen);
+  void freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job,
+              const balance::HandoverId& id);
+  void thaw(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job);
   void sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep);  // a closed lid
   void settle(base::Time now, std::vector<JobTruth>& jobs);
 

@@ -60,6 +60,11 @@ const balance::FormRecord* Promises::form(const base::TriadId& triad) const {
   return found == forms_.end() ? nullptr : &found->second;
 }
 
+std::optional<balance::Decision> Promises::outcome(const balance::HandoverId& id) const {
+  const auto found = outcomes_.find(id);
+  return found == outcomes_.end() ? std::nullopt : std::optional(found->second);
+}
+
 const Promises::Seated* Promises::seated(std::uint32_t host) const {
   const auto found = seated_.find(host);
   return found == seated_.end() ? nullptr : &found->second;
@@ -117,6 +122,7 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
 
 void Promises::persists(std::uint32_t host, const node::Persist& batch) {
   for (const balance::RecordChange& change : batch.changes) {
+    if (change.key.rfind("lin/", 0) == 0 && change.value) check_linger(host, *change.value);
     if (change.key.rfind("tri/", 0) != 0) continue;
     auto triad = balance::parse_triad_key(change.key);
     if (!triad) continue;
@@ -151,6 +157,15 @@ void Promises::check_form(std::uint32_t host, const base::TriadId& triad, base::
   if (holds_[host].size() > 1 && !tainted(triad)) {
     broke("one-seat", host, "two durable form records, one of triad " + triad.brief());
   }
+}
+
+// A dissolved triad holds no seat any more; what it keeps is an outcome.
+void Promises::check_linger(std::uint32_t host, base::ByteView value) {
+  auto lingers = balance::decode_linger(value);
+  if (!lingers) return broke("own-records", host, "an outcome that cannot be read");
+  const balance::OutcomeEntry& outcome = lingers->outcome;
+  learn_outcome(host, {balance::triad_id_of(lingers->stored.form), outcome.job, outcome.epoch},
+                outcome.decision);
 }
 
 void Promises::check_hard_state(std::uint32_t host, const base::TriadId& triad,
@@ -218,11 +233,14 @@ void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order)
 }
 
 void Promises::handover(std::uint32_t host, const node::HandoverSummary& summary) {
-  if (!summary.outcome || tainted(summary.id.triad)) return;
-  const auto [found, fresh] = outcomes_.emplace(summary.id, *summary.outcome);
-  if (!fresh && found->second != *summary.outcome) {
-    broke("one-outcome", host, brief(summary.id));
-  }
+  if (summary.outcome) learn_outcome(host, summary.id, *summary.outcome);
+}
+
+void Promises::learn_outcome(std::uint32_t host, const balance::HandoverId& id,
+                             balance::Decision outcome) {
+  if (tainted(id.triad)) return;
+  const auto [found, fresh] = outcomes_.emplace(id, outcome);
+  if (!fresh && found->second != outcome) broke("one-outcome", host, brief(id));
 }
 
 // ---- now and then, everything

@@ -25,6 +25,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -76,6 +77,8 @@ class Promises {
   [[nodiscard]] bool excused_job(std::uint32_t job) const { return tainted_job(job); }
   [[nodiscard]] bool excused_host(std::uint32_t host) const;
   [[nodiscard]] const balance::FormRecord* form(const base::TriadId& triad) const;  // null: none
+  // What some node told or stored of it; none: nobody did.
+  [[nodiscard]] std::optional<balance::Decision> outcome(const balance::HandoverId& id) const;
   // Since when the host has had its present seat; none: it has no seat.
   struct Seated {
     base::TriadId triad;
@@ -97,6 +100,8 @@ class Promises {
   [[nodiscard]] bool tainted(const base::TriadId& triad) const;
   [[nodiscard]] bool tainted_job(std::uint32_t job) const;
   void check_hard_state(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
+  void check_linger(std::uint32_t host, base::ByteView value);
+  void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
   const World& world_;

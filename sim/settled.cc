@@ -27,6 +27,15 @@ bool is_undecidable(const World& world, const base::TriadId& triad) {
   return up * 2 <= form->members.size();
 }
 
+// A committed move of which only the sink knows whether its copy runs, and the sink is off: the
+// original waits for it or for a person (design.md §4.6).
+bool waits_for_sink(const World& world, const balance::HandoverId& id) {
+  const balance::FormRecord* form = world.promises().form(id.triad);
+  if (form == nullptr || world.promises().outcome(id) != balance::Decision::kCommit) return false;
+  const std::uint32_t sink = world.host_of(form->seat(balance::Seat::kSink)->node);
+  return sink == kNobody || !is_up(world, sink);
+}
+
 void check_views(World& world, std::uint32_t host) {
   std::size_t live = 0;
   for (const node::StatusNode& seen : world.node(host)->status().nodes) {
@@ -51,8 +60,8 @@ void check_outcomes(World& world, std::uint32_t host) {
   for (const Copy& copy : world.machine(host).copies()) {
     if (!copy.frozen || world.now() - copy.frozen_at < kOutcomes) continue;
     if (world.promises().excused_job(copy.job)) continue;
-    const Promises::Seated* seat = world.promises().seated(host);
-    if (seat != nullptr && is_undecidable(world, seat->triad)) continue;
+    if (is_undecidable(world, copy.frozen_for.triad)) continue;
+    if (waits_for_sink(world, copy.frozen_for)) continue;
     world.promises().broke("outcome", host, "job " + std::to_string(copy.job) + " stays frozen");
   }
   const Promises::Seated* seat = world.promises().seated(host);

@@ -10,7 +10,9 @@
 //
 // A triad survives the loss of any one of its members; a pair that of neither (design.md §3). A run
 // that is stuck is accepted only if a majority of the triad that decides is gone, or a member of it
-// lied or forgot; and a job whose home is gone may have nobody to tell its end to.
+// lied or forgot. A seat ends even if the sink of a committed move is gone; the frozen original
+// then waits for that very sink, or for a person, which is accepted too; and a job whose home is
+// gone may have nobody to tell its end to.
 #pragma once
 
 #include "base/time.h"

@@ -415,11 +415,14 @@ std::uint32_t World::host_of(const base::NodeId& id) const {
 }
 
 std::size_t World::copies_of(std::uint32_t job) const {
+  const base::Epoch newest = jobs_[job].epoch;
   std::size_t count = 0;
   for (const auto& host : hosts_) {
-    count += host->machine.find(job) != nullptr ? 1U : 0U;
+    const Copy* copy = host->machine.find(job);
+    count += copy != nullptr && copy->epoch >= newest ? 1U : 0U;
     for (const auto& [id, arrival] : host->incoming) {
-      count += id.job == jobs_[job].id && arrival.state == Incoming::kHeld ? 1U : 0U;
+      const bool held = id.job == jobs_[job].id && arrival.state == Incoming::kHeld;
+      count += held && id.epoch > newest ? 1U : 0U;
     }
   }
   return count;

@@ -105,8 +105,9 @@ class World {
   [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
   [[nodiscard]] std::uint32_t job_index(const base::JobId& id) const;  // kNobody
   [[nodiscard]] std::uint32_t host_of(const base::NodeId& id) const;   // kNobody
-  [[nodiscard]] std::size_t copies_of(std::uint32_t job) const;        // frozen and held ones too
-  [[nodiscard]] std::uint32_t runs_at(std::uint32_t job) const;        // kNobody
+  // That can run, frozen and held ones too; not an original of an older epoch than ran since.
+  [[nodiscard]] std::size_t copies_of(std::uint32_t job) const;
+  [[nodiscard]] std::uint32_t runs_at(std::uint32_t job) const;  // kNobody
   [[nodiscard]] const std::map<balance::HandoverId, Arrival>& incoming(std::uint32_t host) const {
     return hosts_[host]->incoming;
   }
@@ -231,7 +232,7 @@ class World {
   void end_copy(std::uint32_t host, std::uint32_t job, int wait_status);
   void add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, std::int64_t load,
                 const char* how);
-  void freeze(std::uint32_t host, std::uint32_t job, bool frozen);
+  void freeze(std::uint32_t host, std::uint32_t job, const balance::HandoverId& id);
   void lose_if_last(std::uint32_t job);
   void lose(std::uint32_t job);
 

@@ -72,8 +72,8 @@ void World::add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, s
   }
 }
 
-void World::freeze(std::uint32_t host, std::uint32_t job, bool frozen) {
-  hosts_[host]->machine.freeze(now_, jobs_, job, frozen);
+void World::freeze(std::uint32_t host, std::uint32_t job, const balance::HandoverId& id) {
+  hosts_[host]->machine.freeze(now_, jobs_, job, id);
   schedule_end(host);
 }
 

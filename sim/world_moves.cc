@@ -138,7 +138,7 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
   };
   if (copy == nullptr) return fails("the job is gone");
   if (stage == kStageFreeze) {
-    freeze(index, job, true);
+    freeze(index, job, id);
     give(index, node::JobFrozen{id.job});
     if (!host.node) return;
     if (strikes(index, Fault::kDumpHangs)) return;
@@ -189,7 +189,8 @@ void World::thaw(std::uint32_t index, const balance::HandoverId& id) {
     return report(index, balance::Thawed{id, ran});
   }
   if (copy->frozen) {
-    freeze(index, job, false);
+    host.machine.thaw(now_, jobs_, job);
+    schedule_end(index);
     promises_.runs(index, job, copy->epoch, "thaw");
   }
   report(index, balance::Thawed{id, true});

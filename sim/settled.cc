@@ -105,7 +105,12 @@ void check_shedding(World& world, std::uint32_t source) {
     const std::int64_t low = world.machine(sink).settled_ratio_micros();
     const Promises::Seated* taken = world.promises().seated(sink);
     if (taken != nullptr && is_undecidable(world, taken->triad)) continue;
-    if (low >= probe::kMinusBelowMicros - 2 * probe::kTritMarginMicros) continue;
+    // Of what ended long ago a load average still shows a little: near the threshold that counts.
+    const std::int64_t shown =
+        probe::ratio_micros(world.machine(sink).sample(world.now(), world.jobs()).load_micros,
+                            world.machine(sink).shape().cpus_millis);
+    const std::int64_t minus = probe::kMinusBelowMicros - 2 * probe::kTritMarginMicros;
+    if (low >= minus || shown >= minus) continue;
     if (!could_take(world, source, sink)) continue;
     return world.promises().broke("sheds", source,
                                   "PLUS at " + std::to_string(ratio / 1000) +

@@ -202,6 +202,8 @@ JobInfo Node::info_of(const jobs::Job& job) const {
   for (const auto& [id, timing] : timings_) {
     if (id.job == job.spec.id) info.state = JobState::kHandover;
   }
+  // Also after a restart: it is frozen until the other end, or a person, has spoken.
+  if (balance_->in_doubt(job.spec.id)) info.state = JobState::kHandover;
   for (const JobSample& seen : sample_.jobs) {
     if (seen.job != job.spec.id) continue;
     info.pid = seen.pid;

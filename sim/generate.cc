@@ -13,6 +13,8 @@ using std::chrono::seconds;
 
 constexpr Duration kSettle = seconds(240);
 constexpr std::uint64_t kMillion = 1'000'000;
+constexpr std::uint64_t kOrdersMax = 12;         // of a restless world's people, for each job
+constexpr Duration kHandoverTakes = seconds(6);  // about: what strikes within strikes it
 
 // Each decision has an ordinal of its own, so that none shifts another.
 std::uint64_t drawn(const Draws& draws, std::uint64_t what, std::uint64_t bound) {
@@ -26,40 +28,58 @@ void plan_machines(Scenario& world, const Draws& draws) {
     const std::int64_t cpus[] = {500, 1000, 2000, 4000, 4000, 8000, 16000};
     shape.cpus_millis = cpus[dice.below(std::size(cpus))];
     shape.memory_bytes = static_cast<std::int64_t>(1 + dice.below(32)) << 30;
+    if (dice.below(4) == 0) shape.memory_bytes >>= 5;  // a board, where memory is what lacks
     if (dice.below(4) == 0)
       shape.other_load_micros = static_cast<std::int64_t>(dice.below(4) * kMillion);
     if (!(shape == world.shape)) world.shapes[i] = shape;
   }
 }
 
+// What a job's people ask for: in a restless world its handovers follow each other closely.
+void plan_people(Scenario& world, Dice& dice, bool restless) {
+  const auto jobs = static_cast<std::uint32_t>(std::min<std::size_t>(world.jobs.size(), 64));
+  for (std::uint32_t i = 0; i < jobs; ++i) {
+    if (dice.below(3) != 0 && !restless) continue;
+    const std::uint64_t orders = restless ? 1 + dice.below(kOrdersMax) : 1;
+    Duration at = world.jobs[i].at;
+    for (std::uint64_t k = 0; k < orders && at < world.faulty; ++k) {
+      PersonPlan person;
+      person.job = i;
+      at +=
+          restless ? dice.between(seconds(1), seconds(25)) : dice.between(seconds(1), seconds(60));
+      person.at = at;
+      const bool kills = dice.below(8) == 0 && k + 1 == orders;
+      person.verb = kills ? PersonPlan::Verb::kKill : PersonPlan::Verb::kMigrate;
+      if (dice.below(4) != 0) person.to = static_cast<std::uint32_t>(dice.below(world.nodes));
+      world.people.push_back(person);
+    }
+  }
+  std::stable_sort(world.people.begin(), world.people.end(),
+                   [](const PersonPlan& a, const PersonPlan& b) { return a.at < b.at; });
+}
+
 void plan_jobs(Scenario& world, const Draws& draws) {
   Dice dice(draws, Stream::kWorld, kNobody - 1);
   const std::uint64_t jobs = 1 + dice.below(3 * std::min(world.nodes, 2000U));
+  const bool restless = dice.below(2) == 0;
   // Some worlds are loaded at one node, others everywhere.
   const std::uint32_t spread = dice.below(2) == 0 ? std::max(world.nodes / 3, 1U) : world.nodes;
   for (std::uint64_t i = 0; i < jobs; ++i) {
     JobPlan job;
-    job.at = dice.between(seconds(2), world.faulty * 2 / 3);
+    job.at = dice.between(seconds(2), restless ? world.faulty / 4 : world.faulty * 2 / 3);
     job.node = static_cast<std::uint32_t>(dice.below(spread));
     job.threads = static_cast<std::int64_t>(1 + dice.below(3));
     // Lengths with a heavy tail, as real ones have: doubled with probability 1/2.
     const int doublings = std::min(__builtin_ctzll(dice.next() | 256), 8);
-    job.work = dice.below(4) == 0 ? Duration(0) : seconds(5) * (1 << doublings);
+    const Duration least = restless ? seconds(40) : seconds(5);
+    job.work = dice.below(4) == 0 ? Duration(0) : least * (1 << doublings);
     job.memory_bytes = static_cast<std::int64_t>(1 + dice.below(500)) << 20;
     job.output_per_second = dice.below(2) == 0 ? 0 : static_cast<std::int64_t>(dice.below(2000));
     world.jobs.push_back(job);
   }
   std::stable_sort(world.jobs.begin(), world.jobs.end(),
                    [](const JobPlan& a, const JobPlan& b) { return a.at < b.at; });
-  for (std::uint32_t i = 0; i < jobs && i < 64; ++i) {
-    if (dice.below(3) != 0) continue;
-    PersonPlan person;
-    person.job = i;
-    person.at = world.jobs[i].at + dice.between(seconds(1), seconds(60));
-    person.verb = dice.below(8) == 0 ? PersonPlan::Verb::kKill : PersonPlan::Verb::kMigrate;
-    if (dice.below(4) != 0) person.to = static_cast<std::uint32_t>(dice.below(world.nodes));
-    world.people.push_back(person);
-  }
+  plan_people(world, dice, restless);
 }
 
 Duration length_of(Fault fault, Dice& dice) {
@@ -98,6 +118,17 @@ void plan_rates(Scenario& world, const Draws& draws, FaultMode mode) {
   }
 }
 
+// Every second fault comes while a handover that a person asked for is under way, at one of its two
+// ends or at any node.
+void strike_a_handover(const Scenario& world, Dice& dice, FaultPlan& plan) {
+  if (dice.below(2) == 0 || world.people.empty()) return;
+  const PersonPlan& person = world.people[dice.below(world.people.size())];
+  plan.at = person.at + dice.between(Duration(0), kHandoverTakes);
+  const std::uint64_t which = dice.below(3);
+  if (which == 0) plan.node = world.jobs[person.job].node;
+  if (which == 1 && person.to != kNobody) plan.node = person.to;
+}
+
 void plan_faults(Scenario& world, const Draws& draws, FaultMode mode) {
   Dice dice(draws, Stream::kPlan, kNobody - 1);
   for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
@@ -113,6 +144,7 @@ void plan_faults(Scenario& world, const Draws& draws, FaultMode mode) {
       plan.fault = fault;
       plan.at = dice.between(seconds(5), world.faulty);
       plan.node = static_cast<std::uint32_t>(dice.below(world.nodes));
+      strike_a_handover(world, dice, plan);
       plan.length = length_of(fault, dice);
       plan.part_ppm = static_cast<std::uint32_t>(100'000 + dice.below(500'000));
       plan.salt = dice.next();

@@ -76,6 +76,7 @@ class Machine {
   [[nodiscard]] base::Time next_end(base::Time now, const std::vector<JobTruth>& jobs) const;
   [[nodiscard]] std::int64_t runnable_tasks() const;  // of jobs and of others
   void sample_load(base::Time now);
+  [[nodiscard]] std::int64_t load_micros() const { return load_.micros(); }
   [[nodiscard]] node::Sample sample(base::Time now, const std::vector<JobTruth>& jobs) const;
   [[nodiscard]] const NodeShape& shape() const { return shape_; }
   void set_other_load(std::int64_t micros) { shape_.other_load_micros = micros; }

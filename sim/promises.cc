@@ -86,6 +86,7 @@ void Promises::stepped(std::uint32_t host) {
   if (tainted(seat.triad)) return;
   const auto [found, fresh] =
       coordinators_.emplace(std::make_pair(seat.triad, seat.term), world_.id(host));
+  if (fresh) agreements_.leads(host, seat.triad, seat.term);
   if (!fresh && found->second != world_.id(host)) {
     broke("one-coordinator", host,
           "triad " + seat.triad.brief() + " term " + std::to_string(seat.term.value));
@@ -99,10 +100,12 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
   if (message.to == world_.id(host)) broke("limits", host, "a message to itself");
   auto decoded = node::decode_message(message.bytes);
   if (!decoded) return broke("own-records", host, "a message that cannot be read");
+  agreements_.says(host, *decoded);
   const auto* agreement = std::get_if<node::Agreement>(&*decoded);
   if (agreement == nullptr) return;
   auto inner = balance::wire::decode(agreement->bytes);
   if (!inner) return broke("own-records", host, "an agreement message that cannot be read");
+  agreements_.says(host, message.to, *inner);
   const auto* group = std::get_if<balance::wire::GroupMessage>(&inner->body);
   if (group == nullptr) return;
   auto raft = balance::group::decode(group->bytes);
@@ -121,6 +124,7 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
 // ---- what is durable
 
 void Promises::persists(std::uint32_t host, const node::Persist& batch) {
+  agreements_.stores(host, batch);
   for (const balance::RecordChange& change : batch.changes) {
     if (change.key.rfind("lin/", 0) == 0 && change.value) check_linger(host, *change.value);
     if (change.key.rfind("tri/", 0) != 0) continue;
@@ -223,6 +227,7 @@ void Promises::destroyed(std::uint32_t host, std::uint32_t job, const char* how)
 void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order) {
   const std::uint32_t job = world_.job_index(order.id.job);
   taint_job(order.id);
+  begun_[job] = std::max(begun_[job], order.id.epoch);
   const auto form = forms_.find(order.id.triad);
   if (tainted_job(job) || form == forms_.end()) return;
   const JobTruth& truth = world_.jobs()[job];
@@ -230,6 +235,11 @@ void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order)
   if (world_.now() - truth.arrived + kResidenceSlack < balance::kResidence) {
     broke("residence", host, brief(order.id) + " moves on by rule too soon");
   }
+}
+
+base::Epoch Promises::last_begun(std::uint32_t job) const {
+  const auto found = begun_.find(job);
+  return found == begun_.end() ? base::Epoch{} : found->second;
 }
 
 void Promises::handover(std::uint32_t host, const node::HandoverSummary& summary) {

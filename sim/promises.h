@@ -20,6 +20,8 @@
 //   load-conserved     the copies' tasks are those of the jobs that should run
 //   own-records        a node reads every record it wrote
 //
+// What nodes say, order and store of their agreements: sim/agreements.h.
+//
 // These hold for every triad without a liar and without a store that forgot what it had synced: a
 // triad with one is left out (tainted()), everything else is not.
 #pragma once
@@ -35,6 +37,7 @@
 #include "base/time.h"
 #include "gossip/digest.h"
 #include "node/event.h"
+#include "sim/agreements.h"
 
 namespace sim {
 
@@ -51,7 +54,7 @@ inline constexpr std::size_t kViolationsMax = 64;  // further ones are not kept
 
 class Promises {
  public:
-  explicit Promises(const World& world) : world_(world) {}
+  explicit Promises(const World& world) : world_(world), agreements_(world, *this) {}
 
   // ---- told by the world as it runs
   void stepped(std::uint32_t host);
@@ -60,6 +63,10 @@ class Promises {
   void runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how);
   void destroyed(std::uint32_t host, std::uint32_t job, const char* how);
   void begins(std::uint32_t host, const balance::FreezeAndStream& order);
+  void orders(std::uint32_t host, const balance::Action& action) {
+    agreements_.orders(host, action);
+  }
+  void decides(std::uint32_t host, const node::Persist& batch) { agreements_.decides(host, batch); }
   void handover(std::uint32_t host, const node::HandoverSummary& summary);
   void restarted(std::uint32_t host);
   void rescan();
@@ -85,6 +92,8 @@ class Promises {
     base::Time since{};
   };
   [[nodiscard]] const Seated* seated(std::uint32_t host) const;
+  [[nodiscard]] base::Epoch last_begun(std::uint32_t job) const;  // of its handovers
+  [[nodiscard]] const Agreements& agreements() const { return agreements_; }
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
   [[nodiscard]] std::uint64_t checks() const { return checks_; }
 
@@ -105,6 +114,7 @@ class Promises {
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
   const World& world_;
+  Agreements agreements_;
   std::vector<Violation> violations_;
   std::set<std::string> seen_;
   std::uint64_t checks_ = 0;
@@ -114,6 +124,7 @@ class Promises {
   std::map<std::uint32_t, std::set<base::TriadId>> holds_;  // durable form records, by host
   std::map<balance::HandoverId, balance::Decision> outcomes_;
   std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
+  std::map<std::uint32_t, base::Epoch> begun_;
   std::map<std::uint32_t, Seated> seated_;
   std::map<std::uint32_t, Told> told_;  // by origin
   std::set<base::NodeId> tainted_nodes_;

@@ -290,6 +290,7 @@ void World::start(std::uint32_t index) {
   host.node = std::make_unique<node::Node>(std::move(config), disk, ends, *host.log);
   host.tick_at = base::kNever;
   host.spins = 0;
+  host.moved = {};
   note(index, "starts, life " + std::to_string(host.life));
   promises_.restarted(index);
   give(index, node::Start{wall(host)});

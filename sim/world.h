@@ -44,6 +44,7 @@ struct Arrival {
   std::uint64_t life = 0;
   node::MoveMetadata metadata;
   base::Time ordered{};  // when it was first told to let the copy go
+  base::Time held_at{};  // since when there is a restored copy; of one that is gone too
 };
 
 struct Spool {  // of stdout; at home this is the log
@@ -98,6 +99,15 @@ class World {
   [[nodiscard]] bool lies(std::uint32_t host) const { return hosts_[host]->lies != 0; }
   [[nodiscard]] bool is_clone(std::uint32_t host) const { return host >= scenario_.nodes; }
   [[nodiscard]] std::uint64_t life(std::uint32_t host) const { return hosts_[host]->life; }
+  [[nodiscard]] const node::Node::Records& disk(std::uint32_t host) const {
+    return hosts_[host]->disk.synced;
+  }
+  // Load that came and went with jobs in this life, as far as a load average has not seen it yet.
+  struct Moved {
+    std::int64_t sum_micros = 0;
+    std::int64_t all_micros = 0;  // in and out, added
+  };
+  [[nodiscard]] Moved moved(std::uint32_t host) const;
   [[nodiscard]] bool is_off(std::uint32_t host) const { return hosts_[host]->stopped; }
   // When a copy last came, went, froze or thawed, anywhere.
   [[nodiscard]] base::Time last_change() const { return last_change_; }
@@ -167,6 +177,8 @@ class World {
     std::deque<std::string> history;
     bool stopped = false;  // stays down: it said Fatal, or is an outsider
     bool output_due = false;
+    Moved moved;
+    base::Time moved_at{};
     std::map<std::uint32_t, int> exits;  // wait statuses of copies that ended by themselves here
   };
   struct Cut {  // an active partition
@@ -235,6 +247,7 @@ class World {
   void freeze(std::uint32_t host, std::uint32_t job, const balance::HandoverId& id);
   void lose_if_last(std::uint32_t job);
   void lose(std::uint32_t job);
+  void has_moved(std::uint32_t host, std::int64_t load_micros);
 
   // ---- world_moves.cc
   void perform_move(std::uint32_t host, const balance::Action& action);
@@ -247,6 +260,8 @@ class World {
   void thaw(std::uint32_t host, const balance::HandoverId& id);
   void kill_original(std::uint32_t host, const balance::HandoverId& id);
   void report(std::uint32_t host, const balance::Event& event);
+  [[nodiscard]] bool was_released(const balance::HandoverId& id) const;
+  [[nodiscard]] bool runs_or_moves(std::uint32_t job, base::Epoch epoch) const;
   void break_sink(std::uint32_t source, const base::NodeId& sink, const balance::HandoverId& id);
 
   // ---- world_faults.cc

@@ -1,5 +1,6 @@
 // Disks, jobs and their output, and what people ask for.
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/overloaded.h"
@@ -23,6 +24,7 @@ constexpr int kKilled = 9;
 
 void World::persist(std::uint32_t index, const node::Persist& batch) {
   Host& host = *hosts_[index];
+  promises_.decides(index, batch);
   host.disk.pending.push_back(batch);
   Duration takes = host.dice.disk.between(milliseconds(1), milliseconds(8));
   if (strikes(index, Fault::kSlowDisk)) {
@@ -117,6 +119,25 @@ void World::lose(std::uint32_t job) {
   if (truth.ended) return;
   truth.ended = truth.lost = true;
   ++counts_.jobs_lost;
+}
+
+// Fades as the kernel's load average takes it up, over a minute.
+World::Moved World::moved(std::uint32_t index) const {
+  const Host& host = *hosts_[index];
+  const double passed = static_cast<double>((now_ - host.moved_at).count()) / 1e6;
+  const double left = std::exp(-passed / 60);
+  const auto faded = [&](std::int64_t micros) {
+    return static_cast<std::int64_t>(static_cast<double>(micros) * left);
+  };
+  return {faded(host.moved.sum_micros), faded(host.moved.all_micros)};
+}
+
+void World::has_moved(std::uint32_t index, std::int64_t load_micros) {
+  Host& host = *hosts_[index];
+  host.moved = moved(index);
+  host.moved.sum_micros += load_micros;
+  host.moved.all_micros += std::abs(load_micros);
+  host.moved_at = now_;
 }
 
 // ---- what a machine shows

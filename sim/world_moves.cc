@@ -47,6 +47,7 @@ void World::report(std::uint32_t host, const balance::Event& event) {
 
 void World::perform_move(std::uint32_t index, const balance::Action& action) {
   Host& host = *hosts_[index];
+  promises_.orders(index, action);
   Dice& dice = host.dice.operation;
   if (const auto* a = std::get_if<balance::ExpectStream>(&action)) {
     Arrival& arrival = host.incoming[a->id];
@@ -199,11 +200,29 @@ void World::thaw(std::uint32_t index, const balance::HandoverId& id) {
 void World::kill_original(std::uint32_t index, const balance::HandoverId& id) {
   Host& host = *hosts_[index];
   const std::uint32_t job = job_index(id.job);
-  if (job != kNobody && host.machine.remove(now_, jobs_, job)) {
+  const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
+  if (copy != nullptr && !was_released(id)) {
+    promises_.broke_job("last-copy", index, job, "killed before the other copy was let go");
+  }
+  if (copy != nullptr) has_moved(index, -copy->load.micros());
+  if (copy != nullptr && host.machine.remove(now_, jobs_, job)) {
     schedule_end(index);
     promises_.destroyed(index, job, "the original was killed");
   }
   report(index, balance::Killed{id});
+}
+
+bool World::was_released(const balance::HandoverId& id) const {
+  return std::any_of(hosts_.begin(), hosts_.end(), [&](const auto& host) {
+    const auto found = host->incoming.find(id);
+    return found != host->incoming.end() && found->second.state == Incoming::kReleased;
+  });
+}
+
+// Whether the job runs somewhere, or stands still for a later handover than that of `epoch`.
+bool World::runs_or_moves(std::uint32_t job, base::Epoch epoch) const {
+  if (jobs_[job].ended || runs_at(job) != kNobody) return true;
+  return promises_.last_begun(job) > epoch;
 }
 
 // ---- SINK
@@ -236,6 +255,7 @@ void World::sink_restores(std::uint32_t index, const balance::Restore& order) {
   const bool fails = strikes(index, Fault::kRestoreFails);
   if (arrival.state == Incoming::kSealed && arrival.life == host.life && !fails) {
     arrival.state = Incoming::kHeld;
+    arrival.held_at = now_;
   }
   if (arrival.state != Incoming::kHeld) {
     return report(index, balance::RestoreFailed{id, "CRIU failed"});
@@ -283,6 +303,7 @@ void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
   }
   ++truth.moves;
   ++counts_.commits;
+  has_moved(index, arrival.metadata.spec.load_micros);
   add_copy(index, job, id.epoch, arrival.metadata.spec.load_micros, "release");
   truth.arrived = arrival.ordered;
   report(index, balance::Released{id, true});
@@ -300,6 +321,9 @@ void World::discard(std::uint32_t index, const balance::HandoverId& id) {
     }
     found->second.state = Incoming::kGone;
     if (was == Incoming::kHeld && job != kNobody) {
+      if (!runs_or_moves(job, id.epoch)) {
+        promises_.broke_job("last-copy", index, job, "a held copy went before the original ran");
+      }
       promises_.destroyed(index, job, "the held copy was discarded");
     }
   }

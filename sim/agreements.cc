@@ -1,0 +1,276 @@
+// Elections, logs, seats: balance/group.h and balance/formation.h from outside.
+#include "sim/agreements.h"
+
+#include <algorithm>
+
+#include "base/wire.h"
+#include "sim/world.h"
+
+namespace sim {
+
+using balance::group::Append;
+using balance::group::AppendReply;
+using balance::group::PreVoteReply;
+using balance::group::Vote;
+using balance::group::VoteReply;
+
+namespace {
+
+bool job_is_over(base::ByteView record) {
+  base::Reader reader(record);
+  (void)reader.array(6);
+  (void)reader.bin(2 * node::kMessageSizeMax);
+  return reader.boolean() && reader.ok();
+}
+
+bool erases_form(const node::Persist& batch, const base::TriadId& triad) {
+  return std::any_of(batch.changes.begin(), batch.changes.end(),
+                     [&](const balance::RecordChange& change) {
+                       return change.key == balance::form_key(triad) && !change.value;
+                     });
+}
+
+}  // namespace
+
+// ---- looks
+
+const base::Bytes* Agreements::disk(std::uint32_t host, const std::string& key) const {
+  const auto& records = world_.disk(host);
+  const auto found = records.find(key);
+  return found == records.end() ? nullptr : &found->second;
+}
+
+bool Agreements::has_left(std::uint32_t host, const base::TriadId& triad) const {
+  const auto found = stored_form_.find(triad);
+  return found != stored_form_.end() && found->second.contains(host) &&
+         disk(host, balance::form_key(triad)) == nullptr;
+}
+
+std::vector<std::uint32_t> Agreements::voters(const base::TriadId& triad) const {
+  const balance::FormRecord* form = promises_.form(triad);
+  std::vector<std::uint32_t> out;
+  if (form == nullptr) return out;
+  for (const balance::Member& member : form->members) {
+    if (form->is_pair() && member.seat != balance::Seat::kSource) continue;
+    const std::uint32_t host = world_.host_of(member.node);
+    if (host != kNobody) out.push_back(host);
+  }
+  return out;
+}
+
+base::Time Agreements::acceptance_since(std::uint32_t host) const {
+  const auto found = acceptance_at_.find(host);
+  return found == acceptance_at_.end() ? base::kNever : found->second;
+}
+
+void Agreements::not_durable(std::uint32_t host, const std::string& what) {
+  promises_.broke("durable-first", host, what);
+}
+
+// ---- what is said
+
+void Agreements::says(std::uint32_t host, const node::Message& message) {
+  if (const auto* here = std::get_if<node::Here>(&message)) {
+    const base::Bytes* value = disk(host, balance::own_key(here->job));
+    if (value == nullptr) return;
+    auto own = balance::decode_own(*value);
+    if (!own || own->at != world_.id(host) || own->epoch < here->epoch) {
+      not_durable(host, "it tells that a job is here before its record says so");
+    }
+  }
+  if (const auto* ack = std::get_if<node::ExitedAck>(&message)) {
+    const base::Bytes* value = disk(host, "job/" + ack->job.hex());
+    const bool known = world_.node(host) != nullptr && world_.node(host)->jobs().find(ack->job);
+    if (value != nullptr && known && !job_is_over(*value)) {
+      not_durable(host, "it confirms the end of a job before that is stored");
+    }
+  }
+}
+
+void Agreements::says_in_group(std::uint32_t host, const base::NodeId& to,
+                               const balance::group::Message& message) {
+  const base::TriadId& triad = message.group;
+  balance::group::HardState hard;
+  if (const base::Bytes* value = disk(host, balance::hard_key(triad))) {
+    if (auto decoded = balance::group::decode_hard_state(*value)) hard = *decoded;
+  }
+  const auto* vote = std::get_if<VoteReply>(&message.body);
+  const bool stands = std::holds_alternative<Vote>(message.body);
+  const base::NodeId& candidate = stands ? world_.id(host) : to;
+  if (hard.term < message.term) not_durable(host, "a term that is not stored");
+  if ((stands || (vote != nullptr && vote->granted)) && hard.term == message.term &&
+      hard.voted_for != candidate) {
+    not_durable(host, "a vote that is not stored");
+  }
+  if (const auto* reply = std::get_if<AppendReply>(&message.body)) {
+    if (reply->ok && reply->index.value >= 2 &&
+        disk(host, balance::log_key(triad, reply->index)) == nullptr) {
+      not_durable(host, "it confirms an entry that is not stored");
+    }
+  }
+  if (promises_.excused(triad)) return;
+  if (const auto* let = std::get_if<PreVoteReply>(&message.body)) {
+    if (let->granted) let_[{{triad, let->asked_term}, to}].insert(world_.id(host));
+    const auto& seat = world_.node(host)->seat();
+    if (let->granted && seat && seat->triad == triad && seat->leads && seat->term == message.term) {
+      promises_.broke("pre-vote", host, "who is in office lets another one stand");
+    }
+  }
+  if (stands && message.term.value > 0) {
+    const base::Term before{message.term.value - 1};
+    if (let_[{{triad, before}, world_.id(host)}].size() + 1 < voters(triad).size() / 2 + 1) {
+      promises_.broke("pre-vote", host, "it stands without a majority that lets it");
+    }
+  }
+  if (const auto* append = std::get_if<Append>(&message.body)) {
+    if (append->commit.value >= 2) check_commit(host, message, append->commit);
+  }
+}
+
+// The first word of a commit index: a majority has that entry, and it is of the leader's own term.
+void Agreements::check_commit(std::uint32_t host, const balance::group::Message& message,
+                              base::LogIndex commit) {
+  Committed& known = committed_[message.group];
+  const std::string key = balance::log_key(message.group, commit);
+  if (known.entries.contains(key)) return;
+  const std::vector<std::uint32_t> all = voters(message.group);
+  std::map<base::Bytes, std::size_t> copies;
+  std::size_t left = 0;
+  for (const std::uint32_t voter : all) {
+    const base::Bytes* value = disk(voter, key);
+    if (value != nullptr) ++copies[*value];
+    if (value == nullptr && has_left(voter, message.group)) ++left;
+  }
+  const base::Bytes* stored = nullptr;
+  for (const auto& [value, count] : copies) {
+    if (count + left >= all.size() / 2 + 1) stored = &value;
+  }
+  if (stored == nullptr) {
+    if (left >= all.size() / 2 + 1) return;
+    return promises_.broke("committed", host,
+                           "entry " + std::to_string(commit.value) + " of triad " +
+                               message.group.brief() + " is not stored by a majority");
+  }
+  const auto entry = balance::group::decode_entry(*stored);
+  if (entry && entry->term != message.term && left == 0) {
+    promises_.broke("committed", host, "an entry of an older term was counted");
+  }
+  for (const std::uint32_t voter : all) {
+    const base::Bytes* value = disk(voter, key);
+    if (value == nullptr || *value != *stored) continue;
+    for (base::LogIndex at{2}; at <= commit; at = at.next()) {
+      const std::string one = balance::log_key(message.group, at);
+      if (const base::Bytes* bytes = disk(voter, one)) known.entries.emplace(one, *bytes);
+    }
+    return;
+  }
+}
+
+void Agreements::leads(std::uint32_t host, const base::TriadId& triad, base::Term term) {
+  const std::vector<std::uint32_t> all = voters(triad);
+  std::size_t votes = 0;
+  for (const std::uint32_t voter : all) {
+    const auto found = votes_.find({triad, world_.store(voter)});
+    if (found == votes_.end()) continue;
+    const balance::group::HardState& hard = found->second;
+    const bool for_it = hard.term == term && hard.voted_for == world_.id(host);
+    votes += for_it || hard.term > term ? 1U : 0U;
+  }
+  if (votes < all.size() / 2 + 1) {
+    promises_.broke("elected", host,
+                    "it leads term " + std::to_string(term.value) + " of triad " + triad.brief() +
+                        " with " + std::to_string(votes) + " durable votes");
+  }
+  for (const auto& [key, value] : committed_[triad].entries) {
+    const base::Bytes* mine = disk(host, key);
+    if (mine == nullptr || *mine != value) {
+      return promises_.broke("committed-stays", host, "it leads without " + key);
+    }
+  }
+}
+
+// ---- what is stored
+
+void Agreements::decides(std::uint32_t host, const node::Persist& batch) {
+  for (const balance::RecordChange& change : batch.changes) {
+    if (change.key != balance::kAcceptanceKey || !change.value) continue;
+    auto acceptance = balance::decode_acceptance(*change.value);
+    if (acceptance) check_roles(host, *acceptance);
+  }
+}
+
+void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acceptance) {
+  const node::Node* node = world_.node(host);
+  if (node == nullptr || promises_.excused_host(host)) return;
+  const balance::Roles& roles = acceptance.roles;
+  const bool by_rule = roles.cause != balance::Cause::kPerson;
+  const bool proposes = acceptance.from == world_.id(host);
+  const auto wrong = [&](const char* what) { promises_.broke("fits", host, what); };
+  if (node->seat()) wrong("it accepts a seat while it has one");
+  const node::Status status = node->status();
+  std::size_t live = 0;
+  for (const node::StatusNode& seen : status.nodes) {
+    const gossip::NodeView& view = seen.view;
+    const bool alive = seen.self || (view.state == gossip::State::kAlive && view.readable);
+    live += alive ? 1U : 0U;
+    if (seen.self || !proposes) continue;
+    const bool given = view.id == roles.sink || view.id == roles.third;
+    if (given && !alive) wrong("it proposes a node that it does not see alive");
+    if (given && by_rule && view.fields.seat) wrong("it proposes a node that has a seat");
+    if (!by_rule || view.id != roles.sink) continue;
+    if (view.fields.trit != -1) wrong("it proposes a sink that is not MINUS");
+    if (!view.fields.accepts_jobs) wrong("it proposes a sink that takes no jobs");
+  }
+  if (roles.third.is_zero() && live > 2) wrong("a pair in a mesh of three and more");
+  if (!by_rule) return;
+  if (roles.sink == world_.id(host) && status.trit != probe::Trit::kMinus) {
+    wrong("it accepts to be sink and is not MINUS");
+  }
+  if (roles.source == world_.id(host) && status.trit != probe::Trit::kPlus) {
+    wrong("it sheds and is not PLUS");
+  }
+}
+
+void Agreements::stores(std::uint32_t host, const node::Persist& batch) {
+  for (const balance::RecordChange& change : batch.changes) {
+    if (change.key == balance::kAcceptanceKey) {
+      acceptance_at_.erase(host);
+      if (!change.value) continue;
+      acceptance_at_[host] = world_.now();
+      const base::Bytes* before = disk(host, change.key);
+      if (before != nullptr && *before != *change.value) {
+        promises_.broke("one-acceptance", host, "one proposal's acceptance replaces another's");
+      }
+    } else if (change.key.starts_with("end/") && change.value) {
+      auto id = balance::parse_end_key(change.key);
+      auto record = balance::decode_end(*change.value);
+      if (id && record) check_end(host, *id, *record);
+    } else if (change.key.starts_with("own/") && change.value) {
+      const base::Bytes* before = disk(host, change.key);
+      auto old_own = before == nullptr ? base::Result<balance::OwnRecord>(balance::OwnRecord{})
+                                       : balance::decode_own(*before);
+      auto own = balance::decode_own(*change.value);
+      if (old_own && own && (own->epoch < old_own->epoch || own->next < old_own->next)) {
+        promises_.broke("epochs-grow", host, "an ownership record goes back");
+      }
+    }
+    auto triad = balance::parse_triad_key(change.key);
+    if (!triad || !change.key.starts_with("tri/")) continue;
+    if (change.key == balance::form_key(*triad) && change.value) stored_form_[*triad].insert(host);
+    if (change.key == balance::hard_key(*triad) && change.value) {
+      auto hard = balance::group::decode_hard_state(*change.value);
+      if (hard) votes_[{*triad, world_.store(host)}] = *hard;
+    }
+    const auto& entries = committed_[*triad].entries;
+    const auto known = entries.find(change.key);
+    if (known == entries.end() || promises_.excused(*triad)) continue;
+    // An entry that it alone appended may go, and all of them when it leaves.
+    const base::Bytes* before = disk(host, change.key);
+    if (before == nullptr || *before != known->second || erases_form(batch, *triad)) continue;
+    if (!change.value || *change.value != known->second) {
+      promises_.broke("committed-stays", host, change.key + " is replaced");
+    }
+  }
+}
+
+}  // namespace sim

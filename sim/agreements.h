@@ -1,0 +1,92 @@
+// The agreement, watched on the wire and on the disks: what a node says, orders and stores against
+// what it has stored. Part of sim/promises.h, which owns it and tells it everything.
+//
+//   name              promise
+//   durable-first     what a message or an order says is on its sender's disk    house-style.md
+//   elected           who leads has the durable votes of a majority              Raft §5.2
+//   pre-vote          who asks for votes was let by a majority; no leader lets   thesis §9.6
+//   committed         what a leader tells as committed, a majority has stored    §5.3, §5.4.2
+//   committed-stays   no committed entry is replaced; who leads has them all     §5.4.3
+//   one-acceptance    an acceptance ends before the next one begins              design.md §3
+//   one-seat          nor is one stored beside a seat
+//   fits              a proposal's roles fit what its node sees                  §2, §3
+//   plan              what moves by rule was offered, has room, narrows the gap  §2
+//   effective         work just moved is counted at both ends                    §2
+//   by-outcome        the ends of a handover follow the committed outcome        §4.5
+//   end-order         the states of an end follow each other as in its diagram
+//   ready-held        who says ready holds a restored copy                       §4.3
+//   epoch-once        an epoch of a job belongs to one handover                  §4.1
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "balance/group_wire.h"
+#include "balance/record.h"
+#include "balance/wire.h"
+#include "node/event.h"
+#include "node/job_wire.h"
+
+namespace sim {
+
+class World;
+class Promises;
+
+inline constexpr std::size_t kWordsKeptMax = 16;  // offers and rooms of one term; the first go
+
+class Agreements {
+ public:
+  Agreements(const World& world, Promises& promises) : world_(world), promises_(promises) {}
+
+  void says(std::uint32_t host, const base::NodeId& to, const balance::wire::Message& message);
+  void says(std::uint32_t host, const node::Message& message);
+  void says_in_group(std::uint32_t host, const base::NodeId& to,
+                     const balance::group::Message& message);
+  void orders(std::uint32_t host, const balance::Action& action);
+  // A batch is asked for (the node has just decided), and a batch is about to be on disk.
+  void decides(std::uint32_t host, const node::Persist& batch);
+  void stores(std::uint32_t host, const node::Persist& batch);
+  // The first time that this host leads this term.
+  void leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
+  [[nodiscard]] base::Time acceptance_since(std::uint32_t host) const;  // kNever: it has none
+
+ private:
+  using Term = std::pair<base::TriadId, base::Term>;
+  struct Words {
+    std::vector<balance::wire::Offer> offers;
+    std::vector<balance::wire::Room> rooms;
+    std::vector<base::JobId> prepared;
+  };
+  struct Committed {
+    std::map<std::string, base::Bytes> entries;  // by key of the store
+  };
+  [[nodiscard]] const base::Bytes* disk(std::uint32_t host, const std::string& key) const;
+  // A member that stored the form record and has left since: it had all that was committed.
+  [[nodiscard]] bool has_left(std::uint32_t host, const base::TriadId& triad) const;
+  [[nodiscard]] std::vector<std::uint32_t> voters(const base::TriadId& triad) const;
+  [[nodiscard]] std::optional<balance::Decision> outcome_on_disk(
+      std::uint32_t host, const balance::HandoverId& id) const;
+  void not_durable(std::uint32_t host, const std::string& what);
+  void check_commit(std::uint32_t host, const balance::group::Message& message,
+                    base::LogIndex commit);
+  void check_end(std::uint32_t host, const balance::HandoverId& id,
+                 const balance::EndRecord& record);
+  void check_epoch(std::uint32_t host, const balance::HandoverId& id);
+  void check_plan(std::uint32_t host, const balance::wire::Prepare& prepare);
+  void check_effective(std::uint32_t host, std::int64_t ratio_micros);
+  void check_roles(std::uint32_t host, const balance::Acceptance& acceptance);
+
+  const World& world_;
+  Promises& promises_;
+  std::map<base::TriadId, Committed> committed_;
+  std::map<base::TriadId, std::set<std::uint32_t>> stored_form_;
+  std::map<std::pair<base::TriadId, base::StoreId>, balance::group::HardState> votes_;
+  std::map<std::pair<Term, base::NodeId>, std::set<base::NodeId>> let_;  // pre-votes given
+  std::map<Term, Words> words_;
+  std::map<std::pair<base::JobId, base::Epoch>, base::TriadId> epochs_;
+  std::map<std::uint32_t, base::Time> acceptance_at_;
+};
+
+}  // namespace sim

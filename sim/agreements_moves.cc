@@ -1,0 +1,278 @@
+// Handovers: balance/source_end.h, balance/sink_end.h and balance/planner.h from outside.
+#include <algorithm>
+#include <cstdlib>
+
+#include "probe/trit.h"
+#include "sim/agreements.h"
+#include "sim/world.h"
+
+namespace sim {
+
+using balance::Decision;
+using balance::EndState;
+
+namespace {
+
+// The diagrams of balance/source_end.h and balance/sink_end.h.
+bool may_follow(std::optional<EndState> before, EndState next) {
+  using S = EndState;
+  if (!before) {
+    return next == S::kSourceBegun || next == S::kSourceWithdrawn || next == S::kSinkExpecting ||
+           next == S::kSinkFailed;
+  }
+  if (*before == next) return true;
+  if (next == S::kResolvedHere) return *before == S::kSourceSealed || *before == S::kSinkReady;
+  switch (*before) {
+    case S::kSourceBegun:
+      return next == S::kSourceWithdrawn || next == S::kSourceSealed || next == S::kSourceGoneAway;
+    case S::kSourceSealed:
+      return next == S::kSourceGoneAway || next == S::kSourceResumed || next == S::kSourceGone;
+    case S::kSourceResumed:
+      return next == S::kSourceGone || next == S::kSourceGoneAway;
+    case S::kSourceWithdrawn:
+    case S::kSourceGone:
+      return next == S::kSourceGoneAway;
+    case S::kSinkExpecting:
+      return next == S::kSinkFailed || next == S::kSinkReady || next == S::kSinkDiscarded;
+    case S::kSinkReady:
+      return next == S::kSinkReleased || next == S::kSinkVoid || next == S::kSinkDiscarded;
+    case S::kSinkReleased:
+      return next == S::kSinkVoid || next == S::kSinkDiscarded || next == S::kSourceGoneAway;
+    default:
+      return false;
+  }
+}
+
+std::int64_t share(std::int64_t load_micros, std::int64_t cpus_millis) {
+  return load_micros * 1000 / std::max<std::int64_t>(cpus_millis, 1);
+}
+
+// Whether `job` could move after those before it: the rules of design.md §2, worked out anew.
+bool is_planned(const balance::wire::Offer& offer, const balance::wire::Room& room,
+                const std::vector<base::JobId>& jobs) {
+  constexpr std::int64_t kRounding = 2000;
+  if (!room.accepts) return false;
+  std::int64_t high = offer.ratio_micros;
+  std::int64_t low = room.ratio_micros;
+  std::int64_t memory = room.memory_bytes;
+  for (const base::JobId& id : jobs) {
+    const auto job = std::find_if(offer.jobs.begin(), offer.jobs.end(),
+                                  [&](const auto& one) { return one.job == id; });
+    if (job == offer.jobs.end() || high + kRounding <= probe::kPlusAboveMicros) return false;
+    const std::int64_t gap = std::abs(high - low);
+    high = std::max<std::int64_t>(high - share(job->load_micros, offer.cpus_millis), 0);
+    low += share(job->load_micros, room.cpus_millis);
+    memory -= job->memory_bytes;
+    if (low > probe::kPlusAboveMicros + kRounding || memory < 0) return false;
+    if (std::abs(high - low) > gap + kRounding) return false;
+  }
+  return true;
+}
+
+template <typename T>
+void remember(std::vector<T>& words, const T& word) {
+  if (words.size() >= kWordsKeptMax) words.erase(words.begin());
+  words.push_back(word);
+}
+
+}  // namespace
+
+// ---- what is said
+
+void Agreements::says(std::uint32_t host, const base::NodeId& to,
+                      const balance::wire::Message& message) {
+  namespace wire = balance::wire;
+  if (const auto* group = std::get_if<wire::GroupMessage>(&message.body)) {
+    if (auto raft = balance::group::decode(group->bytes)) says_in_group(host, to, *raft);
+  } else if (const auto* answer = std::get_if<wire::Answer>(&message.body)) {
+    if (!answer->ok) return;
+    const base::Bytes* value = disk(host, balance::kAcceptanceKey);
+    auto stored =
+        value == nullptr
+            ? base::Result<balance::Acceptance>(base::fail(base::Code::kInvalid, "there is none"))
+            : balance::decode_acceptance(*value);
+    if (!stored || stored->proposal != answer->proposal) {
+      not_durable(host, "an acceptance that is not stored");
+    }
+  } else if (const auto* formed = std::get_if<wire::FormStored>(&message.body)) {
+    if (disk(host, balance::form_key(formed->triad)) == nullptr) {
+      not_durable(host, "a form record that is not stored");
+    }
+  } else if (const auto* report = std::get_if<wire::EndReport>(&message.body)) {
+    const base::Bytes* value = disk(host, balance::end_key(report->id));
+    auto stored =
+        value == nullptr
+            ? base::Result<balance::EndRecord>(base::fail(base::Code::kInvalid, "there is none"))
+            : balance::decode_end(*value);
+    if (!stored || stored->state != report->end.state || stored->acted != report->end.acted) {
+      not_durable(host, std::string("an end's state ") +
+                            balance::end_state_name(report->end.state) + " that is not stored");
+    }
+  } else if (const auto* preflight = std::get_if<wire::Preflight>(&message.body)) {
+    const base::Bytes* value = disk(host, balance::own_key(preflight->id.job));
+    auto own = value == nullptr ? base::Result<balance::OwnRecord>(balance::OwnRecord{})
+                                : balance::decode_own(*value);
+    if (!own || own->next < preflight->id.epoch) not_durable(host, "an epoch that is not burnt");
+    check_epoch(host, preflight->id);
+  } else if (const auto* offer = std::get_if<wire::Offer>(&message.body)) {
+    remember(words_[{offer->triad, offer->term}].offers, *offer);
+    // Right after a start nothing is known yet, and nothing is offered.
+    if (!offer->jobs.empty()) check_effective(host, offer->ratio_micros);
+  } else if (const auto* room = std::get_if<wire::Room>(&message.body)) {
+    remember(words_[{room->triad, room->term}].rooms, *room);
+    if (room->accepts) check_effective(host, room->ratio_micros);
+  } else if (const auto* prepare = std::get_if<wire::Prepare>(&message.body)) {
+    check_plan(host, *prepare);
+  }
+}
+
+void Agreements::check_plan(std::uint32_t host, const balance::wire::Prepare& prepare) {
+  const balance::FormRecord* form = promises_.form(prepare.triad);
+  if (form == nullptr || promises_.excused(prepare.triad)) return;
+  if (form->cause == balance::Cause::kPerson) {
+    if (prepare.job != form->job) promises_.broke("plan", host, "not the job that a person named");
+    return;
+  }
+  Words& words = words_[{prepare.triad, prepare.term}];
+  if (std::find(words.prepared.begin(), words.prepared.end(), prepare.job) != words.prepared.end())
+    return;
+  words.prepared.push_back(prepare.job);
+  // An end that leads asks itself, unheard.
+  if (words.offers.empty() || words.rooms.empty()) return;
+  for (const auto& offer : words.offers) {
+    for (const auto& room : words.rooms) {
+      if (is_planned(offer, room, words.prepared)) return;
+    }
+  }
+  promises_.broke("plan", host,
+                  "job " + prepare.job.brief() + " of triad " + prepare.triad.brief() +
+                      " fits none of what its ends said");
+}
+
+// The load average that the machine shows, corrected by what was moved and the average has not
+// seen.
+void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) {
+  if (world_.lies(host) || world_.is_clone(host)) return;
+  const World::Moved moved = world_.moved(host);
+  const std::int64_t load = world_.machine(host).load_micros();
+  const std::int64_t cpus = world_.machine(host).shape().cpus_millis;
+  const std::int64_t wanted = std::max<std::int64_t>(load + moved.sum_micros, 0);
+  const std::int64_t slack = moved.all_micros / 3 + 100'000;
+  if (std::abs(ratio_micros - share(wanted, cpus)) <= share(slack, cpus) + 1000) return;
+  promises_.broke("effective", host,
+                  "it says " + std::to_string(ratio_micros / 1000) +
+                      " thousandths, with a load of " + std::to_string(load / 1000) + " and " +
+                      std::to_string(moved.sum_micros / 1000) + " just moved");
+}
+
+void Agreements::check_epoch(std::uint32_t host, const balance::HandoverId& id) {
+  if (promises_.excused(id.triad) || promises_.excused_job(world_.job_index(id.job))) return;
+  const auto [found, fresh] = epochs_.emplace(std::make_pair(id.job, id.epoch), id.triad);
+  if (fresh || found->second == id.triad) return;
+  promises_.broke(
+      "epoch-once", host,
+      "epoch " + std::to_string(id.epoch.value) + " of job " + id.job.brief() + " in two triads");
+}
+
+// ---- what the host is told to do
+
+void Agreements::orders(std::uint32_t host, const balance::Action& action) {
+  using S = EndState;
+  const auto needs = [&](const balance::HandoverId& id, std::initializer_list<S> states) {
+    const base::Bytes* value = disk(host, balance::end_key(id));
+    if (value != nullptr) {
+      auto record = balance::decode_end(*value);
+      if (record && std::find(states.begin(), states.end(), record->state) != states.end()) return;
+    }
+    not_durable(host, "the host is told to act in a handover whose state is not stored");
+  };
+  if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) {
+    needs(a->id, {S::kSourceBegun});
+    check_epoch(host, a->id);
+  } else if (const auto* seal = std::get_if<balance::SendSeal>(&action)) {
+    needs(seal->id, {S::kSourceSealed});
+  } else if (const auto* thaw = std::get_if<balance::Thaw>(&action)) {
+    needs(thaw->id, {S::kSourceWithdrawn, S::kSourceResumed, S::kResolvedHere});
+  } else if (const auto* kill = std::get_if<balance::KillOriginal>(&action)) {
+    needs(kill->id, {S::kSourceGoneAway});
+  } else if (const auto* expect = std::get_if<balance::ExpectStream>(&action)) {
+    needs(expect->id, {S::kSinkExpecting});
+  } else if (const auto* restore = std::get_if<balance::Restore>(&action)) {
+    needs(restore->id, {S::kSinkExpecting});
+  } else if (const auto* release = std::get_if<balance::ReleaseCopy>(&action)) {
+    needs(release->id, {S::kSinkReleased, S::kResolvedHere});
+  } else if (const auto* discard = std::get_if<balance::DiscardCopy>(&action)) {
+    needs(discard->id, {S::kSinkFailed, S::kSinkVoid, S::kSinkDiscarded});
+  }
+}
+
+// ---- what an end stores
+
+std::optional<Decision> Agreements::outcome_on_disk(std::uint32_t host,
+                                                    const balance::HandoverId& id) const {
+  for (base::LogIndex at{2};; at = at.next()) {
+    const base::Bytes* value = disk(host, balance::log_key(id.triad, at));
+    if (value == nullptr) return std::nullopt;
+    auto entry = balance::group::decode_entry(*value);
+    if (!entry || entry->payload.empty()) continue;
+    auto what = balance::decode_log_entry(entry->payload);
+    if (!what) continue;
+    const auto* outcome = std::get_if<balance::OutcomeEntry>(&*what);
+    if (outcome != nullptr && outcome->job == id.job && outcome->epoch == id.epoch) {
+      return outcome->decision;
+    }
+  }
+}
+
+void Agreements::check_end(std::uint32_t host, const balance::HandoverId& id,
+                           const balance::EndRecord& record) {
+  using S = EndState;
+  if (promises_.excused(id.triad) || promises_.excused_host(host)) return;
+  std::optional<S> before;
+  if (const base::Bytes* value = disk(host, balance::end_key(id))) {
+    if (auto old_record = balance::decode_end(*value)) before = old_record->state;
+  }
+  const std::string name = balance::end_state_name(record.state);
+  if (!may_follow(before, record.state)) {
+    promises_.broke("end-order", host,
+                    name + " after " + (before ? balance::end_state_name(*before) : "nothing"));
+  }
+  if (before == record.state) return;
+  if (record.state == S::kSinkReady) {
+    const auto found = world_.incoming(host).find(id);
+    if (found == world_.incoming(host).end() || found->second.held_at == base::Time{}) {
+      promises_.broke("ready-held", host, "ready, and no copy was ever held");
+    }
+  }
+  const std::optional<Decision> outcome = outcome_on_disk(host, id);
+  const auto only = [&](Decision decision) {
+    if (outcome != decision) promises_.broke("by-outcome", host, name + " against the outcome");
+  };
+  if (record.state == S::kSinkVoid) only(Decision::kCommit);
+  if (record.state == S::kSourceGoneAway) only(Decision::kCommit);
+  if (record.state == S::kSourceGone) only(Decision::kAbort);
+  if (record.state == S::kSinkDiscarded) only(Decision::kAbort);
+  if (record.state == S::kSinkReleased && outcome != Decision::kCommit) {
+    const balance::FormRecord* form = promises_.form(id.triad);
+    const std::uint32_t job = world_.job_index(id.job);
+    const std::uint32_t source =
+        form == nullptr ? kNobody : world_.host_of(form->seat(balance::Seat::kSource)->node);
+    const bool gone = source != kNobody && world_.machine(source).find(job) == nullptr;
+    if (outcome != Decision::kAbort || !gone) only(Decision::kCommit);
+  }
+  if (record.state == S::kSourceResumed && outcome == Decision::kCommit) {
+    const balance::FormRecord* form = promises_.form(id.triad);
+    const std::uint32_t sink =
+        form == nullptr ? kNobody : world_.host_of(form->seat(balance::Seat::kSink)->node);
+    if (sink == kNobody) return;
+    const auto arrival = world_.incoming(sink).find(id);
+    const bool lives =
+        arrival != world_.incoming(sink).end() &&
+        (arrival->second.state == Incoming::kHeld || arrival->second.state == Incoming::kReleased);
+    if (lives) only(Decision::kAbort);
+  } else if (record.state == S::kSourceResumed) {
+    only(Decision::kAbort);
+  }
+}
+
+}  // namespace sim

@@ -160,9 +160,46 @@ void Agreements::check_commit(std::uint32_t host, const balance::group::Message&
     if (value == nullptr || *value != *stored) continue;
     for (base::LogIndex at{2}; at <= commit; at = at.next()) {
       const std::string one = balance::log_key(message.group, at);
-      if (const base::Bytes* bytes = disk(voter, one)) known.entries.emplace(one, *bytes);
+      const base::Bytes* bytes = disk(voter, one);
+      if (bytes == nullptr || !known.entries.emplace(one, *bytes).second) continue;
+      check_committed(host, message.group, *bytes);
     }
     return;
+  }
+}
+
+// What only a state of both ends allows.
+void Agreements::check_committed(std::uint32_t host, const base::TriadId& triad,
+                                 base::ByteView stored) {
+  const balance::FormRecord* form = promises_.form(triad);
+  const auto entry = balance::group::decode_entry(stored);
+  if (form == nullptr || !entry || entry->payload.empty()) return;
+  const auto what = balance::decode_log_entry(entry->payload);
+  if (!what) return;
+  const auto end_at = [&](balance::Seat seat, const balance::HandoverId& id) {
+    std::optional<balance::EndRecord> out;
+    const std::uint32_t at = world_.host_of(form->seat(seat)->node);
+    const base::Bytes* value = at == kNobody ? nullptr : disk(at, balance::end_key(id));
+    if (value == nullptr) return out;
+    if (auto record = balance::decode_end(*value)) out = *record;
+    return out;
+  };
+  if (const auto* begin = std::get_if<balance::BeginEntry>(&*what)) {
+    begun_[triad].push_back({triad, begin->job, begin->epoch});
+  } else if (const auto* outcome = std::get_if<balance::OutcomeEntry>(&*what)) {
+    const auto sink = end_at(balance::Seat::kSink, {triad, outcome->job, outcome->epoch});
+    if (outcome->decision == balance::Decision::kCommit && sink &&
+        sink->state == balance::EndState::kSinkExpecting) {
+      promises_.broke("by-outcome", host, "commit before the sink is ready");
+    }
+  } else {
+    for (const balance::HandoverId& id : begun_[triad]) {
+      for (const balance::Seat seat : {balance::Seat::kSource, balance::Seat::kSink}) {
+        const auto end = end_at(seat, id);
+        if (!end || (end->acted && balance::is_final_state(end->state))) continue;
+        promises_.broke("by-outcome", host, "dissolved before both ends are done");
+      }
+    }
   }
 }
 
@@ -240,6 +277,15 @@ void Agreements::stores(std::uint32_t host, const node::Persist& batch) {
       const base::Bytes* before = disk(host, change.key);
       if (before != nullptr && *before != *change.value) {
         promises_.broke("one-acceptance", host, "one proposal's acceptance replaces another's");
+      }
+    } else if (change.key.starts_with("end/") && !change.value) {
+      const base::Bytes* before = disk(host, change.key);
+      auto record =
+          before == nullptr
+              ? base::Result<balance::EndRecord>(base::fail(base::Code::kInvalid, "there is none"))
+              : balance::decode_end(*before);
+      if (record && (!record->acted || !balance::is_final_state(record->state))) {
+        promises_.broke("end-order", host, "an end is forgotten before it is done");
       }
     } else if (change.key.starts_with("end/") && change.value) {
       auto id = balance::parse_end_key(change.key);

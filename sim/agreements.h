@@ -71,6 +71,7 @@ class Agreements {
   void not_durable(std::uint32_t host, const std::string& what);
   void check_commit(std::uint32_t host, const balance::group::Message& message,
                     base::LogIndex commit);
+  void check_committed(std::uint32_t host, const base::TriadId& triad, base::ByteView stored);
   void check_end(std::uint32_t host, const balance::HandoverId& id,
                  const balance::EndRecord& record);
   void check_epoch(std::uint32_t host, const balance::HandoverId& id);
@@ -81,6 +82,7 @@ class Agreements {
   const World& world_;
   Promises& promises_;
   std::map<base::TriadId, Committed> committed_;
+  std::map<base::TriadId, std::vector<balance::HandoverId>> begun_;  // committed
   std::map<base::TriadId, std::set<std::uint32_t>> stored_form_;
   std::map<std::pair<base::TriadId, base::StoreId>, balance::group::HardState> votes_;
   std::map<std::pair<Term, base::NodeId>, std::set<base::NodeId>> let_;  // pre-votes given

@@ -152,7 +152,7 @@ void Agreements::check_plan(std::uint32_t host, const balance::wire::Prepare& pr
 // The load average that the machine shows, corrected by what was moved and the average has not
 // seen.
 void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) {
-  if (world_.lies(host) || world_.is_clone(host)) return;
+  if (promises_.excused_host(host) || world_.is_clone(host)) return;
   const World::Moved moved = world_.moved(host);
   const std::int64_t load = world_.machine(host).load_micros();
   const std::int64_t cpus = world_.machine(host).shape().cpus_millis;
@@ -189,6 +189,10 @@ void Agreements::orders(std::uint32_t host, const balance::Action& action) {
   if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) {
     needs(a->id, {S::kSourceBegun});
     check_epoch(host, a->id);
+    const balance::FormRecord* form = promises_.form(a->id.triad);
+    if (form != nullptr && stored_form_[a->id.triad].size() < form->members.size()) {
+      promises_.broke("durable-first", host, "it freezes before all have stored the form record");
+    }
   } else if (const auto* seal = std::get_if<balance::SendSeal>(&action)) {
     needs(seal->id, {S::kSourceSealed});
   } else if (const auto* thaw = std::get_if<balance::Thaw>(&action)) {

@@ -18,6 +18,7 @@ struct Datagram {
   base::Endpoint from;
   base::Endpoint to;
   base::Bytes bytes;
+  std::uint64_t twin = 0;  // of one that comes more than once: which
 };
 struct MemberMessage {
   std::uint32_t from = 0;

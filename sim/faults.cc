@@ -57,6 +57,10 @@ constexpr Row kRows[] = {
     {Fault::kLieOutcomes, "lie-outcomes"},
     {Fault::kLieLoad, "lie-load"},
     {Fault::kLieReports, "lie-reports"},
+    {Fault::kLieDigests, "lie-digests"},
+    {Fault::kLieStale, "lie-stale"},
+    {Fault::kLieStrangers, "lie-strangers"},
+    {Fault::kLieDeaths, "lie-deaths"},
     {Fault::kDrift, "drift"},
     {Fault::kSkew, "skew"},
 };

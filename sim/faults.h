@@ -71,6 +71,11 @@ enum class Fault : std::uint8_t {
   kLieOutcomes,  // as coordinator, tells each member another outcome
   kLieLoad,      // absurd figures about itself
   kLieReports,   // says of the other end what is not so
+  // ---- lying members, in what they relay: nothing becomes untrue for it
+  kLieDigests,    // alters the digests of others
+  kLieStale,      // tells old digests again
+  kLieStrangers,  // vouches for a member that the root does not know
+  kLieDeaths,     // says of the living that they are suspect
   // ---- drawn once for each node
   kDrift,  // its clock is wrong by up to 500 ppm
   kSkew,   // its wall clock by up to a minute

@@ -136,8 +136,9 @@ void plan_faults(Scenario& world, const Draws& draws, FaultMode mode) {
     if (fault_sort(fault) != FaultSort::kScheduled) continue;
     const bool common = fault == Fault::kCrash || fault == Fault::kPartition;
     if (mode == FaultMode::kSome && !common) continue;
-    if (mode == FaultMode::kSwarm && drawn(draws, kind, breaks_trust(fault) ? 12 : 3) != 0)
-      continue;
+    const bool relays = fault >= Fault::kLieDigests && fault <= Fault::kLieDeaths;
+    const std::uint64_t one_in = breaks_trust(fault) ? 12 : relays ? 6 : 3;
+    if (mode == FaultMode::kSwarm && drawn(draws, kind, one_in) != 0) continue;
     const std::uint64_t times = 1 + dice.below(4);
     for (std::uint64_t i = 0; i < times; ++i) {
       FaultPlan plan;

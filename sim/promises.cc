@@ -15,6 +15,8 @@ namespace {
 // What a core counts from its own word, the world counts from the deed: it may lag by this.
 constexpr base::Duration kResidenceSlack = std::chrono::seconds(12);
 constexpr std::uint32_t kRescanHostsMax = 256;
+constexpr base::Duration kQuietAfter = std::chrono::seconds(60);
+constexpr base::Duration kJustHeard = std::chrono::seconds(2);  // less than any patience
 
 std::string brief(const balance::HandoverId& id) {
   return "job " + id.job.brief() + " epoch " + std::to_string(id.epoch.value) + " in triad " +
@@ -277,24 +279,66 @@ void Promises::rescan() {
       broke("load-conserved", home, "job " + std::to_string(job) + " is nowhere");
     }
   }
+  rescan_views();
+}
+
+void Promises::rescan_views() {
   const std::uint32_t hosts = world_.hosts();
   const std::uint32_t step = std::max(hosts / kRescanHostsMax, 1U);
+  const bool quiet = world_.quiet_since() != base::kNever &&
+                     world_.now() - world_.quiet_since() >= kQuietAfter && hosts <= kRescanHostsMax;
+  std::map<std::uint32_t, Version> made;
   for (std::uint32_t host = 0; host < hosts; host += step) {
     const node::Node* node = world_.node(host);
-    if (node == nullptr) continue;
+    if (node == nullptr || world_.is_clone(host)) continue;
     for (const node::StatusNode& seen : node->status().nodes) {
-      const std::uint32_t origin = world_.host_of(seen.view.id);
-      if (seen.self || origin == kNobody || tainted_nodes_.contains(seen.view.id)) continue;
-      if (!seen.view.readable) continue;
-      Told& told = told_[origin];
-      const auto version = std::make_pair(seen.view.incarnation, seen.view.sequence);
-      if (version < told.version) continue;
-      if (version == told.version && !(told.fields == seen.view.fields)) {
-        broke("digest", host, "what it shows of n" + std::to_string(origin));
+      const Version version{seen.view.incarnation, seen.view.sequence};
+      if (seen.self) {
+        made[host] = version;
+      } else {
+        check_view(host, seen.view, quiet);
       }
-      told = {version, seen.view.fields};
     }
   }
+  // Nobody shows what its origin has not made.
+  for (const auto& [key, shown] : shown_) {
+    const auto origin = made.find(static_cast<std::uint32_t>(key));
+    if (origin == made.end() || tainted_nodes_.contains(world_.id(origin->first))) continue;
+    if (shown.version > origin->second) {
+      broke("digest", static_cast<std::uint32_t>(key >> 32),
+            "it shows one that n" + std::to_string(origin->first) + " never made");
+    }
+  }
+  made_ = std::move(made);
+}
+
+void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet) {
+  const std::uint32_t origin = world_.host_of(view.id);
+  if (origin == kNobody) return broke("stranger", host, "it shows a node without a certificate");
+  const Version version{view.incarnation, view.sequence};
+  Shown& shown = shown_[(static_cast<std::uint64_t>(host) << 32) | origin];
+  const bool same_life = shown.life == world_.life(host);
+  if (tainted_nodes_.contains(view.id) || tainted_nodes_.contains(world_.id(host))) return;
+  if (same_life && version < shown.version) {
+    broke("digest", host, "what it shows of n" + std::to_string(origin) + " went back");
+  }
+  shown = {world_.life(host), version};
+  if (view.state == gossip::State::kDead &&
+      world_.now() - world_.heard(host, origin) < kJustHeard) {
+    broke("slander", host, "dead here, and just heard: n" + std::to_string(origin));
+  }
+  const auto before = made_.find(origin);
+  if (quiet && before != made_.end() && world_.node(origin) != nullptr &&
+      version < before->second) {
+    broke("spreads", host, "it does not show the news of n" + std::to_string(origin));
+  }
+  if (!view.readable) return;
+  Told& told = told_[origin];
+  if (version < told.version) return;
+  if (version == told.version && !(told.fields == view.fields)) {
+    broke("digest", host, "what it shows of n" + std::to_string(origin));
+  }
+  told = {version, view.fields};
 }
 
 }  // namespace sim

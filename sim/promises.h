@@ -15,6 +15,10 @@
 //   output             a log has no hole and no other bytes than the job's
 //   residence          no move by rule within 60 s of an arrival                §2
 //   digest             all views show the same of an honest node's one digest
+//   spreads            when faults are over, news reaches all within seconds        §5
+//   stranger           nobody shows a node that the root never certified            §6
+//   slander            nobody counts as dead who was just heard                     §5
+//   taken-once         no datagram is taken twice, in whatever life                 §5
 //   no-spin            nothing re-arms itself at zero delay
 //   limits             messages and datagrams stay within the declared sizes
 //   load-conserved     the copies' tasks are those of the jobs that should run
@@ -35,7 +39,7 @@
 #include "balance/record.h"
 #include "base/ids.h"
 #include "base/time.h"
-#include "gossip/digest.h"
+#include "gossip/event.h"
 #include "node/event.h"
 #include "sim/agreements.h"
 
@@ -102,15 +106,22 @@ class Promises {
     base::Term term;
     base::NodeId candidate;
   };
+  using Version = std::pair<base::Incarnation, base::Sequence>;
   struct Told {  // the newest digest of an origin that any view showed
-    std::pair<base::Incarnation, base::Sequence> version;
+    Version version;
     gossip::DigestFields fields;
+  };
+  struct Shown {  // of one origin by one host
+    std::uint64_t life = 0;
+    Version version;
   };
   [[nodiscard]] bool tainted(const base::TriadId& triad) const;
   [[nodiscard]] bool tainted_job(std::uint32_t job) const;
   void check_hard_state(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
   void check_linger(std::uint32_t host, base::ByteView value);
   void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
+  void rescan_views();
+  void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
   const World& world_;
@@ -126,7 +137,9 @@ class Promises {
   std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
   std::map<std::uint32_t, base::Epoch> begun_;
   std::map<std::uint32_t, Seated> seated_;
-  std::map<std::uint32_t, Told> told_;  // by origin
+  std::map<std::uint32_t, Told> told_;     // by origin
+  std::map<std::uint64_t, Shown> shown_;   // by (host, origin)
+  std::map<std::uint32_t, Version> made_;  // at the last rescan, by the origin itself
   std::set<base::NodeId> tainted_nodes_;
   std::set<base::TriadId> tainted_triads_;
   std::set<base::JobId> tainted_jobs_;

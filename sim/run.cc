@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "probe/trit.h"
+#include "sim/at_rest.h"
 #include "sim/settled.h"
 
 namespace sim {
@@ -101,6 +102,7 @@ Outcome run_scenario(const Scenario& scenario, const RunOptions& options) {
     world.run_until(scenario.faulty + scenario.settle);
     if (scenario.settle >= kSettleMin && world.promises().violations().empty()) {
       check_settled(world);
+      check_at_rest(world);
     }
   }
   outcome.state_bytes_per_node = (heap_bytes() - std::min(before, heap_bytes())) / scenario.nodes;

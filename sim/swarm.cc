@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -26,6 +27,7 @@ constexpr std::uint32_t kWorkersMax = 256;
 
 // What the workers share: whose turn it is, and whether to go on.
 struct Shared {
+  std::array<std::atomic<std::uint64_t>, kWorkersMax> seeds{};  // what each worker is at
   std::atomic<std::uint64_t> next{0};
   std::atomic<bool> stop{false};
 };
@@ -76,13 +78,14 @@ std::string command_of(std::uint64_t seed, const Wanted& wanted) {
   return command;
 }
 
-void work(const SwarmOptions& options, Shared& shared, int out) {
+void work(const SwarmOptions& options, Shared& shared, std::uint32_t self, int out) {
   const std::uint64_t count = options.last - options.first + 1;
   while (!shared.stop) {
     const std::uint64_t at = shared.next.fetch_add(1);
     if (at >= count) return;
     if (at % options.shards != options.shard - 1) continue;
     const std::uint64_t seed = options.first + at;
+    shared.seeds[self] = seed;
     const Scenario scenario = scenario_of(seed, options.wanted);
     Outcome outcome = run_scenario(scenario, {});
     if (options.check_twice) {
@@ -114,6 +117,7 @@ void work(const SwarmOptions& options, Shared& shared, int out) {
 struct Worker {
   pid_t pid = 0;
   int fd = -1;
+  std::uint32_t number = 0;
 };
 
 class Swarm {
@@ -174,7 +178,7 @@ class Swarm {
       const pid_t pid = ::fork();
       if (pid == 0) {
         ::close(ends[0]);
-        work(options_, *shared_, ends[1]);
+        work(options_, *shared_, i, ends[1]);
         ::_exit(0);
       }
       ::close(ends[1]);
@@ -182,7 +186,7 @@ class Swarm {
         ::close(ends[0]);
         break;
       }
-      workers_.push_back({pid, ends[0]});
+      workers_.push_back({pid, ends[0], i});
     }
     if (workers_.empty()) result_.trouble = "no worker could be started";
   }
@@ -223,9 +227,14 @@ class Swarm {
     while (::waitpid(workers_[index].pid, &status, 0) < 0 && errno == EINTR) {
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+      const std::uint64_t seed = shared_->seeds[workers_[index].number];
       result_.trouble = "a worker died of signal " + std::to_string(WTERMSIG(status)) +
-                        ": a CHECK of the cores, or of the simulator, did not hold (see above); "
-                        "run the seeds one by one to find which";
+                        " in the world of seed " + std::to_string(seed) +
+                        ": a CHECK of the cores, or of the simulator, did not hold (see above)\n"
+                        "  again:  " +
+                        command_of(seed, options_.wanted);
+      ++result_.failed;
+      if (!result_.first_failed || seed < *result_.first_failed) result_.first_failed = seed;
       shared_->stop = true;
     }
     workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(index));

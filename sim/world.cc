@@ -16,7 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr Duration kSampleEvery = seconds(5);
-constexpr Duration kRescanEvery = seconds(10);
+constexpr Duration kRescanEvery = seconds(4);
 constexpr Duration kStepCost = milliseconds(3);  // of a slow machine
 constexpr std::uint32_t kSpinsMax = 20;
 constexpr std::size_t kHistoryMax = 40;
@@ -101,6 +101,11 @@ World::~World() = default;
 
 World::Crypto::Crypto(bool real) { base::crypto::use_backend(real ? nullptr : fast_crypto()); }
 World::Crypto::~Crypto() { base::crypto::use_backend(nullptr); }
+
+identity::NodeKeys World::stranger_keys() const {
+  return identity::NodeKeys::make(secret_of(scenario_.seed, kNobody, 7),
+                                  secret_of(scenario_.seed, kNobody, 8));
+}
 
 void World::make_host(std::uint32_t index, std::uint32_t identity) {
   CHECK(index == hosts_.size());
@@ -191,8 +196,7 @@ void World::dispatch(Event& event) {
   const std::uint32_t host = event.host;
   std::visit(base::Overloaded{
                  [&](Datagram& e) {
-                   if (host_at(e.to) != host) return;  // it has moved meanwhile
-                   give(host, node::DatagramIn{e.from, e.bytes});
+                   if (host_at(e.to) == host) deliver(host, e);  // else it has moved meanwhile
                  },
                  [&](MemberMessage& e) {
                    const auto link = links_.find((static_cast<std::uint64_t>(e.from) << 32) | host);

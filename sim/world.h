@@ -13,6 +13,8 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -24,6 +26,7 @@
 #include "sim/event.h"
 #include "sim/event_queue.h"
 #include "sim/faults.h"
+#include "sim/liar.h"
 #include "sim/machine.h"
 #include "sim/promises.h"
 #include "sim/scenario.h"
@@ -111,6 +114,12 @@ class World {
   [[nodiscard]] bool is_off(std::uint32_t host) const { return hosts_[host]->stopped; }
   // When a copy last came, went, froze or thawed, anywhere.
   [[nodiscard]] base::Time last_change() const { return last_change_; }
+  // When `host` last took a datagram of `from`; only in small worlds.
+  [[nodiscard]] base::Time heard(std::uint32_t host, std::uint32_t from) const {
+    const auto found = hosts_[host]->heard.find(from);
+    return found == hosts_[host]->heard.end() ? base::Time{} : found->second;
+  }
+  [[nodiscard]] base::Time quiet_since() const { return quiet_since_; }  // kNever: not yet
   [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
   [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
   [[nodiscard]] std::uint32_t job_index(const base::JobId& id) const;  // kNobody
@@ -171,7 +180,9 @@ class World {
     std::int64_t drift_ppm = 0;
     std::int64_t wall_offset = 0;  // seconds
     std::uint64_t lies = 0;        // a bit for each Fault of lying
-    std::uint64_t datagrams = 0;
+    std::optional<Liar> liar;
+    std::set<std::uint64_t> taken;              // doubled datagrams, by Datagram::twin
+    std::map<std::uint32_t, base::Time> heard;  // when a datagram of another was last taken
     HostDice dice;
     std::vector<Dice> fault_dice;
     std::deque<std::string> history;
@@ -211,6 +222,7 @@ class World {
   void note(std::uint32_t host, std::string text);
   [[nodiscard]] bool strikes(std::uint32_t host, Fault fault);  // a rate's draw, counted
   void count(Fault fault) { ++faults_[static_cast<std::size_t>(fault)]; }
+  [[nodiscard]] identity::NodeKeys stranger_keys() const;
   void make_host(std::uint32_t index, std::uint32_t identity);
 
   // ---- world_net.cc
@@ -222,6 +234,8 @@ class World {
   [[nodiscard]] bool cut(std::uint32_t from, std::uint32_t to);               // counted
   [[nodiscard]] base::Duration way(std::uint32_t from, std::uint32_t to, std::size_t bytes,
                                    Dice& dice);
+  void deliver(std::uint32_t host, const Datagram& datagram);
+  void lie_in(std::uint32_t from, std::uint32_t to, Datagram& datagram);
   void forget_links(std::uint32_t host);
   [[nodiscard]] std::optional<base::Bytes> lie(std::uint32_t host, std::uint32_t to,
                                                const base::Bytes& bytes);
@@ -235,6 +249,7 @@ class World {
   void action_done(std::uint32_t host, const node::Action& action);
   void read_spool(std::uint32_t host, const node::jobs::ReadSpool& order);
   void append_home(std::uint32_t host, const node::jobs::AppendHome& order);
+  void tell_growth(std::uint32_t host, std::uint32_t job);
   void grow_spools(std::uint32_t host);
   void job_arrives(std::uint32_t job);
   void person_speaks(std::uint32_t person);
@@ -291,6 +306,8 @@ class World {
   std::map<std::uint32_t, std::uint32_t> holes_;
   bool faults_over_ = false;
   std::uint64_t next_request_ = 1;
+  std::uint64_t next_twin_ = 1;
+  base::Time quiet_since_ = base::kNever;
   base::Time last_change_{};
   Trace trace_;
   WorldCounts counts_;

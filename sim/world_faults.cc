@@ -82,6 +82,13 @@ void World::fault_begins(std::uint32_t index) {
       host.lies |= 1ULL << static_cast<unsigned>(fault);
       promises_.taint(plan.node);
       return;  // counted when told
+    case Fault::kLieDigests:
+    case Fault::kLieStale:
+    case Fault::kLieStrangers:
+    case Fault::kLieDeaths:
+      host.lies |= 1ULL << static_cast<unsigned>(fault);
+      if (!host.liar) host.liar.emplace(make_stranger(stranger_keys(), root_, kWallBegins));
+      return;
     default:
       return;
   }
@@ -157,6 +164,7 @@ void World::end_faults(const std::vector<std::uint32_t>& outsiders) {
     hosts_[host]->stopped = true;
   }
   faults_over_ = true;
+  quiet_since_ = now_;
   cuts_.clear();
   clogged_.clear();
   slow_links_.clear();

@@ -103,6 +103,9 @@ void World::end_copy(std::uint32_t index, std::uint32_t job, int wait_status) {
   if (!host.machine.remove(now_, jobs_, job)) return;
   JobTruth& truth = jobs_[job];
   truth.ended = true;
+  truth.ended_at = now_;
+  truth.ended_on = index;
+  truth.wait_status = wait_status;
   ++counts_.jobs_ended;
   host.exits[job] = wait_status;
   host.spools[job].end = std::max(host.spools[job].end, truth.output());
@@ -174,15 +177,17 @@ void World::grow_spools(std::uint32_t index) {
     host.output_due = true;
     put(now_ + kOutputEvery, index, 0, OutputDue{});
   }
-  for (const std::uint32_t job : running) {
-    Spool& spool = host.spools[job];
-    spool.end = std::max(spool.end, jobs_[job].output());
-    Copy* copy = host.machine.find(job);
-    if (!host.node || copy == nullptr || copy->told == spool.end) continue;
-    copy->told = spool.end;
-    give(index,
-         node::JobNews{node::jobs::SpoolGrew{jobs_[job].id, {spool.base, 0}, {spool.end, 0}}});
-  }
+  for (const std::uint32_t job : running) tell_growth(index, job);
+}
+
+void World::tell_growth(std::uint32_t index, std::uint32_t job) {
+  Host& host = *hosts_[index];
+  Spool& spool = host.spools[job];
+  spool.end = std::max(spool.end, jobs_[job].output());
+  Copy* copy = host.machine.find(job);
+  if (!host.node || copy == nullptr || copy->told == spool.end) return;
+  copy->told = spool.end;
+  give(index, node::JobNews{node::jobs::SpoolGrew{jobs_[job].id, {spool.base, 0}, {spool.end, 0}}});
 }
 
 // ---- what the jobs core orders
@@ -302,6 +307,8 @@ void World::job_arrives(std::uint32_t job) {
   if (!host.node) {  // the person waits until tern is there
     return put(now_ + seconds(2), truth.plan.node, 0, JobArrives{job});
   }
+  truth.asked_at = now_;
+  truth.asked_life = host.life;
   node::JobSpec spec;
   spec.id = truth.id;
   spec.name = "job" + std::to_string(job);

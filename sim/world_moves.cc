@@ -141,6 +141,7 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
   if (stage == kStageFreeze) {
     freeze(index, job, id);
     give(index, node::JobFrozen{id.job});
+    tell_growth(index, job);  // the daemon watches spools, and the last of it is there now
     if (!host.node) return;
     if (strikes(index, Fault::kDumpHangs)) return;
     const Duration takes =

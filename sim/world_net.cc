@@ -1,5 +1,6 @@
 // Links: what a datagram, a connection and a message meet on their way.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "balance/group_wire.h"
@@ -19,6 +20,7 @@ using std::chrono::seconds;
 constexpr std::size_t kHoleAbove = 1000;                 // bytes of a datagram, kMtuHole
 constexpr Duration kLinkIdle = std::chrono::minutes(5);  // a connection that nobody used
 constexpr std::int64_t kSlowFactor = 100;
+constexpr std::size_t kWatchedHostsMax = 64;  // in larger worlds it would cost memory
 
 std::uint64_t link_key(std::uint32_t from, std::uint32_t to) {
   return (static_cast<std::uint64_t>(from) << 32) | to;
@@ -99,9 +101,13 @@ void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) 
   Dice& fate = host.dice.entropy;
   if (strikes(from, Fault::kReorder)) delay += fate.between(milliseconds(1), milliseconds(200));
   if (strikes(from, Fault::kSpike)) delay += fate.between(milliseconds(100), seconds(2));
-  Datagram datagram{endpoint_of(from), target, action.bytes};
-  if (strikes(from, Fault::kDuplicate)) put(now_ + delay * 2, to, 0, Datagram(datagram));
-  if (strikes(from, Fault::kReplay)) {
+  Datagram datagram{endpoint_of(from), target, action.bytes, 0};
+  if (host.liar) lie_in(from, to, datagram);
+  const bool doubled = strikes(from, Fault::kDuplicate);
+  const bool replayed = strikes(from, Fault::kReplay);
+  if (doubled || replayed) datagram.twin = next_twin_++;
+  if (doubled) put(now_ + delay * 2, to, 0, Datagram(datagram));
+  if (replayed) {
     put(now_ + delay + fate.between(seconds(1), seconds(30)), to, 0, Datagram(datagram));
   }
   if (strikes(from, Fault::kCorrupt) && !datagram.bytes.empty()) {
@@ -110,6 +116,42 @@ void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) 
   }
   if (strikes(from, Fault::kTruncate)) datagram.bytes.resize(fate.below(datagram.bytes.size() + 1));
   put(now_ + delay, to, 0, std::move(datagram));
+}
+
+// Whether a datagram was taken shows in what was dropped.
+void World::deliver(std::uint32_t index, const Datagram& datagram) {
+  Host& host = *hosts_[index];
+  const auto drops = [&] {
+    const auto& all = host.node->counters().dropped;
+    return std::accumulate(all.begin(), all.end(), std::uint64_t{0});
+  };
+  const bool watches = host.node && hosts_.size() <= kWatchedHostsMax;
+  const std::uint64_t before = watches ? drops() : 0;
+  const std::uint64_t life = host.life;
+  give(index, node::DatagramIn{datagram.from, datagram.bytes});
+  if (!watches || host.life != life || !host.node || drops() != before) return;
+  const std::uint32_t from = host_at(datagram.from);
+  if (from != kNobody) host.heard[from] = now_;
+  if (datagram.twin == 0 || host.taken.insert(datagram.twin).second) return;
+  promises_.broke("taken-once", index, "the same datagram was taken twice");
+}
+
+void World::lie_in(std::uint32_t from, std::uint32_t to, Datagram& datagram) {
+  Host& host = *hosts_[from];
+  const auto tells = [&](Fault fault) {
+    return (host.lies >> static_cast<unsigned>(fault) & 1U) != 0;
+  };
+  const Lies lies{tells(Fault::kLieDigests), tells(Fault::kLieStale), tells(Fault::kLieStrangers),
+                  tells(Fault::kLieDeaths)};
+  const Host& other = *hosts_[to];
+  auto altered = host.liar->alter(host.keys, other.id, other.keys.dh.public_key, datagram.bytes,
+                                  lies, host.dice.entropy);
+  if (!altered) return;
+  datagram.bytes = std::move(*altered);
+  if (lies.digests) count(Fault::kLieDigests);
+  if (lies.stale) count(Fault::kLieStale);
+  if (lies.strangers) count(Fault::kLieStrangers);
+  if (lies.deaths) count(Fault::kLieDeaths);
 }
 
 void World::contact(std::uint32_t from, const base::Endpoint& endpoint) {

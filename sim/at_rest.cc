@@ -1,0 +1,100 @@
+#include "sim/at_rest.h"
+
+#include "sim/settled.h"
+#include "sim/world.h"
+
+namespace sim {
+namespace {
+
+bool is_fit(const World& world, std::uint32_t host) {
+  return host < world.hosts() && world.node(host) != nullptr && !world.is_off(host) &&
+         !world.is_clone(host) && !world.promises().excused_host(host);
+}
+
+bool long_ago(const World& world, base::Time then, base::Duration within) {
+  return world.now() - then >= within;
+}
+
+void check_end_of(World& world, std::uint32_t index, const JobTruth& truth) {
+  const std::uint32_t home = truth.plan.node;
+  const node::jobs::Job* job = world.node(home)->jobs().find(truth.id);
+  const std::string name = "job " + std::to_string(index);
+  if (!truth.begun || truth.lost || truth.ended_on == kNobody || !is_fit(world, truth.ended_on)) {
+    return;
+  }
+  if (job == nullptr) return world.promises().broke("exit-told", home, name + " is forgotten");
+  if (!job->wait_status) {
+    return world.promises().broke(
+        "exit-told", home,
+        name + " ended at n" + std::to_string(truth.ended_on) + " at " +
+            std::to_string((truth.ended_at - kWorldBegins).count() / 1000) +
+            " ms and home does not know");
+  }
+  if (*job->wait_status != truth.wait_status) {
+    return world.promises().broke("exit-told", home, name + " ended otherwise");
+  }
+  const auto spool = world.spools(home).find(index);
+  const std::uint64_t has = spool == world.spools(home).end() ? 0 : spool->second.end;
+  if (has == truth.output()) return;
+  world.promises().broke("exit-told", home,
+                         name + " wrote " + std::to_string(truth.output()) + " bytes, home has " +
+                             std::to_string(has));
+}
+
+void check_jobs(World& world) {
+  for (std::uint32_t index = 0; index < world.jobs().size(); ++index) {
+    const JobTruth& truth = world.jobs()[index];
+    const std::uint32_t home = truth.plan.node;
+    if (!is_fit(world, home) || world.promises().excused_job(index)) continue;
+    const bool asked = truth.asked_life != 0 && truth.asked_life == world.life(home) &&
+                       long_ago(world, truth.asked_at, kToldWithin);
+    if (asked && !truth.begun && !truth.ended) {
+      world.promises().broke("starts", home, "job " + std::to_string(index) + " never started");
+    }
+    if (truth.ended && long_ago(world, truth.ended_at, kToldWithin)) {
+      check_end_of(world, index, truth);
+    }
+    const std::uint32_t at = world.runs_at(index);
+    if (!truth.begun || truth.ended || at == kNobody || !is_fit(world, at)) continue;
+    if (!long_ago(world, truth.arrived, kToldWithin)) continue;
+    const node::jobs::Job* job = world.node(home)->jobs().find(truth.id);
+    if (job != nullptr && job->at == world.id(at)) continue;
+    world.promises().broke("home-knows", home,
+                           "job " + std::to_string(index) + " runs at n" + std::to_string(at));
+  }
+}
+
+// Whether so many members are there that the triad can still decide.
+bool decides(const World& world, const base::TriadId& triad) {
+  const balance::FormRecord* form = world.promises().form(triad);
+  if (form == nullptr || world.promises().excused(triad)) return false;
+  std::size_t fit = 0;
+  for (const balance::Member& member : form->members) {
+    fit += is_fit(world, world.host_of(member.node)) ? 1U : 0U;
+  }
+  return fit * 2 > form->members.size();
+}
+
+void check_host(World& world, std::uint32_t host) {
+  for (const auto& [id, arrival] : world.incoming(host)) {
+    if (arrival.state != Incoming::kHeld || !long_ago(world, arrival.held_at, kOutcomes)) continue;
+    if (world.promises().excused_job(world.job_index(id.job)) || !decides(world, id.triad))
+      continue;
+    world.promises().broke("outcome", host, "a copy of job " + id.job.brief() + " stays held");
+  }
+  const base::Time accepted = world.promises().agreements().acceptance_since(host);
+  if (accepted != base::kNever && long_ago(world, accepted, kAcceptanceMax)) {
+    world.promises().broke("acceptance", host, "it accepted a proposal and never gave it up");
+  }
+}
+
+}  // namespace
+
+void check_at_rest(World& world) {
+  check_jobs(world);
+  for (std::uint32_t host = 0; host < world.hosts(); ++host) {
+    if (is_fit(world, host)) check_host(world, host);
+  }
+}
+
+}  // namespace sim

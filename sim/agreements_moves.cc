@@ -43,6 +43,8 @@ bool may_follow(std::optional<EndState> before, EndState next) {
   }
 }
 
+constexpr base::Duration kMovedShows = std::chrono::minutes(3);  // then the load average has it all
+
 std::int64_t share(std::int64_t load_micros, std::int64_t cpus_millis) {
   return load_micros * 1000 / std::max<std::int64_t>(cpus_millis, 1);
 }
@@ -153,6 +155,8 @@ void Agreements::check_plan(std::uint32_t host, const balance::wire::Prepare& pr
 // seen.
 void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) {
   if (promises_.excused_host(host) || world_.is_clone(host)) return;
+  // A daemon forgets what moved when it stops.
+  if (world_.life(host) != 1 && world_.now() - world_.born(host) < kMovedShows) return;
   const World::Moved moved = world_.moved(host);
   const std::int64_t load = world_.machine(host).load_micros();
   const std::int64_t cpus = world_.machine(host).shape().cpus_millis;

@@ -31,7 +31,10 @@ void check_end_of(World& world, std::uint32_t index, const JobTruth& truth) {
             " ms and home does not know");
   }
   if (*job->wait_status != truth.wait_status) {
-    return world.promises().broke("exit-told", home, name + " ended otherwise");
+    return world.promises().broke("exit-told", home,
+                                  name + " ended with " + std::to_string(truth.wait_status) +
+                                      " at n" + std::to_string(truth.ended_on) + ", home has " +
+                                      std::to_string(*job->wait_status));
   }
   const auto spool = world.spools(home).find(index);
   const std::uint64_t has = spool == world.spools(home).end() ? 0 : spool->second.end;
@@ -57,10 +60,13 @@ void check_jobs(World& world) {
     const std::uint32_t at = world.runs_at(index);
     if (!truth.begun || truth.ended || at == kNobody || !is_fit(world, at)) continue;
     if (!long_ago(world, truth.arrived, kToldWithin)) continue;
+    if (world.born(home) >= truth.arrived) continue;  // it asks when a person does
     const node::jobs::Job* job = world.node(home)->jobs().find(truth.id);
     if (job != nullptr && job->at == world.id(at)) continue;
+    const std::uint32_t told = job == nullptr ? kNobody : world.host_of(job->at);
     world.promises().broke("home-knows", home,
-                           "job " + std::to_string(index) + " runs at n" + std::to_string(at));
+                           "job " + std::to_string(index) + " runs at n" + std::to_string(at) +
+                               ", it says n" + std::to_string(told));
   }
 }
 

@@ -111,6 +111,7 @@ class World {
     std::int64_t all_micros = 0;  // in and out, added
   };
   [[nodiscard]] Moved moved(std::uint32_t host) const;
+  [[nodiscard]] base::Time born(std::uint32_t host) const { return hosts_[host]->born; }
   [[nodiscard]] bool is_off(std::uint32_t host) const { return hosts_[host]->stopped; }
   // When a copy last came, went, froze or thawed, anywhere.
   [[nodiscard]] base::Time last_change() const { return last_change_; }
@@ -188,6 +189,7 @@ class World {
     std::deque<std::string> history;
     bool stopped = false;  // stays down: it said Fatal, or is an outsider
     bool output_due = false;
+    base::Time born{};  // this life
     Moved moved;
     base::Time moved_at{};
     std::map<std::uint32_t, int> exits;  // wait statuses of copies that ended by themselves here

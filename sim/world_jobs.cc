@@ -293,7 +293,9 @@ void World::action_done(std::uint32_t index, const node::Action& action) {
   }
   if (const auto* a = std::get_if<node::SignalJob>(&action)) {
     const std::uint32_t job = job_index(a->job);
-    const bool there = job != kNobody && host.machine.find(job) != nullptr;
+    // A frozen copy hears nothing: what is sent to it is as good as lost.
+    const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
+    const bool there = copy != nullptr && !copy->frozen;
     give(index, node::Signalled{a->token, there, there ? "" : "it is gone"});
     if (there && host.node) end_copy(index, job, a->signal_number);
   }

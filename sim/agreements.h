@@ -83,6 +83,7 @@ class Agreements {
   Promises& promises_;
   std::map<base::TriadId, Committed> committed_;
   std::map<base::TriadId, std::vector<balance::HandoverId>> begun_;  // committed
+  std::map<balance::HandoverId, balance::Decision> decided_;         // committed
   std::map<base::TriadId, std::set<std::uint32_t>> stored_form_;
   std::map<std::pair<base::TriadId, base::StoreId>, balance::group::HardState> votes_;
   std::map<std::pair<Term, base::NodeId>, std::set<base::NodeId>> let_;  // pre-votes given

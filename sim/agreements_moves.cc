@@ -161,7 +161,7 @@ void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) 
   const std::int64_t load = world_.machine(host).load_micros();
   const std::int64_t cpus = world_.machine(host).shape().cpus_millis;
   const std::int64_t wanted = std::max<std::int64_t>(load + moved.sum_micros, 0);
-  const std::int64_t slack = moved.all_micros / 3 + 100'000;
+  const std::int64_t slack = moved.all_micros / 2 + 150'000;
   if (std::abs(ratio_micros - share(wanted, cpus)) <= share(slack, cpus) + 1000) return;
   promises_.broke("effective", host,
                   "it says " + std::to_string(ratio_micros / 1000) +
@@ -252,7 +252,10 @@ void Agreements::check_end(std::uint32_t host, const balance::HandoverId& id,
       promises_.broke("ready-held", host, "ready, and no copy was ever held");
     }
   }
-  const std::optional<Decision> outcome = outcome_on_disk(host, id);
+  // From the log here, or, when that is gone, from somebody who knew it (balance, "Decided").
+  std::optional<Decision> outcome = outcome_on_disk(host, id);
+  const auto told = decided_.find(id);
+  if (!outcome && told != decided_.end()) outcome = told->second;
   const auto only = [&](Decision decision) {
     if (outcome != decision) promises_.broke("by-outcome", host, name + " against the outcome");
   };

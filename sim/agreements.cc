@@ -217,6 +217,9 @@ void Agreements::leads(std::uint32_t host, const base::TriadId& triad, base::Ter
                         " with " + std::to_string(votes) + " durable votes");
   }
   for (const auto& [key, value] : committed_[triad].entries) {
+    // Of its own term it may lack one that the two others have stored first.
+    const auto entry = balance::group::decode_entry(value);
+    if (!entry || !(entry->term < term)) continue;
     const base::Bytes* mine = disk(host, key);
     if (mine == nullptr || *mine != value) {
       return promises_.broke("committed-stays", host, "it leads without " + key);

@@ -323,7 +323,13 @@ void World::discard(std::uint32_t index, const balance::HandoverId& id) {
     }
     found->second.state = Incoming::kGone;
     if (was == Incoming::kHeld && job != kNobody) {
-      if (!runs_or_moves(job, id.epoch)) {
+      // One that never said ready may go at any time: the original stands by.
+      const auto record = host.disk.synced.find(balance::end_key(id));
+      const auto end = record == host.disk.synced.end()
+                           ? base::Result<balance::EndRecord>(balance::EndRecord{})
+                           : balance::decode_end(record->second);
+      const bool was_ready = end && end->state == balance::EndState::kSinkDiscarded;
+      if (was_ready && !runs_or_moves(job, id.epoch)) {
         promises_.broke_job("last-copy", index, job, "a held copy went before the original ran");
       }
       promises_.destroyed(index, job, "the held copy was discarded");

@@ -229,6 +229,7 @@ void Inspection::descriptor(const std::string& number) {
 
 void Inspection::regular(const std::string& file, const std::string& target,
                          const struct stat& info, int access_mode) {
+  if (target.empty()) return;  // closed or unmapped after it was looked at
   const bool memory = target.starts_with("/memfd:") || target.starts_with("/dev/zero");
   if (memory || info.st_nlink == 0 || target.ends_with(kDeleted)) {
     const auto size = static_cast<std::uint64_t>(info.st_blocks) * 512;

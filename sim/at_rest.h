@@ -6,7 +6,6 @@
 //   starts       what a person started runs, or a reason was given
 //   outcome      no copy stays held                                                   §4
 //   acceptance   no acceptance outlives its patience                                  §3
-//   views-fresh  each view shows the newest digest of each that lives                 §5
 //
 // Between nodes that are up, to which no liar or forgetful store did anything.
 #pragma once

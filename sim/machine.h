@@ -29,9 +29,11 @@ struct JobTruth {
   bool ended = false;  // by itself, by a signal, or lost
   bool lost = false;   // with a machine or with CRIU's help
   std::uint32_t moves = 0;
-  base::Time arrived{};   // at where it runs
-  base::Epoch epoch;      // the newest under which it ran
-  base::Time asked_at{};  // when its person ran it
+  base::Time arrived{};               // at where it runs
+  std::uint32_t at = kNobody;         // where it runs
+  std::uint32_t came_from = kNobody;  // where it ran before
+  base::Epoch epoch;                  // the newest under which it ran
+  base::Time asked_at{};              // when its person ran it
   std::uint64_t asked_life = 0;
   base::Time ended_at{};
   std::uint32_t ended_on = kNobody;  // where it ended by itself or of a signal

@@ -42,7 +42,7 @@ struct Outcome {
   [[nodiscard]] bool failed() const { return !violations.empty() || !unmet.empty(); }
 };
 
-// The figures that `expect` may name: commits, aborts, ended, lost, violations, spread, ...
+// The figures that `expect` may name: commits, ended, lost, violations, spread, ...
 [[nodiscard]] std::map<std::string, double> figures_of(const Outcome& outcome);
 [[nodiscard]] Outcome run_scenario(const Scenario& scenario, const RunOptions& options);
 

@@ -63,7 +63,6 @@ struct WorldCounts {
   std::uint64_t messages = 0;
   std::uint64_t message_bytes = 0;
   std::uint64_t commits = 0;
-  std::uint64_t aborts = 0;
   std::uint64_t ping_pongs = 0;  // a job came back to where it was less than 2 minutes before
   std::uint64_t jobs_ended = 0;
   std::uint64_t jobs_lost = 0;

@@ -66,6 +66,7 @@ void World::add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, s
   JobTruth& truth = jobs_[job];
   hosts_[host]->machine.add(now_, jobs_, job, epoch, load);
   truth.arrived = now_;
+  truth.at = host;
   promises_.runs(host, job, epoch, how);
   schedule_end(host);
   if (truth.plan.output_per_second > 0 && !hosts_[host]->output_due) {

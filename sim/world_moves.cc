@@ -22,6 +22,7 @@ constexpr Duration kProgressEvery = seconds(2);
 constexpr std::uint32_t kStageFreeze = 0;
 constexpr std::uint32_t kStageStream = 1;  // and above: pieces of it
 constexpr Duration kBreakSeen = seconds(3);
+constexpr Duration kPingPong = std::chrono::minutes(2);
 
 const balance::HandoverId& id_of(const balance::Action& action) {
   static const balance::HandoverId kNone{};
@@ -305,6 +306,8 @@ void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
   }
   ++truth.moves;
   ++counts_.commits;
+  if (truth.came_from == index && now_ - truth.arrived < kPingPong) ++counts_.ping_pongs;
+  truth.came_from = truth.at;
   has_moved(index, arrival.metadata.spec.load_micros);
   add_copy(index, job, id.epoch, arrival.metadata.spec.load_micros, "release");
   truth.arrived = arrival.ordered;

@@ -83,6 +83,15 @@ TEST_F(Worlds, AJobMovesFromTheLoadedNodeAndItsOutputIsWhole) {
   for (const std::string& unmet : outcome.unmet) ADD_FAILURE() << unmet;
 }
 
+TEST_F(Worlds, AJobThatIsSentBackAtOnceIsAPingPong) {
+  const auto world = parse_scenario(
+      "seed 3\nnodes 3\nseconds 120\njob at 5s on 0 output 100\n"
+      "person at 20s migrate 0 to 1\nperson at 50s migrate 0 to 0\n"
+      "expect commits == 2\nexpect ping-pongs == 1\n");
+  ASSERT_TRUE(world) << world.error().detail;
+  for (const std::string& unmet : run_scenario(*world, {}).unmet) ADD_FAILURE() << unmet;
+}
+
 // A canary: a world whose promise is broken on purpose must be seen to fail.
 TEST_F(Worlds, ABrokenPromiseIsSeen) {
   const auto parsed = parse_scenario("seed 3\nnodes 2\nseconds 20\nexpect commits >= 1000\n");

@@ -6,6 +6,8 @@
 namespace sim {
 namespace {
 
+using node::quoted;
+
 std::string number(double value) {
   std::array<char, 40> text{};
   (void)std::snprintf(text.data(), text.size(), "%.6g", value);
@@ -16,15 +18,6 @@ std::string seconds(base::Duration time) {
   std::array<char, 40> text{};
   (void)std::snprintf(text.data(), text.size(), "%.6f", static_cast<double>(time.count()) / 1e6);
   return text.data();
-}
-
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out.push_back('\\');
-    out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
-  }
-  return out + "\"";
 }
 
 std::string per_node_second(std::uint64_t count, const Outcome& outcome) {

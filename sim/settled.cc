@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "balance/limits.h"
+#include "gossip/limits.h"
 #include "probe/trit.h"
 #include "sim/world.h"
 
 namespace sim {
 namespace {
-
-constexpr std::size_t kViewWhole = 256;  // above it views are samples (design.md §5)
 
 bool is_up(const World& world, std::uint32_t host) {
   return world.node(host) != nullptr && !world.is_off(host) && !world.is_clone(host);
@@ -51,7 +50,7 @@ void check_views(World& world, std::uint32_t host) {
   for (std::uint32_t other = 0; other < world.hosts(); ++other) {
     expected += is_up(world, other) && !world.promises().excused_host(other) ? 1U : 0U;
   }
-  if (expected > kViewWhole || live >= expected) return;
+  if (expected > gossip::kViewMax || live >= expected) return;
   world.promises().broke("views-agree", host,
                          "it knows " + std::to_string(live) + " of " + std::to_string(expected));
 }
@@ -122,7 +121,7 @@ void check_shedding(World& world, std::uint32_t source) {
 }  // namespace
 
 void check_settled(World& world) {
-  const bool whole = world.hosts() <= kViewWhole;
+  const bool whole = world.hosts() <= gossip::kViewMax;
   for (std::uint32_t host = 0; host < world.hosts(); ++host) {
     if (world.is_off(host) || world.is_clone(host)) continue;
     if (world.promises().excused_host(host)) continue;

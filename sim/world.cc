@@ -15,7 +15,6 @@ using base::Time;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr Duration kSampleEvery = seconds(5);
 constexpr Duration kRescanEvery = seconds(4);
 constexpr Duration kStepCost = milliseconds(3);  // of a slow machine
 constexpr std::uint32_t kSpinsMax = 20;

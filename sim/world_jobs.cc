@@ -14,7 +14,6 @@ using base::JobId;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr Duration kSampleEvery = seconds(5);
 constexpr Duration kOutputEvery = milliseconds(500);
 constexpr int kKilled = 9;
 

@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "balance/balance.h"
@@ -273,6 +274,8 @@ struct TrialSummary {
   std::vector<std::string> obstacles;
 };
 [[nodiscard]] std::string trial_json(const TrialSummary& trial);
+// A JSON string: quotes and backslashes escaped, control characters shown as spaces.
+[[nodiscard]] std::string quoted(std::string_view text);
 // cli.md's object for one handover.
 [[nodiscard]] std::string handover_json(const HandoverSummary& summary);
 

@@ -16,15 +16,6 @@ std::string seconds(base::Duration duration) {
   return std::to_string(micros / 1000000) + "." + fraction;
 }
 
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out.push_back('\\');
-    out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
-  }
-  return out + "\"";
-}
-
 std::string command_line(const std::vector<std::string>& argv) {
   std::string text;
   for (const std::string& argument : argv) {
@@ -36,6 +27,15 @@ std::string command_line(const std::vector<std::string>& argv) {
 }
 
 }  // namespace
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
+  }
+  return out + "\"";
+}
 
 std::string handover_json(const HandoverSummary& s) {
   const bool committed = s.outcome == balance::Decision::kCommit;

@@ -76,7 +76,7 @@ class Core {
                      const std::vector<Message>& messages);
   void read(const Source& source, const std::vector<Message>& messages);
   void answer_challenge(const Source& source, const ChallengeMessage& challenge,
-                        const Opened& opened);
+                        const Opened& opened, bool challenge_back);
   void take_ping(const Source& source, const PingMessage& ping);
   void take_chain(base::ByteView chain);
   bool learn(base::ByteView chain);  // false: does not hold

@@ -65,8 +65,10 @@ void Core::on(const Datagram& event) {
 // ours proves that it is new.
 void Core::read_unproven(const Source& source, const Opened& opened,
                          const std::vector<Message>& messages) {
+  bool responds = false;
   for (const Message& message : messages) {
     const auto* response = std::get_if<ResponseMessage>(&message);
+    responds = responds || response != nullptr;
     if (response == nullptr || !envelope_.accept(now_, source.id, opened, response->cookie)) {
       continue;
     }
@@ -83,8 +85,11 @@ void Core::read_unproven(const Source& source, const Opened& opened,
   drop(Drop::kUnproven, &source.id);
   for (const Message& message : messages) {
     const auto* challenge = std::get_if<ChallengeMessage>(&message);
-    if (challenge != nullptr) return answer_challenge(source, *challenge, opened);
+    if (challenge != nullptr) return answer_challenge(source, *challenge, opened, !responds);
   }
+  // A response that was refused is not challenged again: each would bring another one, as fast as
+  // the network carries them, for as long as it is refused.
+  if (responds) return;
   const Cookie cookie = envelope_.cookie(now_, source.id, opened.salt);
   const base::Bytes payload = encode_message(ChallengeMessage{cookie, opened.salt});
   send(source.id, source.from, payload, false);
@@ -93,10 +98,10 @@ void Core::read_unproven(const Source& source, const Opened& opened,
 // The peer wants our salt proven; whatever it did not take so far follows the cookie. Its own salt
 // is unproven as long as it challenges under one, so it is challenged in the same packet.
 void Core::answer_challenge(const Source& source, const ChallengeMessage& challenge,
-                            const Opened& opened) {
+                            const Opened& opened, bool challenge_back) {
   if (challenge.salt != envelope_.salt()) return;
   base::Bytes payload = encode_message(ResponseMessage{challenge.cookie});
-  if (!opened.proven) {
+  if (!opened.proven && challenge_back) {
     const Cookie cookie = envelope_.cookie(now_, source.id, opened.salt);
     const base::Bytes ours = encode_message(ChallengeMessage{cookie, opened.salt});
     payload.insert(payload.end(), ours.begin(), ours.end());
@@ -120,7 +125,7 @@ void Core::read(const Source& source, const std::vector<Message>& messages) {
     if (const auto* m = std::get_if<ChallengeMessage>(&message)) {
       Opened proven;
       proven.proven = true;
-      answer_challenge(source, *m, proven);
+      answer_challenge(source, *m, proven, false);
     } else if (const auto* accepted = std::get_if<AcceptedMessage>(&message)) {
       if (accepted->salt == envelope_.salt()) envelope_.confirmed(source.id);
     } else if (const auto* ping = std::get_if<PingMessage>(&message)) {

@@ -213,6 +213,23 @@ TEST(Mesh, ALeavingNodeHasLeftAndIsNotDead) {
   EXPECT_LE(world.run_until([&] { return world.all_know(8); }, 30s), 5s);
 }
 
+// A salt changes at most once a second; what comes meanwhile is refused, and must not be answered
+// by what is refused in turn, least of all where the network doubles packets.
+TEST(Mesh, ClonesOfAnIdentityDoNotFloodTheNetwork) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    World world(seed);
+    world.network = {20us, 100us, 0, 20};
+    world.grow(4, 20ms);
+    const std::size_t clone = world.add_as(3);
+    world.start(clone);
+    world.seed(clone, 0);
+    constexpr std::uint64_t kMany = 20'000;
+    world.blocked = [&](std::size_t, std::size_t) { return world.datagrams > kMany; };
+    world.run(30s);
+    EXPECT_LT(world.datagrams, kMany) << "seed " << seed;
+  }
+}
+
 TEST(Mesh, ClonesOfAnIdentityAreToldOnceAndDoNotOscillate) {
   World world(11);
   world.grow(6, 20ms);

@@ -276,6 +276,9 @@ struct TrialSummary {
 [[nodiscard]] std::string trial_json(const TrialSummary& trial);
 // A JSON string: quotes and backslashes escaped, control characters shown as spaces.
 [[nodiscard]] std::string quoted(std::string_view text);
+// Of the triads that the view shows whole (design.md §2): what one end's digest tells before the
+// other's, or what a dead node said last, is no seat too many.
+[[nodiscard]] int seats_sum_mod_3(const std::vector<gossip::NodeView>& nodes);
 // cli.md's object for one handover.
 [[nodiscard]] std::string handover_json(const HandoverSummary& summary);
 

@@ -117,21 +117,34 @@ void Node::take_handover(const balance::HandoverEvent& event) {
   out(std::move(happened));
 }
 
+int seats_sum_mod_3(const std::vector<gossip::NodeView>& nodes) {
+  struct Ends {
+    int sources = 0;
+    int sinks = 0;
+  };
+  std::map<base::TriadId, Ends> triads;
+  for (const gossip::NodeView& view : nodes) {
+    if (!view.fields.seat) continue;
+    Ends& ends = triads[view.fields.seat->triad];
+    ends.sources += view.fields.seat->role == gossip::SeatRole::kSource ? 1 : 0;
+    ends.sinks += view.fields.seat->role == gossip::SeatRole::kSink ? 1 : 0;
+  }
+  int sum = 0;
+  for (const auto& [triad, ends] : triads) {
+    if (ends.sources > 0 && ends.sinks > 0) sum += ends.sources - ends.sinks;
+  }
+  return ((sum % 3) + 3) % 3;
+}
+
 Status Node::status() const {
   Status status;
-  int seats = 0;
-  for (gossip::NodeView& view : gossip_->view()) {
-    const bool live = view.state == gossip::State::kAlive;
-    if (live) status.sum += view.fields.trit;
-    if (live && view.fields.seat) {
-      seats += view.fields.seat->role == gossip::SeatRole::kSource ? 1
-               : view.fields.seat->role == gossip::SeatRole::kSink ? -1
-                                                                   : 0;
-    }
+  std::vector<gossip::NodeView> nodes = gossip_->view();
+  status.seats_sum_mod_3 = seats_sum_mod_3(nodes);
+  for (gossip::NodeView& view : nodes) {
+    if (view.state == gossip::State::kAlive) status.sum += view.fields.trit;
     const bool self = view.id == self_;
     status.nodes.push_back({std::move(view), self});
   }
-  status.seats_sum_mod_3 = ((seats % 3) + 3) % 3;
   status.seat = seat_;
   status.ratio_micros =
       probe::ratio_micros(sample_.load_micros, std::max<std::int64_t>(sample_.cpus_millis, 1));

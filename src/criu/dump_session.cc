@@ -55,7 +55,6 @@ std::vector<std::string> arguments_for(const DumpSpec& spec, bool as_user) {
                                  "--freeze-cgroup",
                                  spec.job_cgroup,
                                  "--manage-cgroups=ignore",
-                                 "--tcp-close",
                                  "--network-lock",
                                  "skip",
                                  "--ghost-limit",

@@ -109,6 +109,11 @@ Status Host::prepare_machine() {
   criu::Search search = criu::search_from_environment();
   search.explicit_path = options_.criu.value_or("");
   auto program = criu::find_program(search);
+  // A CRIU that does not work on this kernel would be found out with a job already frozen. Only
+  // root may ask it.
+  if (program && ::geteuid() == 0) {
+    if (const auto works = criu::check_program(*program); !works) program = works.error();
+  }
   if (program) {
     paths_.criu = program->path;
     criu_version_ = program->version.text();

@@ -87,13 +87,17 @@ int report(Context& context, const control::Final& final);
 // A mistake in how the command was written.
 int usage(Context& context, std::string_view sentence);
 
-// Asks, reports trouble, and shows the data: as it came with --json, else with `show`.
+// Asks, reports trouble, and shows the data: as it came with --json, that of a failure too, else
+// with `show`.
 template <typename Show>
 int ask_and_show(Context& context, const control::Request& request, Show show,
                  const Ask& how = {}) {
   auto final = ask(context, request, how);
   if (!final) return report(context, final.error());
-  if (!final->ok) return report(context, *final);
+  if (!final->ok) {
+    if (context.json && !final->data.empty()) context.out.json(final->data);
+    return report(context, *final);
+  }
   if (!context.json) return show(final->data);
   context.out.json(final->data);
   return 0;

@@ -61,8 +61,12 @@ std::shared_ptr<DaemonFlags> add_daemon_flags(CLI::App* app) {
   app->add_option("--peer", f.peers, "ADDR:PORT of another node; may be given several times")
       ->allow_extra_args(false);
   app->add_flag("--discovery,!--no-discovery", f.discovery,
-                "Look for peers on the local network, or not (default: yes)");
-  app->add_option("--load-source", f.load_source, "auto, system or cgroup");
+                "Reserved: this version looks for nobody by itself, see --peer and tern join");
+  app->add_option(
+      "--load-source", f.load_source,
+      "system, cgroup (of this node's own subtree), or auto: cgroup where a quota or "
+      "affinity takes CPUs away, else system; say cgroup in a container without a quota "
+      "and for several nodes on one machine");
   app->add_option("--load-window", f.load_window_seconds, "Seconds that the load is averaged over")
       ->check(CLI::Range(std::int64_t{1}, control::kLoadWindowSecondsMax));
   app->add_option("--cgroup", f.cgroup, "Name of this node's own cgroup subtree");

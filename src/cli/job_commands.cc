@@ -40,20 +40,35 @@ int follow_run(Context& context, const control::RunReport& job, SignalWatch& sig
   plan.exits_as_job = true;
   plan.known_to_run = true;
   plan.failure = control::kExitRunFailed;
-  context.json = false;
   return follow_output(context, plan);
 }
 
+int try_run(Context& context, const control::RunRequest& request) {
+  return ask_and_show(context, request, [&](const std::string& data) {
+    const auto where = control::parse_kill(data);
+    if (!where) return report(context, where.error());
+    const bool moves = request.on.value_or("here") != "here";
+    context.err.notice("would run " + escape_line(request.argv[0]) +
+                       (moves ? " here and move it at once to " : " on ") +
+                       (where->node == "best" ? "the best node" : where->node));
+    return 0;
+  });
+}
+
 int run(Context& context, const control::RunRequest& request, bool detach) {
-  const auto checked = [&]() -> base::Status {
+  const auto checked = [&, json = context.json]() -> base::Status {
     if (request.argv.empty())
       return base::fail(base::Code::kInvalid,
                         "tern run needs a command, such as: tern run -- make -j8");
+    if (json && !request.dry_run && !detach)
+      return base::fail(base::Code::kInvalid,
+                        "tern run prints what the job prints; --json needs --detach or --dry-run");
     if (request.name) return control::check_name(*request.name);
     if (request.on) return control::check_reference(*request.on);
     return {};
   }();
   if (!checked) return usage(context, checked.error().detail);
+  if (request.dry_run) return try_run(context, request);
   // From before the job exists, so that no Ctrl-C falls between: it waits and then means the job.
   std::optional<SignalWatch> signals;
   if (!detach) signals.emplace();
@@ -152,12 +167,18 @@ int show_jobs(Context& context, const std::string& data) {
   return 0;
 }
 
-int kill_job(Context& context, const std::string& job, const std::string& signal) {
+int kill_job(Context& context, const std::string& job, const std::string& signal, bool dry_run) {
   const auto number = control::parse_signal(signal);
   if (!number) return usage(context, number.error().detail);
-  return ask_and_show(context, control::KillRequest{job, *number}, [&](const std::string& data) {
+  const control::KillRequest request{job, *number, dry_run};
+  return ask_and_show(context, request, [&](const std::string& data) {
     const auto killed = control::parse_kill(data);
     if (!killed) return report(context, killed.error());
+    if (dry_run) {
+      context.err.notice("would send " + control::signal_name(*number) + " to " + job + " on " +
+                         killed->node);
+      return 0;
+    }
     context.err.notice("sent " + control::signal_name(*number) + " to " + job + " on " +
                        killed->node + "; see what came of it: tern ps");
     return 0;
@@ -167,20 +188,23 @@ int kill_job(Context& context, const std::string& job, const std::string& signal
 void add_run(CLI::App& root, Context& context, Commands& commands) {
   auto* app = add_command(root, context,
                           {"run", "Run a job; its output comes here wherever it moves",
-                           "tern run --name encode -- ffmpeg -i in.mov out.mp4"});
+                           "tern run --name render -- ./render --frames 1-400 scene.blend"});
   struct Options {
     std::string name, on;
     bool detach = false;
+    bool dry_run = false;
   };
   auto options = std::make_shared<Options>();
   app->add_option("--name", options->name, "Name of the job");
   app->add_option("--on", options->on, "NODE, best or here (default: here)");
   app->add_flag("-d,--detach", options->detach, "Print the job's id and return");
+  app->add_flag("--dry-run", options->dry_run, "Only say where it would run");
   app->prefix_command();
   commands.push_back({app, [app, options, &context] {
                         control::RunRequest request = run_request(context);
                         if (!options->name.empty()) request.name = options->name;
                         if (!options->on.empty()) request.on = options->on;
+                        request.dry_run = options->dry_run;
                         request.argv = context.behind_dashes;
                         if (request.argv.empty()) request.argv = app->remaining();
                         const bool option = !request.argv.empty() &&
@@ -237,8 +261,11 @@ void add_job_commands(CLI::App& root, Context& context, Commands& commands) {
       with_job({"kill", "Send a signal to a job, wherever it is", "tern kill encode INT"});
   auto signal = std::make_shared<std::string>("TERM");
   kill_app->add_option("SIG", *signal, "Name or number (default: TERM)");
-  commands.push_back(
-      {kill_app, checked([job, signal, &context] { return kill_job(context, *job, *signal); })});
+  auto dry_run = std::make_shared<bool>(false);
+  kill_app->add_flag("--dry-run", *dry_run, "Only say which job on which node it would be");
+  commands.push_back({kill_app, checked([job, signal, dry_run, &context] {
+                        return kill_job(context, *job, *signal, *dry_run);
+                      })});
 }
 
 }  // namespace cli

@@ -45,10 +45,6 @@ int show_handover(Context& context, const std::string& job, const std::string& d
   if (!handover) return report(context, handover.error());
   const std::string from = called(handover->from_name, handover->from);
   const std::string way = job + " from " + from + " to " + called(handover->to_name, handover->to);
-  if (handover->outcome != "commit") {
-    context.err.notice("did not move " + way + ": " + handover->reason);
-    return static_cast<int>(control::Exit::kError);
-  }
   context.err.notice("moved " + way + ": " + bytes_text(handover->bytes) + ", frozen for " +
                      seconds_text(handover->frozen_micros));
   context.err.notice("Its output goes on where it was; move it back: tern migrate " + job + " " +

@@ -34,6 +34,7 @@ void write_signal(JsonWriter& out, int signal) {
 void write_run(JsonWriter& out, const RunRequest& run) {
   out.byte_list("argv", run.argv).byte_list("env", run.env).bytes("cwd", run.cwd);
   out.text_if("name", run.name).text_if("on", run.on).integer("umask", run.umask);
+  if (run.dry_run) out.boolean("dry_run", true);
 }
 
 void write_arguments(JsonWriter& out, const Request& request) {
@@ -59,6 +60,7 @@ void write_arguments(JsonWriter& out, const Request& request) {
                  [&](const KillRequest& kill) {
                    out.text("job", kill.job);
                    write_signal(out, kill.signal);
+                   if (kill.dry_run) out.boolean("dry_run", true);
                  },
                  [&](const MigrateRequest& migrate) {
                    out.text("job", migrate.job).text_if("to", migrate.to);
@@ -133,6 +135,7 @@ Request read_run(JsonReader& in) {
   run.name = read_name(in);
   run.on = read_node(in, "on");
   run.umask = static_cast<std::uint32_t>(in.integer_or("umask", 0, 0777, 022));
+  run.dry_run = in.boolean_or("dry_run", false);
   if (run.argv.empty() || run.argv[0].empty()) in.reject("there is no command to run");
   if (!run.cwd.starts_with('/')) in.reject("the working folder is not an absolute path");
   const bool zeros = std::any_of(run.argv.begin(), run.argv.end(), has_zero) ||
@@ -160,6 +163,7 @@ Request read_kill(JsonReader& in) {
   KillRequest kill;
   kill.job = read_job(in);
   kill.signal = read_signal(in);
+  kill.dry_run = in.boolean_or("dry_run", false);
   if (in.ok())
     check(in, [&]() -> base::Status {
       auto number = parse_signal(std::to_string(kill.signal));

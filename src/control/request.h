@@ -14,10 +14,10 @@
 // join      ticket, trust, trust_uid?                             JoinReport
 // status    -                                                     Status
 // ps        -                                                     Jobs
-// run       argv, env, cwd, name?, on?, umask                     RunReport
+// run       argv, env, cwd, name?, on?, umask, dry_run            RunReport; KillReport ({"node"})
 // attach    job, from: [stdout offset, stderr offset]             Exit, after output events
 // logs      job, follow, from?                                    {}, after output events
-// kill      job, signal: "TERM" or a number                       KillReport
+// kill      job, signal: "TERM" or a number, dry_run              KillReport
 // migrate   job, to?, dry_run                                     Handover, after progress; Trial
 // resolve   job                                                   KillReport ({"node"})
 // events    follow                                                {}, after events
@@ -85,6 +85,7 @@ struct RunRequest {
   std::optional<std::string> name;
   std::optional<std::string> on;  // "here", "best" or NODE; absent means here
   std::uint32_t umask = 022;
+  bool dry_run = false;
 };
 struct AttachRequest {
   std::string job;
@@ -98,6 +99,7 @@ struct LogsRequest {
 struct KillRequest {
   std::string job;
   int signal = 15;
+  bool dry_run = false;
 };
 struct MigrateRequest {
   std::string job;

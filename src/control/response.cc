@@ -41,6 +41,11 @@ base::Result<Response> parse_final(JsonReader& in, std::string_view line) {
     final.exit = static_cast<Exit>(exit);
     final.error = in.text("error", kSentenceBytesMax);
     final.next = in.text_or("next", kSentenceBytesMax);
+    if (in.has("data")) {
+      (void)in.object("data");
+      final.data = json_member(line, "data");
+      if (in.ok() && !final.data.starts_with('{')) in.reject("the answer's data is written oddly");
+    }
   }
   if (!in.ok()) return in.status().error();
   return Response(std::move(final));
@@ -99,12 +104,15 @@ base::Result<std::string> done_line(std::string_view json) {
   return wrapped("{\"ok\":true,\"data\":", json);
 }
 
-std::string error_line(Exit exit, std::string_view error, std::string_view next) {
+std::string error_line(Exit exit, std::string_view error, std::string_view next,
+                       std::string_view data) {
   CHECK(exit != Exit::kDone);
+  CHECK(data.empty() || (data.starts_with('{') && data.find('\n') == std::string_view::npos));
   JsonWriter out;
   out.boolean("ok", false).integer("exit", static_cast<int>(exit));
   out.text("error", shortened(error));
   if (!next.empty()) out.text("next", shortened(next));
+  if (!data.empty() && data.size() < kLineBytesMax / 2) out.raw("data", data);
   return out.finish() + "\n";
 }
 

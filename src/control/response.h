@@ -41,7 +41,7 @@ struct Event {
 };
 struct Final {
   bool ok = false;
-  std::string data;  // ok: the object's exact text
+  std::string data;  // the object's exact text; of a failure, which few have any of, maybe empty
   Exit exit = Exit::kError;
   std::string error;
   std::string next;  // may be empty
@@ -54,7 +54,9 @@ using Response = std::variant<Progress, Event, Final>;
 [[nodiscard]] std::string progress_line(std::string_view sentence);
 [[nodiscard]] base::Result<std::string> event_line(std::string_view json);
 [[nodiscard]] base::Result<std::string> done_line(std::string_view json = "{}");
-[[nodiscard]] std::string error_line(Exit exit, std::string_view error, std::string_view next = {});
+// `data`: one object on one line, or empty; what is too large is left out.
+[[nodiscard]] std::string error_line(Exit exit, std::string_view error, std::string_view next = {},
+                                     std::string_view data = {});
 [[nodiscard]] std::string error_line(const base::Error& error, std::string_view next = {});
 
 // ---- job output, as an event of attach and logs

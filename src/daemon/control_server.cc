@@ -50,8 +50,8 @@ void Client::done(const std::string& data) {
   flush();
 }
 
-void Client::fail(Exit exit, std::string_view error, std::string_view next) {
-  line(control::error_line(exit, error, next));
+void Client::fail(Exit exit, std::string_view error, std::string_view next, std::string_view data) {
+  line(control::error_line(exit, error, next, data));
   final_ = true;
   flush();
 }

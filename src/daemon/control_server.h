@@ -32,7 +32,8 @@ class Client {
   Client(loop::Loop& loop, std::unique_ptr<loop::Stream> stream);
   void line(const std::string& text);
   void done(const std::string& data = "{}");
-  void fail(control::Exit exit, std::string_view error, std::string_view next = {});
+  void fail(control::Exit exit, std::string_view error, std::string_view next = {},
+            std::string_view data = {});
   void fail(const base::Error& error, std::string_view next = {});
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] bool has_room() const { return !closed_ && waiting_.size() < 256 * 1024; }

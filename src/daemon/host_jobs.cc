@@ -169,6 +169,10 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     return client->fail(Exit::kError, "a job's user may be in " + std::to_string(node::kGroupsMax) +
                                           " groups at most");
   }
+  if (request.dry_run) {
+    const std::string where = on == "best" ? on : node_->name_of(target.value_or(node_->self()));
+    return client->done(control::to_json(control::KillReport{where}));
+  }
   spec.home = node_->self();
   spec.started_at = loop::Loop::wall_now();
   PendingRun run;
@@ -204,6 +208,13 @@ void Host::answer(const control::KillRequest& request, const std::shared_ptr<Cli
   find_job(request.job, client, [this, request, client](const node::JobInfo& info) {
     if (info.state == node::JobState::kExited) {
       return client->fail(Exit::kError, "that job has ended already");
+    }
+    if (request.dry_run) {
+      const node::jobs::Job* known = node_->jobs().find(info.id);
+      if (known != nullptr && client->uid() != 0 && client->uid() != known->spec.uid) {
+        return client->fail(Exit::kRefused, "only its owner or root may signal it");
+      }
+      return client->done(control::to_json(control::KillReport{node_->name_of(info.node)}));
     }
     node::KillJob order;
     order.uid = client->uid();
@@ -253,7 +264,8 @@ void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target, bo
       return;
     }
     if (reply.exit_code != 0)
-      return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
+      return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code),
+                          reply.handover_json.value_or(""));
     client->done(reply.handover_json.value_or("{}"));
   });
   post(std::move(order));

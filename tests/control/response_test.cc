@@ -32,6 +32,12 @@ TEST(Response, EachKindReadsBack) {
   EXPECT_EQ(std::get<Final>(*refused).exit, Exit::kRefused);
   EXPECT_EQ(std::get<Final>(*refused).error, "no CRIU");
   EXPECT_EQ(std::get<Final>(*refused).next, "install");
+  EXPECT_EQ(std::get<Final>(*refused).data, "");
+
+  auto aborted = parse_response(
+      without_newline(error_line(Exit::kError, "no", "", R"({"outcome":"abort","n":1.50})")));
+  ASSERT_TRUE(aborted.ok());
+  EXPECT_EQ(std::get<Final>(*aborted).data, R"({"outcome":"abort","n":1.50})") << "the exact text";
 }
 
 TEST(Response, RefusesWhatIsNoAnswer) {

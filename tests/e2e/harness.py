@@ -189,8 +189,8 @@ def end_group(group, seconds=10.0):
                 time.sleep(0.02)
 
 
-def die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+def die_with_parent(number=signal.SIGKILL):
+    ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager

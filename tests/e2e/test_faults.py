@@ -3,6 +3,7 @@
 
     tests/e2e/test_faults.py [WORD...]    only cases with a WORD in their name
     TERN_E2E_ALL=1                        the whole matrix: late restarts and pairs too
+    TERN_E2E_MESHES=N                     so many meshes at a time, each with its share of the cases
 
 After every case, however it went: exactly one copy runs (real processes and a witness that no copy
 can fool), its output is continuous, every node tells the same outcome, and nothing is left over.
@@ -18,6 +19,7 @@ Phases, told apart from outside:
 """
 
 import glob
+import json
 import os
 import signal
 import subprocess
@@ -26,10 +28,12 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from harness import (Counter, Failed, Mesh, Watch, check, event_of, kill_pid, outcomes_in, procs,
-                     read, run_tests, say, tern_binary, wait_for)
+from harness import (Counter, Failed, Mesh, Watch, check, die_with_parent, event_of, kill_pid,
+                     outcomes_in, procs, read, run_tests, say, tern_binary, wait_for)
 
 ALL = os.environ.get("TERN_E2E_ALL") == "1"
+MESHES = int(os.environ.get("TERN_E2E_MESHES", "3"))
+CASES_MIN = 6  # for each mesh
 MEGABYTES = 48  # of the job: so long is the stream
 MEGABITS = 800  # of a host's link, where the kernel can bound it
 STREAMED = 6 << 20
@@ -335,6 +339,9 @@ def verify(handover):
 
 
 # ---- the run: one mesh for many cases; after a failure, a new one
+#
+# A case mostly waits for daemons to notice something, so a few meshes run at a time, each of a
+# process of its own, which also gives them names of their own.
 
 
 def new_mesh(pair):
@@ -348,6 +355,67 @@ def new_mesh(pair):
 def faults(words):
     wanted = [case for case in cases() if not words or any(word in case.name for word in words)]
     wanted.sort(key=lambda case: case.pair)  # stable: first all of three nodes
+    meshes = max(1, min(MESHES, len(wanted) // CASES_MIN))
+    if meshes == 1:
+        results = run_cases(wanted)
+    else:
+        with Parts([wanted[i::meshes] for i in range(meshes)]) as parts:
+            results = parts.results()
+    results = {case: results.get(case.name, "FAILED") for case in cases() if case in wanted}
+    print_table(results)
+    failed = [case.name for case, result in results.items() if result == "FAILED"]
+    check(not failed, f"{len(failed)} of {len(results)}: {'; '.join(failed)}")
+    return f"{len(results)} cases"
+
+
+class Parts:
+    """Shares of the cases, each run by a child; a child that dies has failed all of its cases."""
+
+    def __init__(self, shares):
+        self.children = []
+        for share in shares:
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                die_with_parent(signal.SIGTERM)
+                os.close(reader)
+                self.child(share, writer)
+            os.close(writer)
+            self.children.append((pid, reader))
+
+    @staticmethod
+    def child(share, writer):
+        code = 1
+        try:
+            results = run_cases(share)
+            with os.fdopen(writer, "w") as pipe:
+                json.dump(results, pipe)
+            code = 0
+        except BaseException:  # pylint: disable=broad-except
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    def results(self):
+        results = {}
+        for pid, reader in self.children:
+            with os.fdopen(reader) as pipe:
+                results.update(json.loads(pipe.read() or "{}"))
+        return results
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        for pid, _ in self.children:
+            if kind:
+                kill_pid(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+
+
+def run_cases(wanted):
+    """{name: what became of it}"""
     mesh, results = None, {}
     try:
         for case in wanted:
@@ -356,10 +424,10 @@ def faults(words):
                 mesh = None
             try:
                 mesh = mesh or new_mesh(case.pair)
-                results[case] = run_case(mesh, case)
-                say(f"  {case.name}: {results[case]}")
+                results[case.name] = run_case(mesh, case)
+                say(f"  {case.name}: {results[case.name]}")
             except (Failed, OSError, subprocess.SubprocessError, ValueError) as error:
-                results[case] = "FAILED"
+                results[case.name] = "FAILED"
                 text = str(error) if isinstance(error, Failed) else traceback.format_exc()
                 say(f"  {case.name}: FAILED: {text}")
                 if mesh:
@@ -368,10 +436,7 @@ def faults(words):
     finally:
         if mesh:
             mesh.__exit__(None, None, None)
-        print_table(results)
-    failed = [case.name for case, result in results.items() if result == "FAILED"]
-    check(not failed, f"{len(failed)} of {len(results)}: {'; '.join(failed)}")
-    return f"{len(results)} cases"
+    return results
 
 
 def print_table(results):

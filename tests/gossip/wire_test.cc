@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+
+#include "gossip_world.h"
+
 namespace gossip {
 namespace {
 
@@ -65,6 +70,61 @@ TEST(GossipWire, LimitsHoldAndUnknownTypesAreSkipped) {
   Bytes many;
   for (int i = 0; i < 129; ++i) many.insert(many.end(), {7, 0, 0});
   EXPECT_FALSE(decode_messages(many).ok()) << "too many messages";
+}
+
+Bytes digest_of(bool seated) {
+  const auto keys = Mesh::keys(1);
+  DigestHead head;
+  head.mesh = base::MeshId{{7}};
+  head.node = keys.id();
+  head.incarnation.value = 0x0102030405060708;
+  head.sequence.value = 0x1112131415161718;
+  DigestFields fields = Mesh::fields(1);
+  if (seated) {
+    fields.effective_milli = 1812;
+    fields.ratio_milli = 912;
+    fields.trit = -1;
+    fields.jobs = 3;
+    fields.parked = 1;
+    fields.seat = Seat{base::TriadId{{1, 2}}, SeatRole::kSink, base::Term{300}};
+    fields.power = Power::kBatteryLow;
+    fields.capabilities = 5;
+    fields.left = true;
+  }
+  return *make_digest(head, fields, keys.sign);
+}
+
+Bytes packet_of(const Bytes& payload) {
+  auto keys = Mesh::keys(1);
+  Envelope from(keys.id(), std::move(keys.dh), Salt{1, 2, 3}, secret_of(4));
+  const auto to = Mesh::keys(2);
+  (void)from.seal(base::Time{}, to.id(), to.dh.public_key, payload, false);  // counter 0
+  return from.seal(base::Time{}, to.id(), to.dh.public_key, payload, false);
+}
+
+// tests/vectors/gossip_wire.txt: "name hex". TERN_WRITE_VECTORS=1 writes it anew; a difference is a
+// new protocol version, or for a digest a new format.
+TEST(GossipWire, MessagesDigestsAndPacketsAreTheGoldenOnes) {
+  ASSERT_TRUE(base::crypto::init().ok());
+  const char* const kNames[] = {"challenge",    "response", "accepted", "ping",      "pong",
+                                "digest",       "chain",    "suspect",  "sync-hash", "sync-buckets",
+                                "sync-summary", "have",     "want"};
+  static_assert(std::size(kNames) == std::variant_size_v<Message>);
+  const Bytes borrowed(20, 9);
+  std::string text;
+  const auto add = [&text](const std::string& name, const Bytes& bytes) {
+    text += name + " " + base::to_hex(bytes) + "\n";
+  };
+  for (const Message& message : one_of_each(borrowed)) {
+    add(kNames[message.index()], encode_message(message));
+  }
+  add("digest-plain", digest_of(false));
+  add("digest-seated", digest_of(true));
+  add("packet", packet_of(encode_message(PingMessage{5, State::kDead})));
+  const std::string path = std::string(TERN_SOURCE_DIR) + "/tests/vectors/gossip_wire.txt";
+  if (std::getenv("TERN_WRITE_VECTORS") != nullptr) std::ofstream(path) << text;
+  std::ifstream file(path);
+  EXPECT_EQ(text, (std::string{std::istreambuf_iterator<char>(file), {}}));
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/wire.h"
-
 namespace ternd {
 namespace {
 
@@ -14,33 +12,10 @@ using base::fail;
 using base::NodeId;
 using base::Result;
 using base::crypto::Cipher;
+using node::Purpose;
 
-constexpr std::uint64_t kPayloadVersion = 1;
-constexpr std::size_t kChainSizeMax = 2048;
 constexpr transfer::VersionRange kVersions{1, 1};
 constexpr base::Duration kSweep = std::chrono::seconds(5);
-
-struct MemberPayload {
-  base::Bytes chain;
-  std::uint16_t port = 0;
-};
-
-base::Bytes encode_payload(const base::Bytes& chain, std::uint16_t port) {
-  base::Writer w;
-  w.array(3).u64(kPayloadVersion).bin(chain).u64(port);
-  return w.take();
-}
-
-Result<MemberPayload> decode_payload(base::ByteView bytes) {
-  base::Reader r(bytes);
-  MemberPayload payload;
-  r.array_of(3);
-  if (r.u64() != kPayloadVersion) r.reject("an unknown version of a member's greeting");
-  payload.chain = base::to_bytes(r.bin(kChainSizeMax));
-  payload.port = static_cast<std::uint16_t>(r.u64(65535));
-  if (base::Status status = r.finish(); !status) return status.error();
-  return payload;
-}
 
 }  // namespace
 
@@ -92,7 +67,7 @@ transfer::StreamConfig Links::config(bool initiator, Cipher suite) const {
   config.static_key.public_key = identity_.keys.dh.public_key;
   config.static_key.secret = identity_.keys.dh.secret.clone();
   config.ephemeral = random_secret();
-  config.payload = encode_payload(identity_.chain, identity_.port);
+  config.payload = node::encode(node::Greeting{identity_.chain, identity_.port});
   config.suite = suite;
   config.aes_allowed = base::crypto::aes_available();
   config.tickets_allowed = true;
@@ -138,9 +113,9 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
     log_.debug("connection_refused", {{"at", connection->at.text()}, {"why", why}});
     return false;
   };
-  auto payload = decode_payload(done.payload);
-  if (!payload) return refuse(payload.error().detail);
-  auto certificate = identity::verify(payload->chain, identity_.root, loop::Loop::wall_now());
+  auto greeting = node::decode_greeting(done.payload);
+  if (!greeting) return refuse(greeting.error().detail);
+  auto certificate = identity::verify(greeting->chain, identity_.root, loop::Loop::wall_now());
   if (!certificate) return refuse(certificate.error().detail);
   if (certificate->body.dh_public != done.remote_static) {
     return refuse("the certificate is for another key");
@@ -153,8 +128,8 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
   connection->proven = true;
   connection->peer = certificate->id;
   Endpoint at = connection->at;
-  at.port = payload->port;
-  if (callbacks_.introduced && payload->port != 0) callbacks_.introduced(payload->chain, at);
+  at.port = greeting->port;
+  if (callbacks_.introduced && greeting->port != 0) callbacks_.introduced(greeting->chain, at);
   return true;
 }
 
@@ -204,14 +179,15 @@ void Links::accept(std::unique_ptr<loop::Stream> stream) {
 }
 
 void Links::on_purpose(const Handle& connection, base::ByteView first) {
-  const bool known = first.size() == 1 && first[0] >= 1 && first[0] <= 3;
-  const auto purpose = known ? static_cast<Purpose>(first[0]) : Purpose::kMessages;
-  if (!known || (purpose == Purpose::kJoin) != connection->by_ticket) {
+  auto purpose = node::decode_purpose(first, connection->by_ticket);
+  if (!purpose) {
     ++refused_;
+    log_.debug("connection_refused",
+               {{"at", connection->at.text()}, {"why", purpose.error().detail}});
     return close(connection);
   }
-  connection->purpose = purpose;
-  if (purpose != Purpose::kBulk) return;
+  connection->purpose = *purpose;
+  if (*purpose != Purpose::kBulk) return;
   BulkStream bulk{connection->peer, connection->handshake_hash, std::move(connection->stream)};
   close(connection);
   callbacks_.bulk(std::move(bulk));
@@ -291,8 +267,7 @@ void Links::open_bulk(const NodeId& to, const std::vector<Endpoint>& at,
 void Links::on_open(const Handle& connection) {
   connection->open = true;
   if (!connection->initiator) return;
-  const std::uint8_t purpose = static_cast<std::uint8_t>(*connection->purpose);
-  if (!connection->stream->send({base::ByteView(&purpose, 1)})) return close(connection);
+  if (!connection->stream->send({node::encode(*connection->purpose)})) return close(connection);
   if (*connection->purpose != Purpose::kBulk) return flush(connection);
   auto done = std::exchange(connection->bulk_done, nullptr);
   BulkStream bulk{connection->peer, connection->handshake_hash, std::move(connection->stream)};
@@ -366,8 +341,7 @@ Joining::Joining(loop::Loop& loop, const Endpoint& at, const Endpoint& from,
   PeerStream::Callbacks callbacks;
   callbacks.on_handshake = [](const transfer::HandshakeDone& proven) { return proven.by_ticket; };
   callbacks.on_open = [this] {
-    const auto purpose = static_cast<std::uint8_t>(Purpose::kJoin);
-    base::Status sent = stream_->send({base::ByteView(&purpose, 1)});
+    base::Status sent = stream_->send({node::encode(Purpose::kJoin)});
     if (sent) sent = stream_->send({request_});
     stream_->flush();
   };

@@ -1,12 +1,7 @@
 // The daemon's TCP side: who may connect, and what a connection is for.
 //
-// After the handshake the initiator's first record is one byte, the purpose:
-//   1 messages  control messages between nodes (transfer/message_channel.h), either way
-//   2 bulk      one image stream (transfer/image_stream.h)
-//   3 join      one join request (identity/join.h); only with a ticket
-// The handshake payload of a member is [version = 1, certificate chain, listening port]; of a
-// joiner it is empty. A peer *is* its certificate only if the handshake proved that certificate's
-// X25519 key.
+// What both say first is in node/greeting.h. A peer *is* its certificate only if the handshake
+// proved that certificate's X25519 key.
 //
 // Messages are best effort: one outgoing connection per peer, made on demand, dropped when idle for
 // kLinkIdle; what cannot be sent is dropped, since every protocol above sends again. Bounded: at
@@ -28,11 +23,10 @@
 #include "daemon/peer_stream.h"
 #include "identity/certificate.h"
 #include "identity/keys.h"
+#include "node/greeting.h"
 #include "transfer/message_channel.h"
 
 namespace ternd {
-
-enum class Purpose : std::uint8_t { kMessages = 1, kBulk = 2, kJoin = 3 };
 
 inline constexpr std::size_t kStrangersMax = 64;
 inline constexpr std::size_t kPerPeerMax = 8;
@@ -94,7 +88,7 @@ class Links {
   [[nodiscard]] bool admit(const Handle& connection, const transfer::HandshakeDone& done);
   void make_room_for(const base::NodeId& peer);
   void make_room_for_joiner(const base::Endpoint& from);
-  [[nodiscard]] Handle start(const base::Endpoint& at, Purpose purpose);
+  [[nodiscard]] Handle start(const base::Endpoint& at, node::Purpose purpose);
   void on_open(const Handle& connection);
   void on_data(const Handle& connection, transfer::Buffer bytes);
   void on_purpose(const Handle& connection, base::ByteView first);

@@ -185,6 +185,22 @@ TEST_F(LinksTest, ConnectionsByTicketAreBoundedInAll) {
   EXPECT_EQ(b_.joins, 1);
 }
 
+TEST_F(LinksTest, WhoHasATicketMayOnlyJoin) {
+  for (const std::uint8_t purpose : base::Bytes{1, 2, 0}) {
+    SCOPED_TRACE(static_cast<int>(purpose));
+    int opened = 0;
+    int failed = 0;
+    const std::uint64_t refused = b_.links->refused();
+    const auto joiner = idle_joiner(b_, 1, opened, failed);
+    ASSERT_TRUE(until([&] { return opened == 1; }));
+    ASSERT_TRUE(joiner->send({base::ByteView(&purpose, 1)}).ok());
+    joiner->flush();
+    ASSERT_TRUE(until([&] { return failed == 1; }));
+    EXPECT_EQ(b_.links->refused(), refused + 1);
+  }
+  EXPECT_EQ(b_.links->connections() + b_.bulks.size() + b_.messages.size(), 0U);
+}
+
 TEST_F(LinksTest, OneMembersConnectionsAreBounded) {
   for (std::size_t i = 0; i < kPerPeerMax + 4; ++i) a_.links->contact(b_.at());
   ASSERT_TRUE(until([&] { return b_.introduced == static_cast<int>(kPerPeerMax + 4); }));

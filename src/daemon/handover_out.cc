@@ -114,6 +114,7 @@ void HandoverOut::on_connected(const Handle& attempt, Result<BulkStream> bulk) {
     auto strong = weak.lock();
     if (!strong || strong->ended || strong->sealed) return;
     fail(strong, "the connection to the sink ended: " + error.detail);
+    strong->stream.reset();
   };
   attempt->stream->take_over(std::move(callbacks));
   transfer::ImageHello hello;
@@ -399,10 +400,11 @@ void HandoverOut::progress(const Handle& attempt) {
   callbacks_.report(balance::StreamProgress{attempt->id, given > waiting ? given - waiting : 0});
 }
 
+// The stream stays until the job is thawed: were it cut now, the sink's "it broke off" could be the
+// first reason that the coordinator hears, and CRIU's own words would be lost.
 void HandoverOut::fail(const Handle& attempt, const std::string& reason) {
   if (attempt->failed || attempt->ended) return;
   attempt->failed = true;
-  attempt->stream.reset();
   attempt->backlog.clear();
   if (attempt->dump) attempt->dump->cancel();
   log_.warn("stream_failed",

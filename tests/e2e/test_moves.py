@@ -260,36 +260,41 @@ def criu_refuses():
         os.chmod(wrapper, 0o755)
         mesh["b"].options = ["--criu", wrapper]
 
-    with Mesh(["a", "b"], before_start=prepare) as mesh:
-        first, held = mesh["a"], os.path.join(mesh.dir, "files", "held")
-        cases = [("at the dump", [python(), "-c", LISTENS], "In-flight connection"),
-                 ("at the restore", ["/bin/sh", "-c", HOLDS, held], "files/held has bad size 4")]
-        for name, command, words in cases:
-            job = Counting(mesh, first, *command)
-            with contextlib.ExitStack() as stack:
-                if command[-1] == LISTENS:  # somebody waits to be accepted
-                    with inside(first.netns):
-                        stack.enter_context(socket.create_connection(("127.0.0.1", LISTEN_PORT)))
-                done = first.migrate(job.job, "b", ok=False)
-            check(not isinstance(done, dict), f"{name}: the job was moved")
-            said = done.stderr.strip()
-            check("CRIU" in said and words in said, f"{name}: exit {done.returncode}, not said: {said}")
-            reasons = [e["handover"]["reason"] for e in first.events() if e.get("job") == job.job
-                       and e.get("handover", {}).get("outcome") == "abort"]
-            check(len(reasons) == 1 and "CRIU" in reasons[0] and words in reasons[0],
-                  lambda: f"{name}: the events' reasons: {reasons}")
-            job.wait_further()
-            check(mesh.only_copy(job.job) is first, f"{name}: the job is not where it was")
-            job.check_output()
-            job.end()
-            say(f"  {name}: exit {done.returncode}, {said}")
-        # Without what was refused the same jobs move.
-        for command in ([python(), "-c", LISTENS], ["/bin/sh", "-c", HOLDS, "/etc/hostname"]):
-            job = Counting(mesh, first, *command)
-            check(first.migrate(job.job, "b")["outcome"] == "commit", lambda: f"not moved: {command}")
-            job.wait_further()
-            job.end()
-        check_nothing_left(mesh)
+    for names in (["a", "b"], ["a", "b", "c"]):  # decided by the source, and by a third
+        with Mesh(names, before_start=prepare) as mesh:
+            refused_by_criu(mesh)
+
+
+def refused_by_criu(mesh):
+    first, held = mesh["a"], os.path.join(mesh.dir, "files", "held")
+    cases = [("at the dump", [python(), "-c", LISTENS], "In-flight connection"),
+             ("at the restore", ["/bin/sh", "-c", HOLDS, held], "files/held has bad size 4")]
+    for name, command, words in cases:
+        job = Counting(mesh, first, *command)
+        with contextlib.ExitStack() as stack:
+            if command[-1] == LISTENS:  # somebody waits to be accepted
+                with inside(first.netns):
+                    stack.enter_context(socket.create_connection(("127.0.0.1", LISTEN_PORT)))
+            done = first.migrate(job.job, "b", ok=False)
+        check(not isinstance(done, dict), f"{name}: the job was moved")
+        said = done.stderr.strip()
+        check("CRIU" in said and words in said, f"{name}: exit {done.returncode}, not said: {said}")
+        reasons = [e["handover"]["reason"] for e in first.events() if e.get("job") == job.job
+                   and e.get("handover", {}).get("outcome") == "abort"]
+        check(len(reasons) == 1 and "CRIU" in reasons[0] and words in reasons[0],
+              lambda: f"{name}: the events' reasons: {reasons}")
+        job.wait_further()
+        check(mesh.only_copy(job.job) is first, f"{name}: the job is not where it was")
+        job.check_output()
+        job.end()
+        say(f"  {name}: exit {done.returncode}, {said}")
+    # Without what was refused the same jobs move.
+    for command in ([python(), "-c", LISTENS], ["/bin/sh", "-c", HOLDS, "/etc/hostname"]):
+        job = Counting(mesh, first, *command)
+        check(first.migrate(job.job, "b")["outcome"] == "commit", lambda: f"not moved: {command}")
+        job.wait_further()
+        job.end()
+    check_nothing_left(mesh)
 
 
 def check_nothing_left(mesh):

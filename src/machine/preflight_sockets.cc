@@ -100,8 +100,9 @@ std::string socket_obstacle(const JobSocket& socket, const std::set<std::uint64_
       if (socket.peer == 0 || inside.contains(socket.peer)) return {};
       return "a unix socket connected to a program outside the job, which cannot move";
     case AF_NETLINK:
+      return "a netlink socket, which speaks with this machine's kernel and cannot move";
     case AF_PACKET:
-      return {};
+      return "a packet socket, which listens on this machine's network and cannot move";
     default:
       return "a socket of a kind that cannot move (family " + std::to_string(socket.domain) + ")";
   }

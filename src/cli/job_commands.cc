@@ -160,6 +160,13 @@ int show_jobs(Context& context, const std::string& data) {
                age_text(now - job.started_at), job.command});
   }
   context.out.write(table.render(context.out.style()));
+  for (const control::JobReport& job : jobs->jobs) {
+    if (job.waits_for.empty()) continue;
+    context.err.notice(
+        brief(job.id) + " is held until " + escape_line(job.waits_for) +
+        " says what became of its move; if that copy is gone for good: tern resolve " +
+        brief(job.id) + " --run-here");
+  }
   std::string missing;
   for (const std::string& node : jobs->unreachable) missing += (missing.empty() ? "" : ", ") + node;
   if (!missing.empty()) context.err.notice("jobs may be missing here; unreachable: " + missing);

@@ -101,6 +101,7 @@ struct JobReport {
   std::int64_t started_at = 0;  // wall seconds
   std::uint64_t moves = 0;
   std::optional<std::int64_t> exit_code;
+  std::string waits_for;  // in doubt until this node, or a person, has spoken; empty: none
 };
 
 // {"jobs":[...],"unreachable":[names]}

@@ -61,6 +61,7 @@ JobReport read_job(JsonReader& in) {
   job.started_at = in.decimal_or("started_at", 1);
   job.moves = in.natural_or("moves");
   if (in.has("exit_code")) job.exit_code = in.integer("exit_code", 0, 255);
+  if (in.has("waits_for")) job.waits_for = word(in, "waits_for");
   return job;
 }
 

@@ -29,6 +29,7 @@ std::string job_json(const JobReport& job) {
   out.decimal("mem_percent", job.mem_percent_millis, kMilli);
   out.integer("started_at", job.started_at).natural("moves", job.moves);
   job.exit_code ? out.integer("exit_code", *job.exit_code) : out.null("exit_code");
+  job.waits_for.empty() ? out.null("waits_for") : out.text("waits_for", job.waits_for);
   return out.finish();
 }
 

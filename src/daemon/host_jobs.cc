@@ -94,6 +94,7 @@ void Host::answer_jobs(const std::shared_ptr<Client>& client) {
       one.mem_percent_millis = info.memory_micros / 10;
       one.started_at = base::wall_seconds(info.started_at);
       one.moves = info.moves;
+      if (!info.waits_for.is_zero()) one.waits_for = node_->name_of(info.waits_for);
       if (info.wait_status) one.exit_code = exit_code_of(*info.wait_status);
       report.jobs.push_back(std::move(one));
     }

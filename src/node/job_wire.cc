@@ -32,10 +32,10 @@ void put(Writer& w, const Exited& m) {
 void put(Writer& w, const ExitedAck& m) { w.array(1).id(m.job); }
 void put(Writer& w, const JobsQuery& m) { w.array(1).u64(m.query); }
 void put(Writer& w, const JobInfo& m) {
-  w.array(16).id(m.id).text(m.name).text(m.command).u64(static_cast<std::uint64_t>(m.state));
+  w.array(17).id(m.id).text(m.name).text(m.command).u64(static_cast<std::uint64_t>(m.state));
   w.id(m.node).id(m.home).boolean(m.here).u64(m.epoch).i64(m.pid).i64(m.scum_micros);
   w.i64(m.cpu_micros).i64(m.memory_micros).i64(base::wall_seconds(m.started_at)).u64(m.moves);
-  w.boolean(m.wait_status.has_value()).i64(m.wait_status.value_or(0));
+  w.boolean(m.wait_status.has_value()).i64(m.wait_status.value_or(0)).id(m.waits_for);
 }
 void put(Writer& w, const JobsReply& m) {
   w.array(2).u64(m.query).array(m.jobs.size());
@@ -84,7 +84,7 @@ StreamEnds read_ends(Reader& r) {
 }
 JobInfo read_info(Reader& r) {
   JobInfo info;
-  r.array_of(16);
+  r.array_of(17);
   info.id = r.id<base::JobId>();
   info.name = printable(r.text(kNameSizeMax));
   info.command = printable(r.text(kReasonSizeMax));
@@ -102,6 +102,7 @@ JobInfo read_info(Reader& r) {
   const bool ended = r.boolean();
   const std::int32_t status = read_status(r);
   if (ended) info.wait_status = status;
+  info.waits_for = r.id<base::NodeId>();
   return info;
 }
 

@@ -105,6 +105,7 @@ struct JobInfo {
   base::WallTime started_at{};
   std::uint64_t moves = 0;
   std::optional<std::int32_t> wait_status;  // once it ended
+  base::NodeId waits_for;  // in doubt until this node, or a person, has spoken; zero: no one
   friend bool operator==(const JobInfo&, const JobInfo&) = default;
 };
 

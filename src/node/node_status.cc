@@ -217,6 +217,7 @@ JobInfo Node::info_of(const jobs::Job& job) const {
   }
   // Also after a restart: it is frozen until the other end, or a person, has spoken.
   if (balance_->in_doubt(job.spec.id)) info.state = JobState::kHandover;
+  info.waits_for = balance_->waits_for(job.spec.id).value_or(NodeId{});
   for (const JobSample& seen : sample_.jobs) {
     if (seen.job != job.spec.id) continue;
     info.pid = seen.pid;
@@ -230,7 +231,7 @@ JobInfo Node::info_of(const jobs::Job& job) const {
 // As many as one message holds: those that run first, and with shorter commands where all would not
 // fit.
 JobsReply Node::jobs_reply(std::uint64_t query) const {
-  constexpr std::size_t kInfoSizeMax = 160;  // without name and command
+  constexpr std::size_t kInfoSizeMax = 178;  // without name and command
   JobsReply answer{query, job_infos()};
   std::stable_partition(answer.jobs.begin(), answer.jobs.end(),
                         [](const JobInfo& info) { return info.state != JobState::kExited; });

@@ -65,6 +65,14 @@ const Row kRows[] = {
      R"({"v":1,"command":"ps"})",
      "exited 7",
      "unreachable: gone"},
+    {"ps names whom a job in doubt waits for",
+     {"ps"},
+     R"({"ok":true,"data":{"jobs":[{"id":"3fa9aaaabbbb","name":"enc","state":"handover",)"
+     R"("node":"a","waits_for":"b"}],"unreachable":["b"]}})",
+     R"({"v":1,"command":"ps"})",
+     "handover",
+     "3fa9aaaa is held until b says what became of its move; if that copy is gone for good: tern "
+     "resolve 3fa9aaaa --run-here"},
     {"invite",
      {"invite", "--minutes", "2"},
      R"({"ok":true,"data":{"ticket":"tern-ticket","expires_in_seconds":120}})",

@@ -167,9 +167,11 @@ TEST(Report, StatusIsWrittenAsScriptsReadIt) {
 TEST(Report, TheOthersReadBack) {
   Jobs jobs;
   jobs.jobs.push_back({"ab", "n", "sleep 1", "running", "a", "b", 7, 3, 360'000, 99'500, 1'250,
-                       1'700'000'000, 2, std::nullopt});
+                       1'700'000'000, 2, std::nullopt, ""});
   jobs.jobs.push_back(jobs.jobs[0]);
   jobs.jobs[1].exit_code = 255;
+  jobs.jobs.push_back(jobs.jobs[0]);
+  jobs.jobs[2].waits_for = "b";
   jobs.unreachable = {"c"};
   EXPECT_EQ(to_json(*parse_jobs(to_json(jobs))), to_json(jobs));
   Handover handover;

@@ -42,6 +42,7 @@ JobSpec spec_of() {
 
 JobInfo info_of(bool ended) {
   JobInfo info;
+  if (!ended) info.waits_for.bytes[0] = 9;
   info.id = kJob;
   info.name = "counter";
   info.command = "/bin/sh -c";

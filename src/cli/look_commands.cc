@@ -119,8 +119,14 @@ std::string handover_text(const control::Handover& handover) {
   std::string text = called(handover.from_name, handover.from) + " -> " +
                      called(handover.to_name, handover.to) + " " + handover.outcome;
   if (!handover.reason.empty()) text += " (" + handover.reason + ")";
-  return text + ", " + bytes_text(handover.bytes) + ", frozen " +
-         seconds_text(handover.frozen_micros);
+  text += ", " + bytes_text(handover.bytes) + ", frozen " + seconds_text(handover.frozen_micros);
+  std::string phases;
+  for (std::size_t i = 0; i < control::Handover::kPhases; ++i) {
+    if (!handover.phase_micros[i]) continue;
+    phases += phases.empty() ? ": " : ", ";
+    phases += std::string(control::kPhaseNames[i]) + " " + seconds_text(*handover.phase_micros[i]);
+  }
+  return text + phases;
 }
 
 std::string event_text(const control::Event& event) {
@@ -264,7 +270,8 @@ void add_look_commands(CLI::App& root, Context& context, Commands& commands) {
        [&context] { return probe(context); }});
 
   auto* events_app =
-      add_command(root, context, {"events", "What happened", "tern events -f --json"});
+      add_command(root, context,
+                  {"events", "What happened since this daemon started", "tern events -f --json"});
   auto follow = std::make_shared<bool>(false);
   events_app->add_flag("-f,--follow", *follow, "Go on with what happens from now on");
   commands.push_back({events_app, [follow, &context] { return events(context, *follow); }});

@@ -147,6 +147,9 @@ struct Handover {
   std::array<std::optional<std::int64_t>, kPhases> phase_micros;  // those that were reached
 };
 
+inline constexpr std::array<std::string_view, Handover::kPhases> kPhaseNames = {
+    "preflight", "freeze", "stream", "restore", "decide", "resume"};
+
 // Of `tern migrate --dry-run`: {"job","from","to","from_name","to_name","obstacles":[sentence...]}.
 // No obstacles: it would move. `to` is empty where it was not even decided whom to ask.
 struct Trial {

@@ -166,10 +166,9 @@ base::Result<Handover> parse_handover(std::string_view json) {
   handover.frozen_micros = in.decimal_or("frozen_seconds", kMicro);
   if (in.has("phases")) {
     JsonReader phases = in.object("phases");
-    constexpr std::array<std::string_view, Handover::kPhases> kNames = {
-        "preflight", "freeze", "stream", "restore", "decide", "resume"};
-    for (std::size_t i = 0; i < kNames.size(); ++i) {
-      if (phases.has(kNames[i])) handover.phase_micros[i] = phases.decimal_or(kNames[i], kMicro);
+    for (std::size_t i = 0; i < kPhaseNames.size(); ++i) {
+      if (phases.has(kPhaseNames[i]))
+        handover.phase_micros[i] = phases.decimal_or(kPhaseNames[i], kMicro);
     }
   }
   return finished(in, std::move(handover));

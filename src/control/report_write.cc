@@ -6,8 +6,6 @@ namespace {
 
 constexpr std::int64_t kMicro = 1'000'000;
 constexpr std::int64_t kMilli = 1'000;
-constexpr std::array<std::string_view, Handover::kPhases> kPhaseNames = {
-    "preflight", "freeze", "stream", "restore", "decide", "resume"};
 
 std::string mesh_json(const MeshName& mesh) {
   return JsonWriter().text("id", mesh.id).text("name", mesh.name).finish();

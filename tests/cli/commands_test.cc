@@ -256,6 +256,22 @@ TEST(Commands, WithoutADaemonSaySoAndExitWith3) {
   EXPECT_EQ(run_tern({"run", "--state", dir.path(), "--", "x"}).exit, 125);
 }
 
+TEST(Commands, EventsTellEachPhaseOfAHandoverWithItsDuration) {
+  const TempDir dir;
+  FakeDaemon daemon(
+      dir.path(),
+      {Script{{R"({"event":{"time":1700000000,"node":"a","kind":"handover","handover":{"job":"ab",)"
+               R"("from":"a1","to":"b1","from_name":"a","to_name":"b","outcome":"commit",)"
+               R"("bytes":1500000,"frozen_seconds":0.412,"phases":{"preflight":0.02,)"
+               R"("stream":0.3}}}})"
+               "\n",
+               "{\"ok\":true,\"data\":{}}\n"}}});
+  const Ran ran = run_tern({"events", "--state", dir.path()});
+  EXPECT_EQ(ran.exit, 0);
+  EXPECT_THAT(ran.out, testing::HasSubstr("a -> b commit, 1.5 MB, frozen 412 ms: preflight 20 ms, "
+                                          "stream 300 ms\n"));
+}
+
 TEST(Commands, ADaemonThatHangsUpIsNoAnswer) {
   const TempDir dir;
   FakeDaemon daemon(dir.path(), {Script{{"{\"ok\":true,\"da"}}});

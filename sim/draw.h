@@ -35,10 +35,16 @@ class Draws {
   explicit Draws(std::uint64_t seed) : seed_(seed) {}
 
   [[nodiscard]] std::uint64_t at(Stream stream, std::uint64_t node, std::uint64_t ordinal) const {
+    return nth(root(stream, node), ordinal);
+  }
+  // What all draws of one node and stream have in common, and one of them.
+  [[nodiscard]] std::uint64_t root(Stream stream, std::uint64_t node) const {
     std::uint64_t x = mix(seed_ + 0x9e3779b97f4a7c15ULL);
     x = mix(x ^ ((static_cast<std::uint64_t>(stream) + 1) * 0xd1b54a32d192ed03ULL));
-    x = mix(x ^ (node + 1) * 0x8cb92ba72f3d8dd7ULL);
-    return mix(x ^ (ordinal + 1) * 0x9e3779b97f4a7c15ULL);
+    return mix(x ^ (node + 1) * 0x8cb92ba72f3d8dd7ULL);
+  }
+  [[nodiscard]] static std::uint64_t nth(std::uint64_t root, std::uint64_t ordinal) {
+    return mix(root ^ (ordinal + 1) * 0x9e3779b97f4a7c15ULL);
   }
   [[nodiscard]] std::uint64_t seed() const { return seed_; }
 
@@ -55,10 +61,9 @@ class Draws {
 // One node's next draws of one stream.
 class Dice {
  public:
-  Dice(const Draws& draws, Stream stream, std::uint64_t node)
-      : draws_(&draws), stream_(stream), node_(node) {}
+  Dice(const Draws& draws, Stream stream, std::uint64_t node) : root_(draws.root(stream, node)) {}
 
-  [[nodiscard]] std::uint64_t next() { return draws_->at(stream_, node_, ordinal_++); }
+  [[nodiscard]] std::uint64_t next() { return Draws::nth(root_, ordinal_++); }
   // Uniform in [0, bound) up to 2^-32 (fixed point, no division); bound in [1, 2^32].
   [[nodiscard]] std::uint64_t below(std::uint64_t bound) { return ((next() >> 32) * bound) >> 32; }
   [[nodiscard]] bool chance_ppm(std::uint64_t ppm) { return below(1'000'000) < ppm; }
@@ -70,9 +75,7 @@ class Dice {
   [[nodiscard]] std::uint64_t ordinal() const { return ordinal_; }
 
  private:
-  const Draws* draws_;
-  Stream stream_;
-  std::uint64_t node_;
+  std::uint64_t root_;
   std::uint64_t ordinal_ = 0;
 };
 

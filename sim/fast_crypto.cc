@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sim/words.h"
+
 namespace sim {
 namespace {
 
@@ -22,14 +24,12 @@ class Mixer {
 
   void add(ByteView bytes) {
     length_ += bytes.size();
-    while (bytes.size() >= 16) {
-      step(base::get_le64(bytes.first(8)), base::get_le64(bytes.subspan(8, 8)));
-      bytes = bytes.subspan(16);
-    }
+    const std::uint8_t* at = bytes.data();
+    std::size_t left = bytes.size();
+    for (; left >= 16; left -= 16, at += 16) step(word_at(at), word_at(at + 8));
     std::uint8_t rest[16] = {};
-    if (!bytes.empty()) std::memcpy(rest, bytes.data(), bytes.size());
-    step(base::get_le64(ByteView(rest).first(8)),
-         base::get_le64(ByteView(rest).subspan(8)) ^ (bytes.size() << 56));
+    if (left > 0) std::memcpy(rest, at, left);
+    step(word_at(rest), word_at(rest + 8) ^ (left << 56));
   }
 
   void finish(MutableByteView out) {
@@ -116,6 +116,9 @@ void hash(std::initializer_list<ByteView> parts, ByteView key, MutableByteView o
   std::uint8_t block[512];
   std::size_t used = 0;
   for (ByteView part : parts) {
+    for (; used == 0 && part.size() >= sizeof(block); part = part.subspan(sizeof(block))) {
+      mixer.add(part.first(sizeof(block)));
+    }
     while (!part.empty()) {
       const std::size_t size = std::min(part.size(), sizeof(block) - used);
       std::memcpy(block + used, part.data(), size);

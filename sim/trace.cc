@@ -1,17 +1,13 @@
 #include "sim/trace.h"
 
-namespace sim {
+#include "sim/words.h"
 
-std::uint64_t Trace::fold(std::uint64_t x, std::uint64_t y) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(x ^ 0x9e3779b97f4a7c15ULL) * y;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-}
+namespace sim {
 
 void Trace::add(base::ByteView bytes) {
   add(bytes.size());
   while (bytes.size() >= 8) {
-    add(base::get_le64(bytes.first(8)));
+    add(word_at(bytes.data()));
     bytes = bytes.subspan(8);
   }
   std::uint64_t rest = 0;

@@ -24,7 +24,11 @@ class Trace {
   friend bool operator==(const Trace&, const Trace&) = default;
 
  private:
-  static std::uint64_t fold(std::uint64_t x, std::uint64_t y);
+  static std::uint64_t fold(std::uint64_t x, std::uint64_t y) {
+    __extension__ using Wide = unsigned __int128;
+    const Wide product = static_cast<Wide>(x ^ 0x9e3779b97f4a7c15ULL) * y;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+  }
 
   std::uint64_t a_ = 0x243f6a8885a308d3ULL;  // digits of pi
   std::uint64_t b_ = 0x13198a2e03707344ULL;

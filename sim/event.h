@@ -1,8 +1,10 @@
 // What lies in the world's event queue. Each belongs to a host (an index) and, unless it is the
-// world's own, to one life of its daemon: what was meant for an earlier life is dropped.
+// world's own, to one life of its daemon: what was meant for an earlier life is dropped. What is
+// rare and large lies elsewhere (On), so that the many small ones are cheap to keep and to move.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -12,6 +14,13 @@
 #include "node/move_metadata.h"
 
 namespace sim {
+
+template <typename T>
+using On = std::unique_ptr<const T>;
+template <typename T>
+[[nodiscard]] On<T> on(const T& what) {
+  return std::make_unique<const T>(what);
+}
 
 // ---- from the network
 struct Datagram {
@@ -34,23 +43,23 @@ struct TickDue {
 };
 struct Synced {};
 struct JobsDone {  // a job operation's time has come
-  node::jobs::Action action;
+  On<node::jobs::Action> action;
 };
 struct ActionDone {  // ReadLog, SignalJob, MoveStored
-  node::Action action;
+  On<node::Action> action;
 };
 struct MoveDone {  // one of balance's host operations; `stage` counts within it
-  balance::Action action;
+  On<balance::Action> action;
   std::uint32_t stage = 0;
 };
 struct SealArrives {
   balance::HandoverId id;
   std::uint32_t from = 0;
-  node::MoveMetadata metadata;
+  On<node::MoveMetadata> metadata;
   std::uint32_t tries = 0;
 };
 struct ReportAgain {
-  balance::Event event;
+  On<balance::Event> event;
 };
 // ---- of a machine, whatever daemon runs
 struct SampleDue {};
@@ -87,5 +96,6 @@ struct Event {
   std::uint64_t life = 0;  // 0: of no life
   Payload payload;
 };
+static_assert(sizeof(Event) <= 112);
 
 }  // namespace sim

@@ -1,6 +1,7 @@
 #include "sim/machine.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "probe/sample.h"
@@ -10,8 +11,43 @@ namespace sim {
 namespace {
 
 constexpr std::int64_t kMicros = 1'000'000;
+constexpr std::size_t kOutputPeriod = 251 * 256;  // of output_byte()
+
+const std::array<std::uint8_t, kOutputPeriod>& one_period() {
+  static const auto kBytes = [] {
+    std::array<std::uint8_t, kOutputPeriod> bytes{};
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = output_byte(i);
+    return bytes;
+  }();
+  return kBytes;
+}
+
+// As the pieces of a period that `size` bytes from `offset` are made of.
+template <typename Piece>
+void in_pieces(std::uint64_t offset, std::size_t size, const Piece& piece) {
+  for (std::size_t done = 0; done < size;) {
+    const std::size_t from = (offset + done) % kOutputPeriod;
+    const std::size_t count = std::min(size - done, kOutputPeriod - from);
+    piece(done, base::ByteView(one_period()).subspan(from, count));
+    done += count;
+  }
+}
 
 }  // namespace
+
+void fill_output(std::uint64_t offset, base::MutableByteView out) {
+  in_pieces(offset, out.size(), [&](std::size_t at, base::ByteView piece) {
+    std::copy(piece.begin(), piece.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
+  });
+}
+
+bool is_output(std::uint64_t offset, base::ByteView bytes) {
+  bool same = true;
+  in_pieces(offset, bytes.size(), [&](std::size_t at, base::ByteView piece) {
+    same = same && std::equal(piece.begin(), piece.end(), bytes.subspan(at).begin());
+  });
+  return same;
+}
 
 Machine::Machine(const NodeShape& shape, base::Time now)
     : shape_(shape), load_(now), settled_(now) {}

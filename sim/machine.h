@@ -38,6 +38,7 @@ struct JobTruth {
   base::Time ended_at{};
   std::uint32_t ended_on = kNobody;  // where it ended by itself or of a signal
   int wait_status = 0;
+  std::vector<std::uint32_t> places;  // in order: where it has had a copy, or one was to arrive
 
   [[nodiscard]] std::uint64_t output() const {
     return static_cast<std::uint64_t>(progress_micros / 1000 * plan.output_per_second / 1000);
@@ -47,10 +48,12 @@ struct JobTruth {
   }
 };
 
-// The byte of a job's output at an offset.
+// The byte of a job's output at an offset; and many of them, beginning there.
 [[nodiscard]] inline std::uint8_t output_byte(std::uint64_t offset) {
   return static_cast<std::uint8_t>(offset * 31 + offset / 251);
 }
+void fill_output(std::uint64_t offset, base::MutableByteView out);
+[[nodiscard]] bool is_output(std::uint64_t offset, base::ByteView bytes);
 
 struct Copy {
   std::uint32_t job = 0;

@@ -14,7 +14,8 @@ namespace {
 
 // What a core counts from its own word, the world counts from the deed: it may lag by this.
 constexpr base::Duration kResidenceSlack = std::chrono::seconds(12);
-constexpr std::uint32_t kRescanHostsMax = 256;
+constexpr std::uint32_t kEntriesRead = 32;    // of views at a rescan, for each host of the world
+constexpr std::uint32_t kWindowRescans = 15;  // a minute
 constexpr base::Duration kQuietAfter = std::chrono::seconds(60);
 constexpr base::Duration kJustHeard = std::chrono::seconds(2);  // less than any patience
 
@@ -68,8 +69,7 @@ std::optional<balance::Decision> Promises::outcome(const balance::HandoverId& id
 }
 
 const Promises::Seated* Promises::seated(std::uint32_t host) const {
-  const auto found = seated_.find(host);
-  return found == seated_.end() ? nullptr : &found->second;
+  return host < seated_.size() && seated_[host] ? &*seated_[host] : nullptr;
 }
 
 // ---- elections
@@ -77,17 +77,17 @@ const Promises::Seated* Promises::seated(std::uint32_t host) const {
 void Promises::stepped(std::uint32_t host) {
   ++checks_;
   const node::Node* node = world_.node(host);
-  if (node == nullptr || !node->seat()) {
-    seated_.erase(host);
-    return;
+  if (host >= seated_.size()) seated_.resize(world_.hosts());
+  std::optional<Seated>& seated = seated_[host];
+  if (node == nullptr || !node->seat()) return seated.reset();
+  if (!seated || seated->triad != node->seat()->triad) {
+    seated = {node->seat()->triad, world_.now()};
   }
-  Seated& seated = seated_[host];
-  if (seated.triad != node->seat()->triad) seated = {node->seat()->triad, world_.now()};
   if (!node->seat()->leads) return;
   const balance::SeatInfo& seat = *node->seat();
   if (tainted(seat.triad)) return;
   const auto [found, fresh] =
-      coordinators_.emplace(std::make_pair(seat.triad, seat.term), world_.id(host));
+      coordinators_.try_emplace(std::make_pair(seat.triad, seat.term), world_.id(host));
   if (fresh) agreements_.leads(host, seat.triad, seat.term);
   if (!fresh && found->second != world_.id(host)) {
     broke("one-coordinator", host,
@@ -204,7 +204,7 @@ void Promises::restarted(std::uint32_t host) {
 
 void Promises::runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how) {
   if (tainted_job(job)) return;
-  for (std::uint32_t other = 0; other < world_.hosts(); ++other) {
+  for (const std::uint32_t other : world_.jobs()[job].places) {
     const Copy* copy = world_.machine(other).find(job);
     if (other == host || copy == nullptr || copy->frozen) continue;
     broke("one-runs", host,
@@ -258,58 +258,83 @@ void Promises::learn_outcome(std::uint32_t host, const balance::HandoverId& id,
 // ---- now and then, everything
 
 void Promises::rescan() {
-  std::vector<std::uint32_t> copies(world_.jobs().size(), 0);
-  std::vector<std::uint32_t> running(world_.jobs().size(), 0);
+  copies_now_.assign(world_.jobs().size(), 0);
+  running_now_.assign(world_.jobs().size(), 0);
   for (std::uint32_t host = 0; host < world_.hosts(); ++host) {
     for (const Copy& copy : world_.machine(host).copies()) {
-      ++copies[copy.job];
-      running[copy.job] += copy.frozen ? 0U : 1U;
+      ++copies_now_[copy.job];
+      running_now_[copy.job] += copy.frozen ? 0U : 1U;
     }
     for (const auto& [id, arrival] : world_.incoming(host)) {
       const std::uint32_t job = world_.job_index(id.job);
-      if (job != kNobody && arrival.state == Incoming::kHeld) ++copies[job];
+      if (job != kNobody && arrival.state == Incoming::kHeld) ++copies_now_[job];
     }
   }
-  for (std::uint32_t job = 0; job < copies.size(); ++job) {
+  for (std::uint32_t job = 0; job < copies_now_.size(); ++job) {
     const JobTruth& truth = world_.jobs()[job];
     if (tainted_job(job) || !truth.begun) continue;
     const std::uint32_t home = truth.plan.node;
-    if (running[job] > 1) broke("one-runs", home, "job " + std::to_string(job));
-    if (!truth.ended && copies[job] == 0) {
+    if (running_now_[job] > 1) broke("one-runs", home, "job " + std::to_string(job));
+    if (!truth.ended && copies_now_[job] == 0) {
       broke("load-conserved", home, "job " + std::to_string(job) + " is nowhere");
     }
   }
   rescan_views();
 }
 
-void Promises::rescan_views() {
+void Promises::move_window() {
   const std::uint32_t hosts = world_.hosts();
-  const std::uint32_t step = std::max(hosts / kRescanHostsMax, 1U);
+  const auto view = static_cast<std::uint32_t>(std::min<std::size_t>(hosts, gossip::kViewMax));
+  window_size_ = hosts <= kEntriesRead ? hosts : hosts * kEntriesRead / view;
+  made_.resize(window_size_);
+  if (window_size_ == hosts || window_left_-- > 0) return;
+  window_left_ = kWindowRescans - 1;
+  window_at_ = (window_at_ + window_size_) % hosts;
+  told_.clear();
+  shown_.clear();
+  std::fill(made_.begin(), made_.end(), std::nullopt);
+}
+
+const std::optional<Promises::Version>* Promises::in_window(
+    const std::vector<std::optional<Version>>& made, std::uint32_t host) const {
+  const std::uint32_t place = (host + world_.hosts() - window_at_) % world_.hosts();
+  return place < made.size() ? &made[place] : nullptr;
+}
+
+std::vector<std::uint32_t> Promises::watched() const {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t i = 0; i < window_size_; ++i) {
+    out.push_back((window_at_ + i) % world_.hosts());
+  }
+  return out;
+}
+
+void Promises::rescan_views() {
+  move_window();
   const bool quiet = world_.quiet_since() != base::kNever &&
-                     world_.now() - world_.quiet_since() >= kQuietAfter && hosts <= kRescanHostsMax;
-  std::map<std::uint32_t, Version> made;
-  for (std::uint32_t host = 0; host < hosts; host += step) {
+                     world_.now() - world_.quiet_since() >= kQuietAfter &&
+                     world_.hosts() <= gossip::kViewMax;
+  made_now_.assign(window_size_, std::nullopt);
+  seen_now_.clear();
+  for (std::uint32_t i = 0; i < window_size_; ++i) {
+    const std::uint32_t host = (window_at_ + i) % world_.hosts();
     const node::Node* node = world_.node(host);
     if (node == nullptr || world_.is_clone(host)) continue;
     for (const node::StatusNode& seen : node->status().nodes) {
-      const Version version{seen.view.incarnation, seen.view.sequence};
       if (seen.self) {
-        made[host] = version;
+        made_now_[i] = Version{seen.view.incarnation, seen.view.sequence};
       } else {
         check_view(host, seen.view, quiet);
       }
     }
   }
   // Nobody shows what its origin has not made.
-  for (const auto& [key, shown] : shown_) {
-    const auto origin = made.find(static_cast<std::uint32_t>(key));
-    if (origin == made.end() || tainted_nodes_.contains(world_.id(origin->first))) continue;
-    if (shown.version > origin->second) {
-      broke("digest", static_cast<std::uint32_t>(key >> 32),
-            "it shows one that n" + std::to_string(origin->first) + " never made");
-    }
+  for (const Seen& seen : seen_now_) {
+    const auto* origin = in_window(made_now_, seen.origin);
+    if (origin == nullptr || !*origin || !(seen.version > **origin)) continue;
+    broke("digest", seen.host, "it shows one that n" + std::to_string(seen.origin) + " never made");
   }
-  made_ = std::move(made);
+  std::swap(made_, made_now_);
 }
 
 void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet) {
@@ -323,13 +348,14 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
     broke("digest", host, "what it shows of n" + std::to_string(origin) + " went back");
   }
   shown = {world_.life(host), version};
+  seen_now_.push_back({host, origin, version});
   if (view.state == gossip::State::kDead &&
       world_.now() - world_.heard(host, origin) < kJustHeard) {
     broke("slander", host, "dead here, and just heard: n" + std::to_string(origin));
   }
-  const auto before = made_.find(origin);
-  if (quiet && before != made_.end() && world_.node(origin) != nullptr &&
-      version < before->second) {
+  const auto* before = in_window(made_, origin);
+  if (quiet && before != nullptr && *before && world_.node(origin) != nullptr &&
+      version < **before) {
     broke("spreads", host, "it does not show the news of n" + std::to_string(origin));
   }
   if (!view.readable) return;
@@ -338,7 +364,8 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
   if (version == told.version && !(told.fields == view.fields)) {
     broke("digest", host, "what it shows of n" + std::to_string(origin));
   }
-  told = {version, view.fields};
+  told.version = version;
+  told.fields = view.fields;
 }
 
 }  // namespace sim

@@ -34,6 +34,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "balance/record.h"
@@ -97,6 +98,7 @@ class Promises {
   };
   [[nodiscard]] const Seated* seated(std::uint32_t host) const;
   [[nodiscard]] base::Epoch last_begun(std::uint32_t job) const;  // of its handovers
+  [[nodiscard]] std::vector<std::uint32_t> watched() const;  // hosts whose views a rescan reads
   [[nodiscard]] const Agreements& agreements() const { return agreements_; }
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
   [[nodiscard]] std::uint64_t checks() const { return checks_; }
@@ -115,12 +117,21 @@ class Promises {
     std::uint64_t life = 0;
     Version version;
   };
+  struct Seen {  // the same, of this rescan
+    std::uint32_t host = 0;
+    std::uint32_t origin = 0;
+    Version version;
+  };
   [[nodiscard]] bool tainted(const base::TriadId& triad) const;
   [[nodiscard]] bool tainted_job(std::uint32_t job) const;
   void check_hard_state(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
   void check_linger(std::uint32_t host, base::ByteView value);
   void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
   void rescan_views();
+  void move_window();
+  [[nodiscard]] const std::optional<Version>* in_window(
+      const std::vector<std::optional<Version>>& made,
+      std::uint32_t host) const;  // null: it is not
   void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
@@ -136,10 +147,18 @@ class Promises {
   std::map<balance::HandoverId, balance::Decision> outcomes_;
   std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
   std::map<std::uint32_t, base::Epoch> begun_;
-  std::map<std::uint32_t, Seated> seated_;
-  std::map<std::uint32_t, Told> told_;     // by origin
-  std::map<std::uint64_t, Shown> shown_;   // by (host, origin)
-  std::map<std::uint32_t, Version> made_;  // at the last rescan, by the origin itself
+  std::vector<std::optional<Seated>> seated_;  // by host
+  // Whose views are read: all hosts of a small world, in a larger one a window over them that moves
+  // on every minute, so that a rescan costs the same for each host.
+  std::uint32_t window_at_ = 0;
+  std::uint32_t window_size_ = 0;
+  std::uint32_t window_left_ = 0;                        // rescans until it moves
+  std::unordered_map<std::uint32_t, Told> told_;         // by origin
+  std::unordered_map<std::uint64_t, Shown> shown_;       // by (host, origin)
+  std::vector<std::optional<Version>> made_, made_now_;  // by place in the window: of itself,
+                                                         // at the last rescan and at this one
+  std::vector<Seen> seen_now_;
+  std::vector<std::uint32_t> copies_now_, running_now_;  // by job
   std::set<base::NodeId> tainted_nodes_;
   std::set<base::TriadId> tainted_triads_;
   std::set<base::JobId> tainted_jobs_;

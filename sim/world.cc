@@ -54,12 +54,7 @@ World::Host::Host(const Draws& draws, std::uint32_t index, const NodeShape& shap
     : machine(shape, kWorldBegins),
       dice{Dice(draws, Stream::kLatency, index), Dice(draws, Stream::kMessage, index),
            Dice(draws, Stream::kDisk, index), Dice(draws, Stream::kHost, index),
-           Dice(draws, Stream::kEntropy, index)} {
-  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
-    const auto stream = static_cast<Stream>(static_cast<std::size_t>(Stream::kFault) + kind);
-    fault_dice.emplace_back(draws, stream, index);
-  }
-}
+           Dice(draws, Stream::kEntropy, index)} {}
 
 World::World(const Scenario& scenario, QueueKind queue, base::Log* log)
     : scenario_(scenario),
@@ -69,6 +64,10 @@ World::World(const Scenario& scenario, QueueKind queue, base::Log* log)
       root_(base::crypto::sign_key_from_seed(secret_of(scenario.seed, kNobody, 0))),
       queue_(EventQueue::make(queue)),
       promises_(*this) {
+  for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
+    rate_ranks_[kind] = static_cast<std::uint8_t>(rates_);
+    rates_ += scenario_.rate_ppm[kind] == 0 ? 0U : 1U;
+  }
   Dice dice(draws_, Stream::kWorld, kNobody);
   const std::uint32_t nodes = scenario_.nodes;
   hosts_.reserve(nodes);
@@ -199,7 +198,8 @@ void World::dispatch(Event& event) {
                  },
                  [&](MemberMessage& e) {
                    const auto link = links_.find((static_cast<std::uint64_t>(e.from) << 32) | host);
-                   if (link == links_.end() || link->second.generation != e.connection) return;
+                   if (link == links_.end()) return;
+                   if (refreshed(e.from, host, link->second).generation != e.connection) return;
                    give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes)});
                  },
                  [&](const Handshake& e) {
@@ -212,11 +212,11 @@ void World::dispatch(Event& event) {
                    give(host, node::Tick{});
                  },
                  [&](const Synced&) { synced(host); },
-                 [&](const JobsDone& e) { job_done(host, e.action); },
-                 [&](const ActionDone& e) { action_done(host, e.action); },
+                 [&](const JobsDone& e) { job_done(host, *e.action); },
+                 [&](const ActionDone& e) { action_done(host, *e.action); },
                  [&](const MoveDone& e) { move_done(host, e); },
                  [&](SealArrives& e) { seal_arrives(host, std::move(e)); },
-                 [&](const ReportAgain& e) { give(host, node::Handover{e.event}); },
+                 [&](const ReportAgain& e) { give(host, node::Handover{*e.event}); },
                  [&](const SampleDue&) { sample(host); },
                  [&](const OutputDue&) { grow_spools(host); },
                  [&](const JobEnds& e) {
@@ -259,7 +259,7 @@ void World::start(std::uint32_t index) {
   if (host.node || host.stopped) return;
   ++host.life;
   ++counts_.starts;
-  auto& disk = host.disk.synced;
+  Records& disk = host.disk.synced.own();
   if (disk.find("sim/store") == disk.end()) {
     for (std::size_t half = 0; half < 2; ++half) {
       base::put_le64(base::MutableByteView(host.store.bytes).subspan(8 * half),
@@ -290,7 +290,8 @@ void World::start(std::uint32_t index) {
   config.wall = wall(host);
   std::map<base::JobId, node::StreamEnds> ends;
   for (const auto& [job, spool] : host.spools) ends[jobs_[job].id] = {spool.end, 0};
-  host.node = std::make_unique<node::Node>(std::move(config), disk, ends, *host.log);
+  host.node =
+      std::make_unique<node::Node>(std::move(config), host.disk.synced.all(), ends, *host.log);
   host.tick_at = base::kNever;
   host.spins = 0;
   host.moved = {};
@@ -320,7 +321,7 @@ void World::stop(std::uint32_t index, bool keep_writes) {
   host.disk.pending.clear();
   host.disk.free_at = now_;
   host.storing.clear();
-  forget_links(index);
+  ++host.stops;  // its connections end
   note(index, "stops");
   put(now_ + kDownMin, index, 0, StartDue{});
 }
@@ -332,23 +333,25 @@ void World::give(std::uint32_t index, const node::Event& event) {
   if (host.slow_until > now_) host.busy_until = std::max(host.busy_until, now_) + kStepCost;
   const std::uint64_t life = host.life;
   const Time at = local(host);
-  const node::Actions actions = host.node->step(at, event);
-  for (const node::Action& action : actions) {
+  if (watch_steps_ != nullptr) watch_steps_(true);
+  node::Actions actions = host.node->step(at, event);
+  if (watch_steps_ != nullptr) watch_steps_(false);
+  for (node::Action& action : actions) {
     if (host.life != life || !host.node) return;  // it stopped itself
     perform(index, action);
   }
   if (host.life != life || !host.node) return;
+  const Time next = host.node->next_deadline();
   if (std::holds_alternative<node::Tick>(event)) {
-    host.spins = host.node->next_deadline() <= at ? host.spins + 1 : 0;
+    host.spins = next <= at ? host.spins + 1 : 0;
     if (host.spins > kSpinsMax) promises_.broke("no-spin", index, "a deadline that stays past");
   }
-  arm(index);
+  arm(index, next);
   promises_.stepped(index);
 }
 
-void World::arm(std::uint32_t index) {
+void World::arm(std::uint32_t index, Time next) {
   Host& host = *hosts_[index];
-  const Time next = host.node->next_deadline();
   if (next == base::kNever) return;
   // From the node's clock to the world's; a little late is late, not early.
   const std::int64_t ahead = std::max<std::int64_t>((next - local(host)).count(), 1);
@@ -362,49 +365,69 @@ bool World::strikes(std::uint32_t host, Fault fault) {
   const auto kind = static_cast<std::size_t>(fault);
   const std::uint32_t rate = scenario_.rate_ppm[kind];
   if (rate == 0 || faults_over_) return false;
-  if (!hosts_[host]->fault_dice[kind].chance_ppm(rate)) return false;
+  std::vector<Dice>& dice = hosts_[host]->fault_dice;
+  if (dice.empty()) {
+    dice.reserve(rates_);
+    for (std::size_t each = 0; each < kFaultKinds; ++each) {
+      if (scenario_.rate_ppm[each] == 0) continue;
+      const auto stream = static_cast<Stream>(static_cast<std::size_t>(Stream::kFault) + each);
+      dice.emplace_back(draws_, stream, host);
+    }
+  }
+  if (!dice[rate_ranks_[kind]].chance_ppm(rate)) return false;
   ++faults_[kind];
   return true;
 }
 
-void World::perform(std::uint32_t host, const node::Action& action) {
-  std::visit(base::Overloaded{
-                 [&](const node::SendDatagram& a) { send_datagram(host, a); },
-                 [&](const node::SendMessage& a) { send_message(host, a); },
-                 [&](const node::Contact& a) { contact(host, a.endpoint); },
-                 [&](const node::Persist& a) { persist(host, a); },
-                 [&](const node::HandoverOrder& a) { perform_move(host, a.action); },
-                 [&](const node::JobOrder& a) { perform_job(host, a.action); },
-                 [&](const node::MoveStored& a) { later(host, milliseconds(2), ActionDone{a}); },
-                 [&](const node::ReadLog& a) { later(host, milliseconds(2), ActionDone{a}); },
-                 [&](const node::SignalJob& a) { later(host, milliseconds(10), ActionDone{a}); },
-                 [&](const node::CollectNeeds& a) { later(host, milliseconds(20), ActionDone{a}); },
-                 [&](const node::CheckNeeds& a) { later(host, milliseconds(20), ActionDone{a}); },
-                 [&](const node::Reply&) {},
-                 [&](const node::Happened& a) {
-                   if (a.kind != "output") note(host, a.kind + " " + a.text);
-                   if (a.handover) promises_.handover(host, *a.handover);
-                 },
-                 [&](const node::Fatal& a) {
-                   note(host, "fatal: " + a.reason);
-                   hosts_[host]->stopped = true;
-                   stop(host, true);
-                 },
-             },
-             action);
+void World::perform(std::uint32_t host, node::Action& action) {
+  std::visit(
+      base::Overloaded{
+          [&](node::SendDatagram& a) { send_datagram(host, a); },
+          [&](node::SendMessage& a) { send_message(host, a); },
+          [&](const node::Contact& a) { contact(host, a.endpoint); },
+          [&](const node::Persist& a) { persist(host, a); },
+          [&](const node::HandoverOrder& a) { perform_move(host, a.action); },
+          [&](const node::JobOrder& a) { perform_job(host, a.action); },
+          [&](const node::MoveStored&) { later(host, milliseconds(2), ActionDone{on(action)}); },
+          [&](const node::ReadLog&) { later(host, milliseconds(2), ActionDone{on(action)}); },
+          [&](const node::SignalJob&) { later(host, milliseconds(10), ActionDone{on(action)}); },
+          [&](const node::CollectNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
+          [&](const node::CheckNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
+          [&](const node::Reply&) {},
+          [&](const node::Happened& a) {
+            if (a.kind != "output") note(host, a.kind + " " + a.text);
+            if (a.handover) promises_.handover(host, *a.handover);
+          },
+          [&](const node::Fatal& a) {
+            note(host, "fatal: " + a.reason);
+            hosts_[host]->stopped = true;
+            stop(host, true);
+          },
+      },
+      action);
 }
 
-void World::note(std::uint32_t index, std::string text) {
-  std::deque<std::string>& history = hosts_[index]->history;
-  if (history.size() >= kHistoryMax) history.pop_front();
-  const std::int64_t micros = elapsed().count();
-  std::string stamp = std::to_string(micros % 1'000'000);
-  stamp.insert(0, 6 - stamp.size(), '0');
-  history.push_back(std::to_string(micros / 1'000'000) + "." + stamp + " " + std::move(text));
+void World::note(std::uint32_t index, std::string what) {
+  Host& host = *hosts_[index];
+  Happening happening{elapsed(), std::move(what)};
+  if (host.history.size() < kHistoryMax) {
+    host.history.push_back(std::move(happening));
+    return;
+  }
+  host.history[host.happened] = std::move(happening);
+  host.happened = (host.happened + 1) % kHistoryMax;
 }
 
-std::vector<std::string> World::last_events(std::uint32_t host) const {
-  return {hosts_[host]->history.begin(), hosts_[host]->history.end()};
+std::vector<std::string> World::last_events(std::uint32_t index) const {
+  const Host& host = *hosts_[index];
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < host.history.size(); ++i) {
+    const Happening& one = host.history[(host.happened + i) % host.history.size()];
+    std::string stamp = std::to_string(one.at.count() % 1'000'000);
+    stamp.insert(0, 6 - stamp.size(), '0');
+    out.push_back(std::to_string(one.at.count() / 1'000'000) + "." + stamp + " " + one.what);
+  }
+  return out;
 }
 
 // ---- looks
@@ -419,13 +442,20 @@ std::uint32_t World::host_of(const base::NodeId& id) const {
   return found == by_id_.end() ? kNobody : found->second;
 }
 
+void World::comes_to(std::uint32_t job, std::uint32_t host) {
+  std::vector<std::uint32_t>& places = jobs_[job].places;
+  const auto at = std::lower_bound(places.begin(), places.end(), host);
+  if (at == places.end() || *at != host) places.insert(at, host);
+}
+
 std::size_t World::copies_of(std::uint32_t job) const {
   const base::Epoch newest = jobs_[job].epoch;
   std::size_t count = 0;
-  for (const auto& host : hosts_) {
-    const Copy* copy = host->machine.find(job);
+  for (const std::uint32_t place : jobs_[job].places) {
+    const Host& host = *hosts_[place];
+    const Copy* copy = host.machine.find(job);
     count += copy != nullptr && copy->epoch >= newest ? 1U : 0U;
-    for (const auto& [id, arrival] : host->incoming) {
+    for (const auto& [id, arrival] : host.incoming) {
       const bool held = id.job == jobs_[job].id && arrival.state == Incoming::kHeld;
       count += held && id.epoch > newest ? 1U : 0U;
     }
@@ -434,9 +464,9 @@ std::size_t World::copies_of(std::uint32_t job) const {
 }
 
 std::uint32_t World::runs_at(std::uint32_t job) const {
-  for (std::uint32_t i = 0; i < hosts_.size(); ++i) {
-    const Copy* copy = hosts_[i]->machine.find(job);
-    if (copy != nullptr && !copy->frozen) return i;
+  for (const std::uint32_t place : jobs_[job].places) {
+    const Copy* copy = hosts_[place]->machine.find(job);
+    if (copy != nullptr && !copy->frozen) return place;
   }
   return kNobody;
 }

@@ -10,7 +10,7 @@
 //   world_faults.cc  scheduled faults
 #pragma once
 
-#include <deque>
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,6 +30,7 @@
 #include "sim/machine.h"
 #include "sim/promises.h"
 #include "sim/scenario.h"
+#include "sim/store.h"
 #include "sim/trace.h"
 
 namespace sim {
@@ -84,6 +85,9 @@ class World {
   // once.
   void end_faults(const std::vector<std::uint32_t>& outsiders = {});
 
+  // Told before and after each step of a node: what it costs apart from the world.
+  void watch_steps(void (*watch)(bool inside)) { watch_steps_ = watch; }
+
   [[nodiscard]] base::Duration elapsed() const { return now_ - kWorldBegins; }
   [[nodiscard]] base::Time now() const { return now_; }
   [[nodiscard]] const Scenario& scenario() const { return scenario_; }
@@ -102,8 +106,9 @@ class World {
   [[nodiscard]] bool lies(std::uint32_t host) const { return hosts_[host]->lies != 0; }
   [[nodiscard]] bool is_clone(std::uint32_t host) const { return host >= scenario_.nodes; }
   [[nodiscard]] std::uint64_t life(std::uint32_t host) const { return hosts_[host]->life; }
-  [[nodiscard]] const node::Node::Records& disk(std::uint32_t host) const {
-    return hosts_[host]->disk.synced;
+  // What it has stored of itself, its jobs and its agreements.
+  [[nodiscard]] const Records& disk(std::uint32_t host) const {
+    return hosts_[host]->disk.synced.own();
   }
   // Load that came and went with jobs in this life, as far as a load average has not seen it yet.
   struct Moved {
@@ -117,8 +122,8 @@ class World {
   [[nodiscard]] base::Time last_change() const { return last_change_; }
   // When `host` last took a datagram of `from`; only in small worlds.
   [[nodiscard]] base::Time heard(std::uint32_t host, std::uint32_t from) const {
-    const auto found = hosts_[host]->heard.find(from);
-    return found == hosts_[host]->heard.end() ? base::Time{} : found->second;
+    const std::vector<base::Time>& heard = hosts_[host]->heard;
+    return from < heard.size() ? heard[from] : base::Time{};
   }
   [[nodiscard]] base::Time quiet_since() const { return quiet_since_; }  // kNever: not yet
   [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
@@ -147,12 +152,16 @@ class World {
     Crypto& operator=(const Crypto&) = delete;
   };
   struct Disk {
-    node::Node::Records synced;
-    std::deque<node::Persist> pending;
+    Store synced;
+    std::vector<node::Persist> pending;  // oldest first; a handful
     base::Time free_at{};
     base::Time full_until{};
-    node::Node::Records snapshot;
+    Store snapshot;
     bool has_snapshot = false;
+  };
+  struct Happening {
+    base::Duration at{};
+    std::string what;
   };
   struct HostDice {
     Dice latency, message, disk, operation, entropy;
@@ -182,11 +191,13 @@ class World {
     std::int64_t wall_offset = 0;  // seconds
     std::uint64_t lies = 0;        // a bit for each Fault of lying
     std::optional<Liar> liar;
-    std::set<std::uint64_t> taken;              // doubled datagrams, by Datagram::twin
-    std::map<std::uint32_t, base::Time> heard;  // when a datagram of another was last taken
+    std::set<std::uint64_t> taken;  // doubled datagrams, by Datagram::twin
+    std::vector<base::Time> heard;  // by host: when a datagram of it was last taken
     HostDice dice;
-    std::vector<Dice> fault_dice;
-    std::deque<std::string> history;
+    std::vector<Dice> fault_dice;    // by World::rate_ranks_; empty until one is thrown
+    std::vector<Happening> history;  // a ring; `happened` is the next one's place
+    std::uint32_t happened = 0;
+    std::uint32_t stops = 0;
     bool stopped = false;  // stays down: it said Fatal, or is an outsider
     bool output_due = false;
     base::Time born{};  // this life
@@ -207,6 +218,7 @@ class World {
     base::Time last{};
     base::Time used{};
     base::Time stalled_until{};
+    std::uint32_t stops[2] = {};  // of its ends when it was last looked at
   };
 
   // ---- world.cc
@@ -217,28 +229,28 @@ class World {
   void start(std::uint32_t host);
   void stop(std::uint32_t host, bool keep_writes);
   void give(std::uint32_t host, const node::Event& event);
-  void perform(std::uint32_t host, const node::Action& action);
-  void arm(std::uint32_t host);
+  void perform(std::uint32_t host, node::Action& action);
+  void arm(std::uint32_t host, base::Time next);
   [[nodiscard]] base::Time local(const Host& host) const;
   [[nodiscard]] base::WallTime wall(const Host& host) const;
-  void note(std::uint32_t host, std::string text);
+  void note(std::uint32_t host, std::string what);
   [[nodiscard]] bool strikes(std::uint32_t host, Fault fault);  // a rate's draw, counted
   void count(Fault fault) { ++faults_[static_cast<std::size_t>(fault)]; }
   [[nodiscard]] identity::NodeKeys stranger_keys() const;
   void make_host(std::uint32_t index, std::uint32_t identity);
 
   // ---- world_net.cc
-  void send_datagram(std::uint32_t host, const node::SendDatagram& action);
-  void send_message(std::uint32_t host, const node::SendMessage& action);
+  void send_datagram(std::uint32_t host, node::SendDatagram& action);
+  void send_message(std::uint32_t host, node::SendMessage& action);
   void contact(std::uint32_t host, const base::Endpoint& to);
   [[nodiscard]] base::Endpoint endpoint_of(std::uint32_t host) const;
   [[nodiscard]] std::uint32_t host_at(const base::Endpoint& endpoint) const;  // kNobody
   [[nodiscard]] bool cut(std::uint32_t from, std::uint32_t to);               // counted
   [[nodiscard]] base::Duration way(std::uint32_t from, std::uint32_t to, std::size_t bytes,
                                    Dice& dice);
-  void deliver(std::uint32_t host, const Datagram& datagram);
+  void deliver(std::uint32_t host, Datagram& datagram);
   void lie_in(std::uint32_t from, std::uint32_t to, Datagram& datagram);
-  void forget_links(std::uint32_t host);
+  Link& refreshed(std::uint32_t from, std::uint32_t to, Link& link) const;
   [[nodiscard]] std::optional<base::Bytes> lie(std::uint32_t host, std::uint32_t to,
                                                const base::Bytes& bytes);
 
@@ -262,6 +274,7 @@ class World {
   void add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, std::int64_t load,
                 const char* how);
   void freeze(std::uint32_t host, std::uint32_t job, const balance::HandoverId& id);
+  void comes_to(std::uint32_t job, std::uint32_t host);
   void lose_if_last(std::uint32_t job);
   void lose(std::uint32_t job);
   void has_moved(std::uint32_t host, std::int64_t load_micros);
@@ -290,6 +303,7 @@ class World {
   Scenario scenario_;
   Draws draws_;
   base::Log* log_;
+  void (*watch_steps_)(bool inside) = nullptr;
   Crypto crypto_;
   base::crypto::SignKey root_;
   base::Time now_ = kWorldBegins;
@@ -298,10 +312,13 @@ class World {
   std::vector<std::uint32_t> free_slots_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unordered_map<base::NodeId, std::uint32_t> by_id_;  // looked up only
+  std::array<std::uint8_t, kFaultKinds> rate_ranks_{};     // among the kinds with a rate
+  std::size_t rates_ = 0;
+  Shelf shelf_;
   std::vector<JobTruth> jobs_;
   std::unordered_map<base::JobId, std::uint32_t> job_by_id_;  // looked up only
   std::map<balance::HandoverId, node::MoveMetadata> streams_;
-  std::map<std::uint64_t, Link> links_;
+  std::unordered_map<std::uint64_t, Link> links_;  // looked up only
   std::vector<Cut> cuts_;
   std::map<std::uint32_t, base::Time> clogged_;        // host to when its packets come
   std::map<std::uint32_t, std::uint32_t> slow_links_;  // host to plan

@@ -41,7 +41,7 @@ void World::synced(std::uint32_t index) {
   Host& host = *hosts_[index];
   if (host.disk.pending.empty()) return;
   const node::Persist batch = std::move(host.disk.pending.front());
-  host.disk.pending.pop_front();
+  host.disk.pending.erase(host.disk.pending.begin());
   apply(index, batch);
   give(index, node::Persisted{batch.id});
 }
@@ -51,7 +51,7 @@ void World::apply(std::uint32_t index, const node::Persist& batch) {
   Host& host = *hosts_[index];
   for (const balance::RecordChange& change : batch.changes) {
     if (change.value) {
-      host.disk.synced[change.key] = *change.value;
+      host.disk.synced.put(change.key, *change.value, shelf_);
     } else {
       host.disk.synced.erase(change.key);
     }
@@ -63,6 +63,7 @@ void World::apply(std::uint32_t index, const node::Persist& batch) {
 void World::add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, std::int64_t load,
                      const char* how) {
   JobTruth& truth = jobs_[job];
+  comes_to(job, host);
   hosts_[host]->machine.add(now_, jobs_, job, epoch, load);
   truth.arrived = now_;
   truth.at = host;
@@ -159,7 +160,7 @@ void World::sample(std::uint32_t index) {
     sample.cpus_millis = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
     sample.memory_free_bytes = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
   }
-  give(index, sample);
+  give(index, std::move(sample));
   if (host.node) give(index, node::WallClock{wall(host)});
 }
 
@@ -195,7 +196,7 @@ void World::tell_growth(std::uint32_t index, std::uint32_t job) {
 void World::perform_job(std::uint32_t host, const node::jobs::Action& action) {
   Duration takes = hosts_[host]->dice.operation.between(milliseconds(1), milliseconds(30));
   if (std::holds_alternative<node::jobs::Forget>(action)) return job_done(host, action);
-  later(host, takes, JobsDone{action});
+  later(host, takes, JobsDone{on(action)});
 }
 
 void World::job_done(std::uint32_t index, const node::jobs::Action& action) {
@@ -247,9 +248,9 @@ void World::read_spool(std::uint32_t index, const node::jobs::ReadSpool& order) 
   if (job == kNobody) return;
   const Spool& spool = hosts_[index]->spools[job];
   base::Bytes bytes;
-  for (std::uint64_t k = order.offset; order.stream == 0 && k < spool.end; ++k) {
-    if (k < spool.base || bytes.size() >= order.size_max) break;
-    bytes.push_back(output_byte(k));
+  if (order.stream == 0 && order.offset >= spool.base && order.offset < spool.end) {
+    bytes.resize(std::min<std::uint64_t>(spool.end - order.offset, order.size_max));
+    fill_output(order.offset, bytes);
   }
   give(index, node::JobNews{
                   node::jobs::SpoolRead{order.job, order.stream, order.offset, std::move(bytes)}});
@@ -260,10 +261,8 @@ void World::append_home(std::uint32_t index, const node::jobs::AppendHome& order
   if (job == kNobody) return;
   Spool& log = hosts_[index]->spools[job];
   if (order.offset > log.end) promises_.broke_job("output", index, job, "a hole in the log");
-  for (std::size_t i = 0; i < order.bytes.size(); ++i) {
-    if (order.bytes[i] == output_byte(order.offset + i)) continue;
+  if (!is_output(order.offset, order.bytes)) {
     promises_.broke_job("output", index, job, "bytes that it did not write");
-    break;
   }
   log.end = std::max(log.end, order.offset + order.bytes.size());
   const std::uint64_t end = order.stream == 0 ? log.end : order.offset;

@@ -41,7 +41,7 @@ const balance::HandoverId& id_of(const balance::Action& action) {
 void World::report(std::uint32_t host, const balance::Event& event) {
   if (strikes(host, Fault::kReportTwice)) {
     later(host, hosts_[host]->dice.operation.between(milliseconds(1), seconds(3)),
-          ReportAgain{event});
+          ReportAgain{on(event)});
   }
   give(host, node::Handover{event});
 }
@@ -53,6 +53,7 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
   if (const auto* a = std::get_if<balance::ExpectStream>(&action)) {
     Arrival& arrival = host.incoming[a->id];
     if (arrival.life == 0) arrival.life = host.life;
+    if (const std::uint32_t job = job_index(a->id.job); job != kNobody) comes_to(job, index);
     return;
   }
   if (const auto* a = std::get_if<balance::SendSeal>(&action)) {
@@ -62,7 +63,7 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
     if (cut(index, sink) || !hosts_[sink]->node) return;
     const Duration delay = way(index, sink, 100, dice);
     return put(now_ + delay, sink, hosts_[sink]->life,
-               SealArrives{a->id, index, stream->second, 0});
+               SealArrives{a->id, index, on(stream->second), 0});
   }
   if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) promises_.begins(index, *a);
   if (const auto* a = std::get_if<balance::ReleaseCopy>(&action)) {
@@ -84,34 +85,35 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
   }
   const bool thaws = std::holds_alternative<balance::Thaw>(action);
   if (thaws && strikes(index, Fault::kThawSlow)) takes += dice.between(seconds(1), seconds(10));
-  later(index, takes, MoveDone{action, kStageFreeze});
+  later(index, takes, MoveDone{on(action), kStageFreeze});
 }
 
 void World::move_done(std::uint32_t index, const MoveDone& done) {
   Host& host = *hosts_[index];
-  const balance::HandoverId& id = id_of(done.action);
+  const balance::Action& action = *done.action;
+  const balance::HandoverId& id = id_of(action);
   const std::uint32_t job = job_index(id.job);
-  if (const auto* a = std::get_if<balance::FreezeAndStream>(&done.action)) {
+  if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) {
     return source_done(index, *a, done.stage);
   }
-  if (const auto* a = std::get_if<balance::Restore>(&done.action)) return sink_restores(index, *a);
-  if (const auto* a = std::get_if<balance::ReleaseCopy>(&done.action)) return release(index, *a);
-  if (std::holds_alternative<balance::Thaw>(done.action)) return thaw(index, id);
-  if (std::holds_alternative<balance::KillOriginal>(done.action)) return kill_original(index, id);
-  if (std::holds_alternative<balance::DiscardCopy>(done.action)) return discard(index, id);
-  if (std::holds_alternative<balance::CollectRequirement>(done.action)) {
+  if (const auto* a = std::get_if<balance::Restore>(&action)) return sink_restores(index, *a);
+  if (const auto* a = std::get_if<balance::ReleaseCopy>(&action)) return release(index, *a);
+  if (std::holds_alternative<balance::Thaw>(action)) return thaw(index, id);
+  if (std::holds_alternative<balance::KillOriginal>(action)) return kill_original(index, id);
+  if (std::holds_alternative<balance::DiscardCopy>(action)) return discard(index, id);
+  if (std::holds_alternative<balance::CollectRequirement>(action)) {
     const bool here = job != kNobody && host.machine.find(job) != nullptr;
     return report(index, balance::RequirementCollected{id, here, {1}, here ? "" : "it is gone"});
   }
-  if (std::holds_alternative<balance::CheckPreflight>(done.action)) {
+  if (std::holds_alternative<balance::CheckPreflight>(action)) {
     const bool ok = !strikes(index, Fault::kPreflightRefuses);
     return report(index, balance::PreflightChecked{id, ok, ok ? "" : "a file is missing"});
   }
-  if (std::holds_alternative<balance::CheckOriginal>(done.action)) {
+  if (std::holds_alternative<balance::CheckOriginal>(action)) {
     const bool there = job != kNobody && host.machine.find(job) != nullptr;
     return report(index, balance::OriginalState{id, there});
   }
-  if (std::holds_alternative<balance::CheckCopy>(done.action)) {
+  if (std::holds_alternative<balance::CheckCopy>(action)) {
     const auto found = host.incoming.find(id);
     const bool held = found != host.incoming.end() && found->second.state == Incoming::kHeld;
     return report(index, balance::CopyState{id, held});
@@ -149,7 +151,7 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
         Duration(jobs_[job].plan.memory_bytes * 1'000'000 / scenario_.bandwidth_bytes_per_second) +
         milliseconds(80);
     const Duration first = std::min(takes, kProgressEvery);
-    return later(index, first, MoveDone{order, kStageStream});
+    return later(index, first, MoveDone{on<balance::Action>(order), kStageStream});
   }
   if (!copy->frozen) return;  // it was thawed meanwhile: this attempt is over
   if (sink == kNobody || cut(index, sink) || cut(sink, index) || !hosts_[sink]->node) {
@@ -164,7 +166,7 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
     give(index, node::Handover{balance::StreamProgress{id, static_cast<std::uint64_t>(sent)}});
     Duration takes = kProgressEvery;
     if (strikes(index, Fault::kDumpSlow)) takes += seconds(5);
-    return later(index, takes, MoveDone{order, stage + 1});
+    return later(index, takes, MoveDone{on<balance::Action>(order), stage + 1});
   }
   auto metadata = host.node->describe(id.job);
   if (!metadata) return fails("the job is not here");
@@ -216,9 +218,13 @@ void World::kill_original(std::uint32_t index, const balance::HandoverId& id) {
 }
 
 bool World::was_released(const balance::HandoverId& id) const {
-  return std::any_of(hosts_.begin(), hosts_.end(), [&](const auto& host) {
-    const auto found = host->incoming.find(id);
-    return found != host->incoming.end() && found->second.state == Incoming::kReleased;
+  const std::uint32_t job = job_index(id.job);
+  if (job == kNobody) return false;
+  const std::vector<std::uint32_t>& places = jobs_[job].places;
+  return std::any_of(places.begin(), places.end(), [&](std::uint32_t place) {
+    const auto& incoming = hosts_[place]->incoming;
+    const auto found = incoming.find(id);
+    return found != incoming.end() && found->second.state == Incoming::kReleased;
   });
 }
 
@@ -238,7 +244,7 @@ void World::seal_arrives(std::uint32_t index, SealArrives arrives) {
     return later(index, kSealAgain, std::move(arrives));
   }
   if (found->second.life != host.life || found->second.state != Incoming::kReceiving) return;
-  auto decoded = node::decode_move_metadata(node::encode(arrives.metadata));
+  auto decoded = node::decode_move_metadata(node::encode(*arrives.metadata));
   if (!decoded) return promises_.broke("own-records", index, "metadata that cannot be read");
   found->second.state = Incoming::kSealed;
   found->second.metadata = *decoded;
@@ -327,8 +333,8 @@ void World::discard(std::uint32_t index, const balance::HandoverId& id) {
     found->second.state = Incoming::kGone;
     if (was == Incoming::kHeld && job != kNobody) {
       // One that never said ready may go at any time: the original stands by.
-      const auto record = host.disk.synced.find(balance::end_key(id));
-      const auto end = record == host.disk.synced.end()
+      const auto record = disk(index).find(balance::end_key(id));
+      const auto end = record == disk(index).end()
                            ? base::Result<balance::EndRecord>(balance::EndRecord{})
                            : balance::decode_end(record->second);
       const bool was_ready = end && end->state == balance::EndState::kSinkDiscarded;

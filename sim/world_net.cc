@@ -73,7 +73,7 @@ Duration World::way(std::uint32_t from, std::uint32_t to, std::size_t bytes, Dic
          Duration(static_cast<std::int64_t>(bytes) * 1'000'000 / rate);
 }
 
-void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) {
+void World::send_datagram(std::uint32_t from, node::SendDatagram& action) {
   Host& host = *hosts_[from];
   ++counts_.datagrams;
   counts_.datagram_bytes += action.bytes.size();
@@ -101,7 +101,7 @@ void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) 
   Dice& fate = host.dice.entropy;
   if (strikes(from, Fault::kReorder)) delay += fate.between(milliseconds(1), milliseconds(200));
   if (strikes(from, Fault::kSpike)) delay += fate.between(milliseconds(100), seconds(2));
-  Datagram datagram{endpoint_of(from), target, action.bytes, 0};
+  Datagram datagram{endpoint_of(from), target, std::move(action.bytes), 0};
   if (host.liar) lie_in(from, to, datagram);
   const bool doubled = strikes(from, Fault::kDuplicate);
   const bool replayed = strikes(from, Fault::kReplay);
@@ -119,7 +119,7 @@ void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) 
 }
 
 // Whether a datagram was taken shows in what was dropped.
-void World::deliver(std::uint32_t index, const Datagram& datagram) {
+void World::deliver(std::uint32_t index, Datagram& datagram) {
   Host& host = *hosts_[index];
   const auto drops = [&] {
     const auto& all = host.node->counters().dropped;
@@ -128,10 +128,13 @@ void World::deliver(std::uint32_t index, const Datagram& datagram) {
   const bool watches = host.node && hosts_.size() <= kWatchedHostsMax;
   const std::uint64_t before = watches ? drops() : 0;
   const std::uint64_t life = host.life;
-  give(index, node::DatagramIn{datagram.from, datagram.bytes});
+  give(index, node::DatagramIn{datagram.from, std::move(datagram.bytes)});
   if (!watches || host.life != life || !host.node || drops() != before) return;
   const std::uint32_t from = host_at(datagram.from);
-  if (from != kNobody) host.heard[from] = now_;
+  if (from != kNobody) {
+    if (host.heard.size() <= from) host.heard.resize(hosts_.size());
+    host.heard[from] = now_;
+  }
   if (datagram.twin == 0 || host.taken.insert(datagram.twin).second) return;
   // Two daemons with one identity have two salts in turn, and the same answer may prove one twice.
   if (from != kNobody && promises_.excused_host(from)) return;
@@ -166,16 +169,17 @@ void World::contact(std::uint32_t from, const base::Endpoint& endpoint) {
   later(from, delay + way(from, to, 500, dice), Handshake{to});
 }
 
-void World::forget_links(std::uint32_t host) {
-  for (auto& [key, link] : links_) {
-    if (key >> 32 == host || static_cast<std::uint32_t>(key) == host) {
-      ++link.generation;
-      link.open_at = Time::min();
-    }
-  }
+// Where an end of it has stopped since, what was under way is lost, and it is to be opened again.
+World::Link& World::refreshed(std::uint32_t from, std::uint32_t to, Link& link) const {
+  const std::uint32_t stops[2] = {hosts_[from]->stops, hosts_[to]->stops};
+  if (stops[0] == link.stops[0] && stops[1] == link.stops[1]) return link;
+  std::copy(std::begin(stops), std::end(stops), std::begin(link.stops));
+  ++link.generation;
+  link.open_at = Time::min();
+  return link;
 }
 
-void World::send_message(std::uint32_t from, const node::SendMessage& action) {
+void World::send_message(std::uint32_t from, node::SendMessage& action) {
   Host& host = *hosts_[from];
   promises_.sends(from, action);
   ++counts_.messages;
@@ -188,7 +192,7 @@ void World::send_message(std::uint32_t from, const node::SendMessage& action) {
   if (to == kNobody || to == from) return;
   Dice& dice = host.dice.message;
   const Duration delay = way(from, to, action.bytes.size(), dice);
-  Link& link = links_[link_key(from, to)];
+  Link& link = refreshed(from, to, links_[link_key(from, to)]);
   if (!hosts_[to]->node || cut(from, to) || cut(to, from)) {
     // What was on its way is lost with the connection; so is this one.
     ++link.generation;
@@ -221,8 +225,8 @@ void World::send_message(std::uint32_t from, const node::SendMessage& action) {
     if (clog != clogged_.end()) arrives = std::max(arrives, clog->second);
   }
   link.last = arrives;
-  MemberMessage message{from, link.generation, action.bytes};
-  if (auto other = lie(from, to, action.bytes)) message.bytes = std::move(*other);
+  MemberMessage message{from, link.generation, std::move(action.bytes)};
+  if (auto other = lie(from, to, message.bytes)) message.bytes = std::move(*other);
   if (strikes(from, Fault::kMessageTwice)) put(arrives, to, 0, MemberMessage(message));
   put(arrives, to, 0, std::move(message));
 }

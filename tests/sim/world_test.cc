@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "base/crypto.h"
 #include "sim/generate.h"
 #include "sim/run.h"
@@ -90,6 +93,44 @@ TEST_F(Worlds, AJobThatIsSentBackAtOnceIsAPingPong) {
       "expect commits == 2\nexpect ping-pongs == 1\n");
   ASSERT_TRUE(world) << world.error().detail;
   for (const std::string& unmet : run_scenario(*world, {}).unmet) ADD_FAILURE() << unmet;
+}
+
+// In pieces, as progress is told, nothing is different.
+TEST_F(Worlds, ARunInPiecesHasTheSameTrace) {
+  const Scenario scenario = small(3);
+  const Trace whole = [&] {
+    World world(scenario, QueueKind::kHeap);
+    world.run_until(scenario.faulty);
+    return world.trace();
+  }();
+  World pieces(scenario, QueueKind::kHeap);
+  while (pieces.elapsed() < scenario.faulty) {
+    pieces.run_until(std::min(pieces.elapsed() + std::chrono::milliseconds(100), scenario.faulty));
+  }
+  EXPECT_TRUE(pieces.trace() == whole);
+}
+
+TEST_F(Worlds, InALargeWorldTheViewsOfAllAreReadInTurn) {
+  const auto parsed = parse_scenario("seed 3\nnodes 70\nseconds 200\n");
+  ASSERT_TRUE(parsed) << parsed.error().detail;
+  std::set<std::uint32_t> read;
+  World world(*parsed, QueueKind::kHeap);
+  while (world.elapsed() < parsed->faulty) {
+    world.run_until(world.elapsed() + std::chrono::seconds(4));
+    for (const std::uint32_t host : world.promises().watched()) read.insert(host);
+  }
+  EXPECT_EQ(read.size(), 70U);
+  EXPECT_LT(world.promises().watched().size(), 70U);
+  EXPECT_TRUE(world.promises().violations().empty());
+}
+
+TEST_F(Worlds, OutputIsReadInPiecesAsItIsWritten) {
+  base::Bytes bytes(150'000);
+  fill_output(64'000, bytes);
+  for (std::size_t i = 0; i < bytes.size(); i += 97) ASSERT_EQ(bytes[i], output_byte(64'000 + i));
+  EXPECT_TRUE(is_output(64'000, bytes));
+  bytes[149'999] ^= 1;
+  EXPECT_FALSE(is_output(64'000, bytes));
 }
 
 // A canary: a world whose promise is broken on purpose must be seen to fail.

@@ -60,6 +60,8 @@ struct Spool {  // of stdout; at home this is the log
 struct WorldCounts {
   std::uint64_t events = 0;
   std::uint64_t steps = 0;
+  std::uint64_t ticks = 0;
+  std::uint64_t early_ticks = 0;  // of these: before the node's deadline
   std::uint64_t datagrams = 0;
   std::uint64_t datagram_bytes = 0;
   std::uint64_t messages = 0;
@@ -183,6 +185,8 @@ class World {
     std::map<base::JobId, balance::HandoverId> storing;
     std::map<std::uint32_t, Spool> spools;
     base::Time tick_at = base::kNever;
+    base::Time deadline = base::kNever;  // the node's own, by its clock
+    std::uint32_t early = 0;
     std::uint32_t spins = 0;
     base::Time frozen_until{};  // paused, or the lid is closed: events wait
     base::Time slow_until{};    // events cost time
@@ -230,6 +234,7 @@ class World {
   void stop(std::uint32_t host, bool keep_writes);
   void give(std::uint32_t host, const node::Event& event);
   void perform(std::uint32_t host, node::Action& action);
+  void tick(std::uint32_t host);
   void arm(std::uint32_t host, base::Time next);
   [[nodiscard]] base::Time local(const Host& host) const;
   [[nodiscard]] base::WallTime wall(const Host& host) const;

@@ -110,6 +110,15 @@ TEST_F(Worlds, ARunInPiecesHasTheSameTrace) {
   EXPECT_TRUE(pieces.trace() == whole);
 }
 
+TEST_F(Worlds, FewTicksComeBeforeTheDeadline) {
+  const auto parsed = parse_scenario("seed 3\nnodes 5\nseconds 100\n");
+  ASSERT_TRUE(parsed) << parsed.error().detail;
+  World world(*parsed, QueueKind::kHeap);
+  world.run_until(parsed->faulty);
+  EXPECT_GT(world.counts().early_ticks, 0U);
+  EXPECT_LT(world.counts().early_ticks * 8, world.counts().ticks);
+}
+
 TEST_F(Worlds, InALargeWorldTheViewsOfAllAreReadInTurn) {
   const auto parsed = parse_scenario("seed 3\nnodes 70\nseconds 200\n");
   ASSERT_TRUE(parsed) << parsed.error().detail;

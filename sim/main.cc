@@ -1,7 +1,12 @@
 // tern-sim: arguments, verdicts, exit codes (0 all promises held, 1 one was broken, 2 wrong usage).
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <sstream>
 
@@ -20,6 +25,8 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr double kFirstLine = 10;  // seconds, of progress where there is no terminal
+constexpr double kLineEvery = 30;
 
 struct Common {
   std::uint64_t seed = 1;
@@ -99,6 +106,26 @@ sim::QueueKind queue_of(const Common& common) {
   return common.queue == "calendar" ? sim::QueueKind::kCalendar : sim::QueueKind::kHeap;
 }
 
+// On a terminal one line that changes; elsewhere a line now and then.
+std::function<void(const sim::Progress&)> told_on_stderr() {
+  const bool terminal = ::isatty(STDERR_FILENO) != 0;
+  return [terminal, next = kFirstLine](const sim::Progress& at) mutable {
+    if (!terminal && at.wall_seconds < next) return;
+    next = at.wall_seconds + kLineEvery;
+    std::fprintf(stderr, "%s%.0f of %.0f s simulated after %.0f s, %.0f events/s%s",
+                 terminal ? "\r" : "", static_cast<double>(at.simulated.count()) / 1e6,
+                 static_cast<double>(at.whole.count()) / 1e6, at.wall_seconds,
+                 static_cast<double>(at.events) / std::max(at.wall_seconds, 1e-9),
+                 terminal ? "\033[K" : "\n");
+  };
+}
+
+std::uint64_t peak_bytes() {
+  rusage usage{};
+  if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
 int run(const Common& common) {
   const auto scenario = scenario_asked(common);
   if (!scenario) return kUsage;
@@ -112,8 +139,11 @@ int run(const Common& common) {
               << std::flush;
   }
   LineLog log;
-  const sim::Outcome outcome =
-      sim::run_scenario(*scenario, {queue_of(common), common.log ? &log : nullptr, true});
+  sim::RunOptions how{queue_of(common), common.log ? &log : nullptr, true};
+  if (!common.log) how.progress = told_on_stderr();
+  sim::Outcome outcome = sim::run_scenario(*scenario, how);
+  if (!common.log && ::isatty(STDERR_FILENO) != 0) std::cerr << "\r\033[K";
+  outcome.peak_bytes = peak_bytes();
   std::cout << (common.json ? sim::json_of(outcome) + "\n" : sim::summary_of(outcome));
   if (!outcome.failed()) return kDone;
   std::cerr << sim::failure_of(outcome, TERN_COMMIT, "tern-sim run" + options);

@@ -1,5 +1,6 @@
 #include "sim/report.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -25,6 +26,16 @@ std::string per_node_second(std::uint64_t count, const Outcome& outcome) {
   return number(static_cast<double>(count) / std::max(time * outcome.nodes, 1e-9));
 }
 
+double events_per_second(const Outcome& outcome) {
+  return static_cast<double>(outcome.counts.events) /
+         std::max(outcome.wall_seconds - outcome.setup_seconds, 1e-9);
+}
+
+double real_time_ratio(const Outcome& outcome) {
+  return static_cast<double>(outcome.simulated.count()) / 1e6 /
+         std::max(outcome.wall_seconds, 1e-9);
+}
+
 }  // namespace
 
 std::string json_of(const Outcome& o) {
@@ -36,6 +47,9 @@ std::string json_of(const Outcome& o) {
   field("events", std::to_string(o.counts.events));
   field("simulated_seconds", seconds(o.simulated));
   field("wall_seconds", number(o.wall_seconds));
+  field("setup_seconds", number(o.setup_seconds));
+  field("events_per_second", number(events_per_second(o)));
+  field("real_time_ratio", number(real_time_ratio(o)));
   field("trace_hash", quoted(o.trace_hash));
   std::string list;
   for (const Violation& v : o.violations) {
@@ -55,6 +69,7 @@ std::string json_of(const Outcome& o) {
   field("bytes_per_node_second",
         per_node_second(o.counts.datagram_bytes + o.counts.message_bytes, o));
   field("state_bytes_per_node", std::to_string(o.state_bytes_per_node));
+  if (o.peak_bytes != 0) field("peak_bytes_per_node", std::to_string(o.peak_bytes / o.nodes));
   list.clear();
   for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
     if (o.faults[kind] == 0) continue;
@@ -88,11 +103,15 @@ std::string fault_table(const FaultCounts& faults) {
 
 std::string summary_of(const Outcome& o) {
   const double simulated = static_cast<double>(o.simulated.count()) / 1e6;
-  const double wall = std::max(o.wall_seconds, 1e-9);
   std::string out = "world   " + std::to_string(o.nodes) + " nodes, " + number(simulated) +
-                    " s in " + number(wall) + " s (" + number(simulated / wall) +
+                    " s in " + number(o.wall_seconds) + " s (" + number(real_time_ratio(o)) +
                     " x real time), " + std::to_string(o.counts.events) + " events (" +
-                    number(static_cast<double>(o.counts.events) / wall) + "/s)\n";
+                    number(events_per_second(o)) + "/s)\n";
+  if (o.peak_bytes != 0) {
+    out += "memory  " + number(static_cast<double>(o.peak_bytes) / 1e6) + " MB at most, " +
+           std::to_string(o.peak_bytes / o.nodes) + " bytes a node; it stood after " +
+           number(o.setup_seconds) + " s\n";
+  }
   out += "jobs    " + std::to_string(o.counts.commits) + " moves (at least " +
          std::to_string(o.optimal_moves) + " were needed), " + std::to_string(o.counts.ping_pongs) +
          " ping-pongs, " + std::to_string(o.counts.jobs_ended) + " ended, " +

@@ -15,6 +15,14 @@ namespace {
 
 constexpr std::uint32_t kOutsiderNodesMin = 4;
 constexpr std::size_t kHistoryHostsMax = 6;
+constexpr base::Duration kPiece = std::chrono::milliseconds(100);  // between looks at the clock
+constexpr std::chrono::seconds kToldEvery{1};
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point then) {
+  return std::chrono::duration<double>(Clock::now() - then).count();
+}
 
 std::uint64_t heap_bytes() {
   const struct mallinfo2 info = mallinfo2();
@@ -26,6 +34,18 @@ std::vector<std::uint32_t> outsiders_of(const Scenario& scenario) {
   const std::uint64_t draw = Draws(scenario.seed).at(Stream::kPlan, kNobody, 5000);
   if (scenario.nodes < kOutsiderNodesMin || scenario.faults.empty() || draw % 3 != 0) return {};
   return {static_cast<std::uint32_t>((draw >> 8) % scenario.nodes)};
+}
+
+void run_to(World& world, base::Duration end, Clock::time_point began, const RunOptions& options) {
+  if (!options.progress) return world.run_until(end);
+  auto told = Clock::now();
+  while (world.elapsed() < end && world.promises().violations().empty()) {
+    world.run_until(std::min(end, world.elapsed() + kPiece));
+    if (Clock::now() - told < kToldEvery) continue;
+    told = Clock::now();
+    options.progress({world.elapsed(), world.scenario().faulty + world.scenario().settle,
+                      world.counts().events, seconds_since(began)});
+  }
 }
 
 void measure_balance(const World& world, Outcome& outcome) {
@@ -93,21 +113,21 @@ Outcome run_scenario(const Scenario& scenario, const RunOptions& options) {
   Outcome outcome;
   outcome.seed = scenario.seed;
   outcome.nodes = scenario.nodes;
-  const auto began = std::chrono::steady_clock::now();
+  const auto began = Clock::now();
   const std::uint64_t before = heap_bytes();
   World world(scenario, options.queue, options.log);
-  world.run_until(scenario.faulty);
+  outcome.setup_seconds = seconds_since(began);
+  run_to(world, scenario.faulty, began, options);
   if (scenario.settle.count() > 0 && world.promises().violations().empty()) {
     world.end_faults(outsiders_of(scenario));
-    world.run_until(scenario.faulty + scenario.settle);
+    run_to(world, scenario.faulty + scenario.settle, began, options);
     if (scenario.settle >= kSettleMin && world.promises().violations().empty()) {
       check_settled(world);
       check_at_rest(world);
     }
   }
   outcome.state_bytes_per_node = (heap_bytes() - std::min(before, heap_bytes())) / scenario.nodes;
-  outcome.wall_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  outcome.wall_seconds = seconds_since(began);
   outcome.counts = world.counts();
   outcome.faults = world.faults();
   outcome.trace_hash = world.trace().hex();

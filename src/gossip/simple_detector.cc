@@ -41,6 +41,7 @@ void SimpleDetector::remove(const base::NodeId& id) {
   if (found == tracks_.end()) return;
   if (found->second.health == Health::kDead) --dead_;
   tracks_.erase(found);
+  watched_.erase(id);
   changed_ = true;
 }
 
@@ -52,6 +53,7 @@ void SimpleDetector::turn_alive(const base::NodeId& id, Track& track) {
   }
   track.health = Health::kAlive;
   track.report_after = kSilenceMax;
+  watched_.emplace(id, &track);
   output_.verdicts.push_back({id, Health::kAlive, false});
 }
 
@@ -104,6 +106,7 @@ void SimpleDetector::reported(base::Time now, const base::NodeId& id) {
   Track& track = found->second;
   // Who was heard a moment ago is looked for a moment later: the report may be the newer word.
   track.looking = true;
+  watched_.emplace(id, &track);
   const base::Time at = std::max(now, track.heard_at + kHeartbeat) + rng_.between(0ms, kReplyMin);
   track.next_probe = std::min(track.next_probe, at);
 }
@@ -114,6 +117,7 @@ void SimpleDetector::refused(base::Time now, const base::NodeId& id) {
   Track& track = found->second;
   ++track.refusals;
   track.looking = true;
+  watched_.emplace(id, &track);
   track.next_probe = std::min(track.next_probe, now + kUnhealthyProbe);
   if (!track.nonce) return;
   track.nonce.reset();
@@ -197,6 +201,7 @@ void SimpleDetector::probe_dead(base::Time now) {
     if (track.health != Health::kDead || pick-- != 0) continue;
     track.nonce = rng_.next();
     track.sent_at = now;
+    watched_.emplace(id, &track);
     output_.probes.push_back({id, *track.nonce});
     return;
   }
@@ -221,18 +226,22 @@ void SimpleDetector::choose(base::Time now) {
     if (observe) ++count;
     if (observe && !track.observed) track.next_probe = std::min(track.next_probe, now);
     track.observed = observe;
+    if (observe) watched_.emplace(id, &track);
   }
   interval_ = std::max<base::Duration>(kHeartbeat, kHeartbeat * static_cast<int>(count) * 3 / 5);
-  for (auto& [id, track] : tracks_) {
-    if (track.observed && track.next_probe <= now) {
-      track.next_probe = now + rng_.between(0ms, interval_);
+  for (const auto& [id, track] : watched_) {
+    if (track->observed && track->next_probe <= now) {
+      track->next_probe = now + rng_.between(0ms, interval_);
     }
   }
 }
 
 Detector::Output SimpleDetector::poll(base::Time now) {
   if (changed_ && now >= next_choice_) choose(now);
-  for (auto& [id, track] : tracks_) {
+  std::erase_if(watched_,
+                [this](const auto& item) { return deadline(*item.second) == base::kNever; });
+  for (const auto& [id, watched] : watched_) {
+    Track& track = *watched;
     if (deadline(track) > now) continue;
     if (track.nonce && track.sent_at + patience(track) <= now) {
       track.nonce.reset();
@@ -250,13 +259,13 @@ base::Time SimpleDetector::next_deadline() const {
   if (!output_.verdicts.empty()) return base::Time{};
   base::Time out = dead_ > 0 ? next_dead_probe_ : base::kNever;
   if (changed_) out = std::min(out, next_choice_);
-  for (const auto& [id, track] : tracks_) out = std::min(out, deadline(track));
+  for (const auto& [id, track] : watched_) out = std::min(out, deadline(*track));
   return out;
 }
 
 std::size_t SimpleDetector::observed() const {
   return static_cast<std::size_t>(std::count_if(
-      tracks_.begin(), tracks_.end(), [](const auto& item) { return item.second.observed; }));
+      watched_.begin(), watched_.end(), [](const auto& item) { return item.second->observed; }));
 }
 
 }  // namespace gossip

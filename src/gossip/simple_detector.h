@@ -72,6 +72,8 @@ class SimpleDetector : public Detector {
   base::NodeId self_;
   base::Rng rng_;
   std::map<base::NodeId, Track> tracks_;
+  // Whoever has a deadline, a handful of a large view. Those that have none any more go at poll().
+  std::map<base::NodeId, Track*> watched_;
   bool changed_ = false;  // the choice of whom to observe is due, at next_choice_ at the earliest
   base::Time next_choice_{};
   base::Duration interval_ = kHeartbeat;

@@ -141,9 +141,13 @@ void Core::run_detector() {
 
 void Core::expire() {
   expire_at_ = now_ + kExpireInterval;
-  for (auto& [id, member] : view_.members()) {
-    if (id == self_ || !member.is_live() || now_ - member.renewed_at < kRenewedMax) continue;
-    set_state(id, member, State::kDead);
+  std::vector<base::NodeId> spent;
+  for (const auto& [id, member] : view_.members()) {
+    const bool is_old = now_ - member.renewed_at >= kRenewedMax;
+    if (id != self_ && member.is_live() && is_old) spent.push_back(id);
+  }
+  for (const base::NodeId& id : spent) {
+    set_state(id, *view_.find(id), State::kDead);
     detector_->add(now_, id, Detector::Health::kDead);
   }
   for (const base::NodeId& id : roster_.expired(wall())) {
@@ -180,9 +184,9 @@ void Core::make_contacts() {
     actions_.emplace_back(Contact{seed.endpoint});
     return;
   }
-  for (auto& [id, member] : view_.members()) {
-    const bool silent = member.state == State::kSuspect || member.state == State::kDead;
-    if (!silent || !member.endpoint || now_ < member.contact_after) continue;
+  for (const base::NodeId& id : view_.silent()) {
+    Member& member = *view_.find(id);
+    if (!member.endpoint || now_ < member.contact_after) continue;
     member.contact_after = now_ + member.contact_backoff;
     member.contact_backoff = std::min(member.contact_backoff * 2, kContactBackoffMax);
     contact_at_ = now_ + kContactEvery;
@@ -197,9 +201,9 @@ base::Time Core::contact_deadline() const {
   for (const Seed& seed : seeds_) {
     if (alone || !is_satisfied(seed)) out = std::min(out, seed.after);
   }
-  for (const auto& [id, member] : view_.members()) {
-    const bool silent = member.state == State::kSuspect || member.state == State::kDead;
-    if (silent && member.endpoint) out = std::min(out, member.contact_after);
+  for (const base::NodeId& id : view_.silent()) {
+    const Member& member = *view_.find(id);
+    if (member.endpoint) out = std::min(out, member.contact_after);
   }
   return std::max(out, contact_at_);
 }

@@ -116,7 +116,7 @@ void Core::take_suspicion(const Source& source, const Entry32& entry) {
 
 void Core::set_state(const base::NodeId& id, Member& member, State state) {
   if (member.state == state) return;
-  member.state = state;
+  view_.set_state(id, member, state);
   view_changed_ = true;
   switch (state) {
     case State::kAlive:

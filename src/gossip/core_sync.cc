@@ -53,7 +53,8 @@ void Core::take_sync_hash(const Source& source, const SyncHashMessage& message) 
   if (message.dead == view_.dead_hash()) return;
   // Who missed a suspicion looks for himself.
   std::size_t count = 0;
-  for (const auto& [id, member] : view_.members()) {
+  for (const base::NodeId& id : view_.silent()) {
+    const Member& member = *view_.find(id);
     if (member.state != State::kDead || ++count > kEntriesMax) continue;
     queue(source, SuspectMessage{member.entry()});
   }

@@ -7,7 +7,15 @@ namespace gossip {
 
 void Rumors::add(const RumorKey& key, const base::NodeId& from, std::size_t members, bool urgent) {
   const auto rounds = static_cast<std::size_t>(std::bit_width(members));
+  const auto before = rumors_.find(key);
+  if (before != rumors_.end()) erase(before);
   rumors_[key] = {from, std::max(rounds, kFanOut), urgent, false};
+  if (urgent) ++urgent_;
+}
+
+void Rumors::erase(std::map<RumorKey, Rumor>::iterator rumor) {
+  if (rumor->second.urgent) --urgent_;
+  rumors_.erase(rumor);
 }
 
 void Rumors::heard_again(const RumorKey& key) {
@@ -16,8 +24,10 @@ void Rumors::heard_again(const RumorKey& key) {
 }
 
 void Rumors::forget(const base::NodeId& node) {
-  rumors_.erase({RumorKind::kDigest, node});
-  rumors_.erase({RumorKind::kSuspicion, node});
+  for (const RumorKind kind : {RumorKind::kDigest, RumorKind::kSuspicion}) {
+    const auto found = rumors_.find({kind, node});
+    if (found != rumors_.end()) erase(found);
+  }
 }
 
 std::vector<RumorKey> Rumors::for_peer(const base::NodeId& to, bool urgent_only) const {
@@ -39,19 +49,14 @@ void Rumors::told(const RumorKey& key) {
   if (found == rumors_.end()) return;
   Rumor& rumor = found->second;
   if (rumor.left > 0) --rumor.left;
-  if (rumor.left == 0 && rumor.may_die()) rumors_.erase(found);
+  if (rumor.left == 0 && rumor.may_die()) erase(found);
 }
 
 void Rumors::had_round(const RumorKey& key) {
   const auto found = rumors_.find(key);
   if (found == rumors_.end()) return;
   found->second.had_round = true;
-  if (found->second.left == 0) rumors_.erase(found);
-}
-
-bool Rumors::has_urgent() const {
-  return std::any_of(rumors_.begin(), rumors_.end(),
-                     [](const auto& item) { return item.second.urgent; });
+  if (found->second.left == 0) erase(found);
 }
 
 }  // namespace gossip

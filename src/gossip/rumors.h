@@ -34,7 +34,7 @@ class Rumors {
   void told(const RumorKey& key);
   // It went to the neighbours and some more; until then no urgent rumor dies.
   void had_round(const RumorKey& key);
-  [[nodiscard]] bool has_urgent() const;
+  [[nodiscard]] bool has_urgent() const { return urgent_ > 0; }
   [[nodiscard]] bool empty() const { return rumors_.empty(); }
 
  private:
@@ -45,7 +45,10 @@ class Rumors {
     bool had_round = false;
     [[nodiscard]] bool may_die() const { return had_round || !urgent; }
   };
+  void erase(std::map<RumorKey, Rumor>::iterator rumor);
+
   std::map<RumorKey, Rumor> rumors_;
+  std::size_t urgent_ = 0;  // of them
 };
 
 }  // namespace gossip

@@ -1,6 +1,7 @@
 #include "gossip/view.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/crypto.h"
 
@@ -19,32 +20,38 @@ std::size_t View::others() const {
 }
 
 std::optional<base::NodeId> View::gone() const {
-  for (const auto& [id, member] : members_) {
-    if (id != self_ && !member.is_live()) return id;
-  }
-  return std::nullopt;
-}
-
-std::optional<base::NodeId> View::highest() const {
   std::optional<base::NodeId> out;
-  std::uint64_t worst = 0;
-  for (const auto& [id, member] : members_) {
-    if (id == self_) continue;
-    const std::uint64_t one = score(id);
-    if (!out || one > worst) {
-      out = id;
-      worst = one;
-    }
+  if (!left_.empty()) out = *left_.begin();
+  for (const base::NodeId& id : silent_) {
+    if (out && *out < id) break;
+    if (members_.at(id).state == State::kDead) return id;
   }
   return out;
+}
+
+std::vector<View::Scored> View::others_scored() const {
+  std::vector<Scored> out;
+  for (const auto& [id, member] : members_) {
+    if (id != self_) out.emplace_back(score(id), id);
+  }
+  std::sort(out.begin(), out.end(), std::greater<>());
+  return out;
+}
+
+std::uint64_t View::worst_score() const {
+  if (!worst_score_) {
+    worst_score_ = 0;
+    for (const auto& [id, member] : members_) {
+      if (id != self_) worst_score_ = std::max(*worst_score_, score(id));
+    }
+  }
+  return *worst_score_;
 }
 
 bool View::would_take(const base::NodeId& id) const {
   if (id == self_ || find(id) != nullptr) return false;
   if (!sampled_ || others() < places()) return true;
-  if (gone()) return true;
-  const auto worst = highest();
-  return worst && score(id) < score(*worst);
+  return gone() || score(id) < worst_score();
 }
 
 std::vector<base::NodeId> View::make_place() {
@@ -52,27 +59,57 @@ std::vector<base::NodeId> View::make_place() {
   // Half empty again: the mesh is no longer larger than a full view can hold.
   if (sampled_ && live_others() < kSampleSize / 2) sampled_ = false;
   if (others() < places()) return out;
-  const auto evict = [&](const base::NodeId& who) {
-    out.push_back(who);
-    members_.erase(who);
-  };
   if (const auto spent = gone()) {
-    evict(*spent);
-    return out;
+    out.push_back(*spent);
+  } else {
+    sampled_ = true;
+    for (const auto& [score, id] : others_scored()) {
+      if (others() - out.size() < kSampleSize) break;
+      out.push_back(id);
+    }
   }
-  sampled_ = true;
-  while (others() >= kSampleSize) evict(*highest());
+  for (const base::NodeId& id : out) erase(id);
   return out;
+}
+
+void View::enter(const base::NodeId& id, State state) {
+  const bool is_silent = state == State::kSuspect || state == State::kDead;
+  if (is_silent) silent_.insert(id);
+  if (state == State::kLeft) left_.insert(id);
+  if (id != self_ && is_live(state)) ++live_others_;
+}
+
+void View::leave(const base::NodeId& id, State state) {
+  silent_.erase(id);
+  left_.erase(id);
+  if (id != self_ && is_live(state)) --live_others_;
+}
+
+void View::set_state(const base::NodeId& id, Member& member, State state) {
+  leave(id, member.state);
+  member.state = state;
+  enter(id, state);
 }
 
 Member& View::add(const base::NodeId& id, Member member) {
   CHECK(id == self_ || others() < places());
-  return members_.insert_or_assign(id, std::move(member)).first->second;
+  CHECK(find(id) == nullptr);
+  worst_score_.reset();
+  enter(id, member.state);
+  return members_.emplace(id, std::move(member)).first->second;
+}
+
+void View::erase(const base::NodeId& id) {
+  const auto found = members_.find(id);
+  if (found == members_.end()) return;
+  worst_score_.reset();
+  leave(id, found->second.state);
+  members_.erase(found);
 }
 
 void View::remove(const base::NodeId& id) {
   CHECK(id != self_);
-  members_.erase(id);
+  erase(id);
 }
 
 Member* View::find(const base::NodeId& id) {
@@ -83,12 +120,6 @@ Member* View::find(const base::NodeId& id) {
 const Member* View::find(const base::NodeId& id) const {
   const auto found = members_.find(id);
   return found == members_.end() ? nullptr : &found->second;
-}
-
-std::size_t View::live_others() const {
-  return static_cast<std::size_t>(std::count_if(
-      members_.begin(), members_.end(),
-      [this](const auto& item) { return item.first != self_ && item.second.is_live(); }));
 }
 
 std::vector<base::NodeId> View::pick(base::Rng& rng, std::size_t count) const {
@@ -139,8 +170,9 @@ std::array<std::uint32_t, kBuckets> View::buckets() const {
 
 std::uint64_t View::dead_hash() const {
   base::Bytes text;
-  for (const auto& [id, member] : members_) {
-    if (member.state == State::kDead) text.insert(text.end(), id.bytes.begin(), id.bytes.end());
+  for (const base::NodeId& id : silent_) {
+    if (members_.at(id).state != State::kDead) continue;
+    text.insert(text.end(), id.bytes.begin(), id.bytes.end());
   }
   return base::get_le64(base::crypto::hash128({text}));
 }

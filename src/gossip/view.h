@@ -9,12 +9,17 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/rng.h"
 #include "gossip/event.h"
 
 namespace gossip {
+
+[[nodiscard]] constexpr bool is_live(State state) {
+  return state == State::kAlive || state == State::kSuspect;
+}
 
 struct Member {
   std::string name;
@@ -34,7 +39,7 @@ struct Member {
   base::Duration contact_backoff = kContactBackoffMin;
   base::Incarnation conflict_told;  // logged once for each
 
-  [[nodiscard]] bool is_live() const { return state == State::kAlive || state == State::kSuspect; }
+  [[nodiscard]] bool is_live() const { return gossip::is_live(state); }
   [[nodiscard]] Entry32 entry() const { return {head.node, head.incarnation, head.sequence}; }
 };
 
@@ -48,13 +53,14 @@ class View {
   [[nodiscard]] std::vector<base::NodeId> make_place();
   Member& add(const base::NodeId& id, Member member);  // legal after make_place(), or for self
   void remove(const base::NodeId& id);
+  void set_state(const base::NodeId& id, Member& member, State state);  // the only way to change it
 
   [[nodiscard]] Member* find(const base::NodeId& id);
   [[nodiscard]] const Member* find(const base::NodeId& id) const;
   [[nodiscard]] const std::map<base::NodeId, Member>& members() const { return members_; }
-  [[nodiscard]] std::map<base::NodeId, Member>& members() { return members_; }
+  [[nodiscard]] const std::set<base::NodeId>& silent() const { return silent_; }  // suspect or dead
   [[nodiscard]] bool sampled() const { return sampled_; }
-  [[nodiscard]] std::size_t live_others() const;
+  [[nodiscard]] std::size_t live_others() const { return live_others_; }
   // Up to `count` random others that are alive, or, if none is, suspect.
   [[nodiscard]] std::vector<base::NodeId> pick(base::Rng& rng, std::size_t count) const;
   // `count` of them to tell news: the two neighbours in the ring of ids, then random ones. Random
@@ -71,13 +77,22 @@ class View {
   [[nodiscard]] std::uint64_t score(const base::NodeId& id) const;
   [[nodiscard]] std::size_t others() const;
   [[nodiscard]] std::size_t places() const { return sampled_ ? kSampleSize : kViewMax; }
-  [[nodiscard]] std::optional<base::NodeId> gone() const;     // dead or left, if any
-  [[nodiscard]] std::optional<base::NodeId> highest() const;  // the worst score of the others
+  [[nodiscard]] std::optional<base::NodeId> gone() const;  // dead or left, if any
+  using Scored = std::pair<std::uint64_t, base::NodeId>;
+  [[nodiscard]] std::uint64_t worst_score() const;          // of the others; 0 when there are none
+  [[nodiscard]] std::vector<Scored> others_scored() const;  // the worst first
+  void enter(const base::NodeId& id, State state);          // into the counts and indexes below
+  void leave(const base::NodeId& id, State state);
+  void erase(const base::NodeId& id);
 
   base::NodeId self_;
   std::uint64_t salt_;
   bool sampled_ = false;
   std::map<base::NodeId, Member> members_;
+  std::size_t live_others_ = 0;
+  std::set<base::NodeId> silent_;
+  std::set<base::NodeId> left_;
+  mutable std::optional<std::uint64_t> worst_score_;  // none: to be found again
 };
 
 }  // namespace gossip

@@ -126,8 +126,22 @@ void Balance::on(Step step, const Tick&) {
 }
 
 void Balance::on(Step step, const ViewChanged& event) {
-  view_ = event.nodes;
-  if (view_.size() > kViewMax) view_.resize(kViewMax);
+  const auto place = [this](const NodeId& id) {
+    return std::lower_bound(view_.begin(), view_.end(), id,
+                            [](const NodeLoad& n, const NodeId& wanted) { return n.id < wanted; });
+  };
+  for (const NodeId& id : event.gone) {
+    const auto at = place(id);
+    if (at != view_.end() && at->id == id) view_.erase(at);
+  }
+  for (const NodeLoad& node : event.nodes) {
+    const auto at = place(node.id);
+    if (at != view_.end() && at->id == node.id) {
+      *at = node;
+    } else if (view_.size() < kViewMax) {
+      view_.insert(at, node);
+    }
+  }
   view_known_ = true;
   advise(step);
 }

@@ -176,7 +176,7 @@ class Balance {
   bool started_ = false;
   bool damaged_ = false;
   bool stopping_ = false;
-  std::vector<NodeLoad> view_;
+  std::vector<NodeLoad> view_;  // by id
   bool view_known_ = false;
   LocalState local_;
   bool local_known_ = false;

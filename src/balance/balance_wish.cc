@@ -75,6 +75,7 @@ void Balance::act_on_wish(Step step) {
   if (!view_known_ || !local_known_ || step.now < wish_after_ || !people_.empty()) return;
   std::erase_if(avoid_, [&](const auto& a) { return a.second <= step.now; });
   std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
+  if (!may_wish(local_)) return;
   LocalState local = local_;
   std::erase_if(local.jobs, [&](const JobFacts& job) {
     return rest_.contains(job.id) || !own_.is_here(job.id) || in_doubt(job.id);
@@ -263,7 +264,7 @@ void Balance::heed_own_events(Step step) {
 void Balance::advise(Step step) {
   if (!local_known_) return;
   for (const JobFacts& job : local_.jobs) {
-    const bool fits = !sinks_for(job, local_, view_, config_.self).empty();
+    const bool fits = has_sink(job, local_, view_, config_.self);
     const Intent intent = process_rule(job, local_.trit, fits, step.now);
     const auto before = advised_.find(job.id);
     if (before != advised_.end() && before->second == intent) continue;

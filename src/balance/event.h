@@ -129,7 +129,8 @@ struct Persisted {
 };
 struct Tick {};  // next_deadline() has come; a spurious one does nothing
 struct ViewChanged {
-  std::vector<NodeLoad> nodes;  // all known ones, this node's own included, any order
+  std::vector<NodeLoad> nodes;  // new or changed, this node's own included, any order
+  std::vector<NodeId> gone;     // known no more
 };
 // This node's own state, every sample (5 s) and whenever jobs come or go.
 struct LocalState {

@@ -20,7 +20,7 @@ static_assert(kEntrySizeMax <= kGroupPayloadBytesMax);
 
 // ---- counts
 inline constexpr std::size_t kMembersMax = 3;
-inline constexpr std::size_t kViewMax = 256;         // nodes of a ViewChanged; more are left out
+inline constexpr std::size_t kViewMax = 257;         // nodes of the view; more are left out
 inline constexpr std::size_t kJobsMax = 1024;        // jobs of a LocalState; more are left out
 inline constexpr std::size_t kOfferJobsMax = 64;     // the hogs first; the next triad has the rest
 inline constexpr std::size_t kMovesPerTriadMax = 8;  // then the triad dissolves

@@ -105,23 +105,36 @@ std::vector<JobId> wake_rule(const LocalState& local, std::int64_t sum) {
   return out;
 }
 
+namespace {
+
+bool is_sink_for(const JobFacts& job, const LocalState& local, const NodeLoad& node,
+                 const NodeId& self) {
+  const Level here{local.effective_ratio_micros, local.cpus_millis};
+  const Level there{node.effective_ratio_micros, std::max<std::int64_t>(node.cpus_millis, 1)};
+  return node.id != self && node.live && node.accepts_jobs && !node.has_seat &&
+         node.trit == probe::Trit::kMinus &&
+         has_room(there, node.memory_free_bytes, job.load_micros, job.memory_bytes) &&
+         never_worse(here, there, job.load_micros);
+}
+
+}  // namespace
+
 std::vector<NodeLoad> sinks_for(const JobFacts& job, const LocalState& local,
                                 const std::vector<NodeLoad>& view, NodeId self) {
-  const Level here{local.effective_ratio_micros, local.cpus_millis};
   std::vector<NodeLoad> out;
   for (const NodeLoad& node : view) {
-    const Level there{node.effective_ratio_micros, std::max<std::int64_t>(node.cpus_millis, 1)};
-    if (node.id != self && node.live && node.accepts_jobs && !node.has_seat &&
-        node.trit == probe::Trit::kMinus &&
-        has_room(there, node.memory_free_bytes, job.load_micros, job.memory_bytes) &&
-        never_worse(here, there, job.load_micros)) {
-      out.push_back(node);
-    }
+    if (is_sink_for(job, local, node, self)) out.push_back(node);
   }
   std::sort(out.begin(), out.end(), [](const NodeLoad& a, const NodeLoad& b) {
     return std::tie(a.effective_ratio_micros, a.id) < std::tie(b.effective_ratio_micros, b.id);
   });
   return out;
+}
+
+bool has_sink(const JobFacts& job, const LocalState& local, const std::vector<NodeLoad>& view,
+              NodeId self) {
+  return std::any_of(view.begin(), view.end(),
+                     [&](const NodeLoad& node) { return is_sink_for(job, local, node, self); });
 }
 
 std::vector<JobFacts> by_scum(std::vector<JobFacts> jobs) {
@@ -132,10 +145,14 @@ std::vector<JobFacts> by_scum(std::vector<JobFacts> jobs) {
   return jobs;
 }
 
+bool may_wish(const LocalState& local) {
+  return local.policy.moves_jobs && local.trit == probe::Trit::kPlus &&
+         local.effective_ratio_micros > probe::kPlusAboveMicros;
+}
+
 std::optional<Wish> wish(base::Time now, const LocalState& local, const std::vector<NodeLoad>& view,
                          NodeId self) {
-  if (!local.policy.moves_jobs || local.trit != probe::Trit::kPlus) return std::nullopt;
-  if (local.effective_ratio_micros <= probe::kPlusAboveMicros) return std::nullopt;
+  if (!may_wish(local)) return std::nullopt;
   for (const JobFacts& job : by_scum(local.jobs)) {
     if (!why_stays(job, now, false).empty()) continue;
     const bool hog = score_of(job.scum_micros).is_hog();

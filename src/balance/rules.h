@@ -46,6 +46,10 @@ struct Level {
 // Sinks by rule for this job, the least loaded first.
 [[nodiscard]] std::vector<NodeLoad> sinks_for(const JobFacts& job, const LocalState& local,
                                               const std::vector<NodeLoad>& view, NodeId self);
+[[nodiscard]] bool has_sink(const JobFacts& job, const LocalState& local,
+                            const std::vector<NodeLoad>& view, NodeId self);
+// Whether the node's own state lets it wish for anything: its policy, its trit, its ratio.
+[[nodiscard]] bool may_wish(const LocalState& local);
 // What this node should propose by itself: none unless it is PLUS and a job may leave and fit.
 // Candidates in the order of the rules, the third seat not chosen yet.
 struct Wish {

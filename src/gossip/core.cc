@@ -32,8 +32,20 @@ Actions Core::step(base::Time now, const Event& event) {
   std::visit([this](const auto& one) { on(one); }, event);
   if (started_) run_timers();
   flush();
-  if (std::exchange(view_changed_, false)) actions_.emplace_back(ViewChanged{});
+  tell_view();
   return std::exchange(actions_, {});
+}
+
+void Core::tell_view() {
+  if (touched_.empty()) return;
+  std::sort(touched_.begin(), touched_.end());
+  touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
+  ViewChanged told;
+  for (const base::NodeId& id : touched_) {
+    (view_.find(id) == nullptr ? told.gone : told.changed).push_back(id);
+  }
+  touched_.clear();
+  actions_.emplace_back(std::move(told));
 }
 
 // ---- events

@@ -25,6 +25,7 @@ class Core {
   [[nodiscard]] Actions step(base::Time now, const Event& event);
   [[nodiscard]] base::Time next_deadline() const;
   [[nodiscard]] std::vector<NodeView> node_views() const;
+  [[nodiscard]] std::optional<NodeView> node_view(const base::NodeId& id) const;
   [[nodiscard]] const identity::Roster& roster() const { return roster_; }
   [[nodiscard]] const Counters& counters() const { return counters_; }
   [[nodiscard]] const base::NodeId& self() const { return self_; }
@@ -56,6 +57,7 @@ class Core {
   void on(const WallClock& event);
   void on(const Leave& event);
   void on(const Tick& event);
+  void tell_view();
   void run_timers();
   void run_detector();
   void expire();
@@ -75,6 +77,7 @@ class Core {
   void read_unproven(const Source& source, const Opened& opened,
                      const std::vector<Message>& messages);
   void read(const Source& source, const std::vector<Message>& messages);
+  void reached_from(const base::NodeId& id, Member& member, const base::Endpoint& endpoint);
   void answer_challenge(const Source& source, const ChallengeMessage& challenge,
                         const Opened& opened, bool challenge_back);
   void take_ping(const Source& source, const PingMessage& ping);
@@ -104,6 +107,7 @@ class Core {
   void set_state(const base::NodeId& id, Member& member, State state);
   void apply(const Detector::Verdict& verdict);
   void removed(const std::vector<base::NodeId>& nodes);
+  [[nodiscard]] NodeView show(const base::NodeId& id, const Member& member) const;
 
   // ---- core_sync.cc: anti-entropy
   void start_sync();
@@ -134,7 +138,7 @@ class Core {
   base::Time now_{};
   Actions actions_;
   std::map<base::NodeId, Outgoing> outbox_;
-  bool view_changed_ = false;
+  std::vector<base::NodeId> touched_;  // whose place in the view this step changed
 
   bool started_ = false;
   bool silent_ = false;  // left, or another node runs with this identity

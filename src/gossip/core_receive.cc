@@ -52,13 +52,20 @@ void Core::on(const Datagram& event) {
   if (!opened->proven) return read_unproven(source, *opened, *messages);
   Member* member = view_.find(source.id);
   if (member != nullptr) {
-    if (opened->newest) member->endpoint = event.from;
+    if (opened->newest) reached_from(source.id, *member, event.from);
     member->heard = Heard::kDirect;
     member->last_heard = now_;
     member->contact_backoff = kContactBackoffMin;
     detector_->heard(now_, source.id);
   }
   read(source, *messages);
+}
+
+// The address of who tells none itself is news for those who ask where it is.
+void Core::reached_from(const base::NodeId& id, Member& member, const base::Endpoint& endpoint) {
+  const bool tells = member.fields && !member.fields->addresses.empty();
+  if (!tells && member.endpoint != endpoint) touched_.push_back(id);
+  member.endpoint = endpoint;
 }
 
 // A member made this packet, but maybe long ago: only the handshake is read, until a cookie of
@@ -75,7 +82,7 @@ void Core::read_unproven(const Source& source, const Opened& opened,
     queue(source, AcceptedMessage{opened.salt});
     Member* member = view_.find(source.id);
     if (member != nullptr) {
-      member->endpoint = source.from;
+      reached_from(source.id, *member, source.from);
       member->heard = Heard::kDirect;
       member->last_heard = now_;
       detector_->heard(now_, source.id);
@@ -267,7 +274,7 @@ void Core::take_new(const Source& source, const DigestHead& head, const DigestMe
   removed(view_.make_place());
   const Member& added = view_.add(head.node, std::move(member));
   ++counters_.digests_taken;
-  view_changed_ = true;
+  touched_.push_back(head.node);
   if (added.state == State::kAlive) actions_.emplace_back(NodeUp{head.node});
   if (!left) {
     detector_->add(now_, head.node, dead ? Detector::Health::kDead : Detector::Health::kAlive);
@@ -294,7 +301,7 @@ void Core::take_newer(const Source& source, Member& member, const DigestHead& he
   const bool has_address = member.fields && !member.fields->addresses.empty();
   if (!member.endpoint && has_address) member.endpoint = member.fields->addresses.front();
   ++counters_.digests_taken;
-  view_changed_ = true;
+  touched_.push_back(head.node);
   if (member.fields && member.fields->left) {
     detector_->remove(head.node);
     set_state(head.node, member, State::kLeft);

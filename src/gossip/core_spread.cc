@@ -25,7 +25,7 @@ void Core::publish(bool urgent) {
   if (head.sequence.value == 1) own.learned_at = now_;
   published_at_ = now_;
   ++counters_.digests_made;
-  view_changed_ = true;
+  touched_.push_back(self_);
   spread(self_, {}, urgent);
 }
 
@@ -117,7 +117,7 @@ void Core::take_suspicion(const Source& source, const Entry32& entry) {
 void Core::set_state(const base::NodeId& id, Member& member, State state) {
   if (member.state == state) return;
   view_.set_state(id, member, state);
-  view_changed_ = true;
+  touched_.push_back(id);
   switch (state) {
     case State::kAlive:
       log_.info("node_up", {{"node", id.brief()}, {"name", member.name}});
@@ -166,28 +166,35 @@ void Core::removed(const std::vector<base::NodeId>& nodes) {
   for (const base::NodeId& id : nodes) {
     detector_->remove(id);
     rumors_.forget(id);
-    view_changed_ = true;
+    touched_.push_back(id);
   }
 }
 
 std::vector<NodeView> Core::node_views() const {
   std::vector<NodeView> out;
   out.reserve(view_.members().size());
-  for (const auto& [id, member] : view_.members()) {
-    NodeView one;
-    one.id = id;
-    one.name = member.name;
-    one.state = member.state;
-    one.readable = member.fields.has_value();
-    one.fields = id == self_ ? local_ : member.fields.value_or(DigestFields{});
-    one.incarnation = member.head.incarnation;
-    one.sequence = member.head.sequence;
-    one.endpoint = member.endpoint.value_or(base::Endpoint{});
-    one.heard = member.heard;
-    one.last_heard = member.last_heard;
-    out.push_back(std::move(one));
-  }
+  for (const auto& [id, member] : view_.members()) out.push_back(show(id, member));
   return out;
+}
+
+std::optional<NodeView> Core::node_view(const base::NodeId& id) const {
+  const Member* member = view_.find(id);
+  return member == nullptr ? std::nullopt : std::optional(show(id, *member));
+}
+
+NodeView Core::show(const base::NodeId& id, const Member& member) const {
+  NodeView one;
+  one.id = id;
+  one.name = member.name;
+  one.state = member.state;
+  one.readable = member.fields.has_value();
+  one.fields = id == self_ ? local_ : member.fields.value_or(DigestFields{});
+  one.incarnation = member.head.incarnation;
+  one.sequence = member.head.sequence;
+  one.endpoint = member.endpoint.value_or(base::Endpoint{});
+  one.heard = member.heard;
+  one.last_heard = member.last_heard;
+  return one;
 }
 
 }  // namespace gossip

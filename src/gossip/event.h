@@ -70,7 +70,10 @@ struct NodeDead {
 struct NodeLeft {
   base::NodeId node;
 };
-struct ViewChanged {};  // once per step, after the rest
+struct ViewChanged {                  // once per step, after the rest
+  std::vector<base::NodeId> changed;  // in the view; this node itself may be among them
+  std::vector<base::NodeId> gone;     // no more in it
+};
 struct MemberLearned {  // to be kept in the roster file
   base::NodeId node;
   base::Bytes chain;

@@ -26,6 +26,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,7 @@ class Gossip {
 
   // At most kViewMax + 1 nodes, this one among them (heard == kSelf), ordered by id.
   [[nodiscard]] std::vector<NodeView> view() const;
+  [[nodiscard]] std::optional<NodeView> find(const base::NodeId& id) const;  // one of view()
   [[nodiscard]] const identity::Roster& roster() const;
   [[nodiscard]] const Counters& counters() const;
   [[nodiscard]] base::NodeId self() const;

@@ -267,24 +267,27 @@ void Node::take(const gossip::Action& action) {
   if (std::holds_alternative<gossip::IdentityConflict>(action)) {
     return out(Fatal{"another node runs with this node's identity (a copied state folder?)"});
   }
-  on_view();
+  if (const auto* view = std::get_if<gossip::ViewChanged>(&action)) return on_view(*view);
 }
 
-void Node::on_view() {
+void Node::on_view(const gossip::ViewChanged& view) {
   balance::ViewChanged changed;
-  for (const gossip::NodeView& view : gossip_->view()) {
+  changed.gone = view.gone;
+  for (const NodeId& id : view.changed) {
+    const auto seen = gossip_->find(id);
+    if (!seen) continue;  // it went in a later step, which says so
     balance::NodeLoad load;
-    load.id = view.id;
-    load.live = view.state == gossip::State::kAlive && view.readable;
-    load.trit = static_cast<probe::Trit>(view.fields.trit);
-    load.effective_ratio_micros = view.fields.effective_milli * 1000;
-    load.cpus_millis = std::max<std::int64_t>(view.fields.cpus_milli, 1);
-    load.memory_total_bytes = static_cast<std::int64_t>(view.fields.mem_total_bytes);
-    load.memory_free_bytes = static_cast<std::int64_t>(view.fields.mem_free_bytes);
-    load.accepts_jobs = view.fields.accepts_jobs;
-    load.has_seat = view.fields.seat.has_value();
+    load.id = seen->id;
+    load.live = seen->state == gossip::State::kAlive && seen->readable;
+    load.trit = static_cast<probe::Trit>(seen->fields.trit);
+    load.effective_ratio_micros = seen->fields.effective_milli * 1000;
+    load.cpus_millis = std::max<std::int64_t>(seen->fields.cpus_milli, 1);
+    load.memory_total_bytes = static_cast<std::int64_t>(seen->fields.mem_total_bytes);
+    load.memory_free_bytes = static_cast<std::int64_t>(seen->fields.mem_free_bytes);
+    load.accepts_jobs = seen->fields.accepts_jobs;
+    load.has_seat = seen->fields.seat.has_value();
     changed.nodes.push_back(load);
-    remember_address(view);
+    remember_address(*seen);
   }
   to_balance(changed);
 }

@@ -177,7 +177,7 @@ class Node {
   void after_doubt();
   void take_handover(const balance::HandoverEvent& event);
   void take_person_reply(const balance::PersonReply& reply);
-  void on_view();
+  void on_view(const gossip::ViewChanged& view);
   void remember_address(const gossip::NodeView& view);
   void seek_remembered();
   void on_local();

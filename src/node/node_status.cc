@@ -154,15 +154,13 @@ Status Node::status() const {
 }
 
 std::vector<base::Endpoint> Node::addresses_of(const NodeId& node) const {
-  std::vector<base::Endpoint> addresses;
-  for (const gossip::NodeView& view : gossip_->view()) {
-    if (view.id != node) continue;
-    // What a node says of itself first: what others saw may be a translated or shared address.
-    addresses = view.fields.addresses;
-    if (view.endpoint.port != 0 &&
-        std::find(addresses.begin(), addresses.end(), view.endpoint) == addresses.end()) {
-      addresses.push_back(view.endpoint);
-    }
+  const auto view = gossip_->find(node);
+  if (!view) return {};
+  // What a node says of itself first: what others saw may be a translated or shared address.
+  std::vector<base::Endpoint> addresses = view->fields.addresses;
+  if (view->endpoint.port != 0 &&
+      std::find(addresses.begin(), addresses.end(), view->endpoint) == addresses.end()) {
+    addresses.push_back(view->endpoint);
   }
   return addresses;
 }
@@ -170,10 +168,8 @@ std::vector<base::Endpoint> Node::addresses_of(const NodeId& node) const {
 std::string Node::name_of(const NodeId& node) const {
   const identity::Certificate* certificate = gossip_->roster().find(node);
   if (certificate != nullptr) return certificate->body.name;
-  for (const gossip::NodeView& view : gossip_->view()) {
-    if (view.id == node) return view.name;
-  }
-  return node.brief();
+  const auto view = gossip_->find(node);
+  return view ? view->name : node.brief();
 }
 
 std::optional<MoveMetadata> Node::describe(const base::JobId& job) const {

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/overloaded.h"
+#include "gossip/pool.h"
 #include "sim/fast_crypto.h"
 
 namespace sim {
@@ -64,6 +65,7 @@ World::World(const Scenario& scenario, QueueKind queue, base::Log* log)
       crypto_(scenario.real_crypto),
       root_(base::crypto::sign_key_from_seed(secret_of(scenario.seed, kNobody, 0))),
       queue_(EventQueue::make(queue)),
+      pool_(std::make_shared<gossip::Pool>()),
       promises_(*this) {
   for (std::size_t kind = 0; kind < kFaultKinds; ++kind) {
     rate_ranks_[kind] = static_cast<std::uint8_t>(rates_);
@@ -285,6 +287,7 @@ void World::start(std::uint32_t index) {
   config.gossip_secret = secret_of(scenario_.seed ^ host.dice.entropy.next(), index, 3);
   config.seed = host.dice.entropy.next();
   config.version = "sim";
+  config.pool = pool_;
   config.addresses = {endpoint_of(index)};
   config.wall = wall(host);
   std::map<base::JobId, node::StreamEnds> ends;

@@ -336,6 +336,7 @@ class World {
   Trace trace_;
   WorldCounts counts_;
   FaultCounts faults_{};
+  std::shared_ptr<gossip::Pool> pool_;
   Promises promises_;
 };
 

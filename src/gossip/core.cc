@@ -25,7 +25,8 @@ Core::Core(Config config, base::Log& log)
       rng_(config.seed),
       envelope_(self_, copy(keys_.dh), config.salt, std::move(config.secret)),
       view_(self_, rng_.next()),
-      detector_(std::make_unique<SimpleDetector>(self_, rng_.next())) {}
+      detector_(std::make_unique<SimpleDetector>(self_, rng_.next())),
+      pool_(config.pool ? std::move(config.pool) : std::make_shared<Pool>()) {}
 
 Actions Core::step(base::Time now, const Event& event) {
   now_ = std::max(now, now_);
@@ -59,10 +60,7 @@ void Core::on(const Started& event) {
   local_ = event.fields;
   const auto own = identity::verify(chain_, roster_.root(), wall());
   if (!own) log_.error("own_certificate", {{"why", own.error().detail}});
-  Member member;
-  member.name = own ? own->body.name : std::string{};
-  member.heard = Heard::kSelf;
-  view_.add(self_, std::move(member));
+  if (own) own_name_ = own->body.name;
   publish(true);
   sync_at_ = now_ + kSyncInterval;
   expire_at_ = now_ + kExpireInterval;
@@ -75,8 +73,9 @@ void Core::on(const LocalDigest& event) {
 }
 
 void Core::on(const PortRefused& event) {
-  for (const auto& [id, member] : view_.members()) {
-    if (id != self_ && member.endpoint == event.endpoint) return detector_->refused(now_, id);
+  for (const Member& member : view_.members()) {
+    if (member.id() == self_ || view_.endpoint(member) != event.endpoint) continue;
+    return detector_->refused(now_, member.id());
   }
 }
 
@@ -91,7 +90,7 @@ void Core::on(const MemberIntroduced& event) {
   if (event.endpoint.port == 0) return;  // it will send to us
   Member* member = view_.find(id);
   if (member != nullptr) {
-    member->endpoint = event.endpoint;
+    view_.set_endpoint(*member, event.endpoint);
     detector_->renewed(now_, id);
   } else {
     introduced_.emplace_back(id, event.endpoint);
@@ -154,14 +153,16 @@ void Core::run_detector() {
 void Core::expire() {
   expire_at_ = now_ + kExpireInterval;
   std::vector<base::NodeId> spent;
-  for (const auto& [id, member] : view_.members()) {
-    const bool is_old = now_ - member.renewed_at >= kRenewedMax;
-    if (id != self_ && member.is_live() && is_old) spent.push_back(id);
+  for (const Member& member : view_.members()) {
+    const bool is_old = now_ - member.renewed_at.time() >= kRenewedMax;
+    if (member.id() != self_ && member.is_live() && is_old) spent.push_back(member.id());
   }
   for (const base::NodeId& id : spent) {
-    set_state(id, *view_.find(id), State::kDead);
+    set_state(*view_.find(id), State::kDead);
     detector_->add(now_, id, Detector::Health::kDead);
   }
+  view_.forget_troubles(now_);
+  envelope_.forget_unconfirmed(now_);
   for (const base::NodeId& id : roster_.expired(wall())) {
     log_.info("certificate_expired", {{"node", id.brief()}});
     roster_.forget(id);
@@ -197,12 +198,13 @@ void Core::make_contacts() {
     return;
   }
   for (const base::NodeId& id : view_.silent()) {
-    Member& member = *view_.find(id);
-    if (!member.endpoint || now_ < member.contact_after) continue;
-    member.contact_after = now_ + member.contact_backoff;
-    member.contact_backoff = std::min(member.contact_backoff * 2, kContactBackoffMax);
+    const auto endpoint = view_.endpoint(*view_.find(id));
+    if (!endpoint || now_ < view_.trouble(id).contact_after) continue;
+    Trouble& trouble = view_.troubled(id);
+    trouble.contact_after = now_ + trouble.contact_backoff;
+    trouble.contact_backoff = std::min(trouble.contact_backoff * 2, kContactBackoffMax);
     contact_at_ = now_ + kContactEvery;
-    actions_.emplace_back(Contact{*member.endpoint});
+    actions_.emplace_back(Contact{*endpoint});
     return;
   }
 }
@@ -214,8 +216,8 @@ base::Time Core::contact_deadline() const {
     if (alone || !is_satisfied(seed)) out = std::min(out, seed.after);
   }
   for (const base::NodeId& id : view_.silent()) {
-    const Member& member = *view_.find(id);
-    if (member.endpoint) out = std::min(out, member.contact_after);
+    const bool is_placed = view_.find(id)->reach != Member::Reach::kNowhere;
+    if (is_placed) out = std::min(out, view_.trouble(id).contact_after);
   }
   return std::max(out, contact_at_);
 }
@@ -232,7 +234,7 @@ base::Time Core::next_deadline() const {
 
 std::optional<base::Endpoint> Core::endpoint_of(const base::NodeId& id) const {
   const Member* member = view_.find(id);
-  if (member != nullptr && member->endpoint) return member->endpoint;
+  if (member != nullptr && member->reach != Member::Reach::kNowhere) return view_.endpoint(*member);
   for (const auto& [who, endpoint] : introduced_) {
     if (who == id) return endpoint;
   }

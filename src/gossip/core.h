@@ -11,6 +11,7 @@
 #include "gossip/detector.h"
 #include "gossip/envelope.h"
 #include "gossip/gossip.h"
+#include "gossip/pool.h"
 #include "gossip/rumors.h"
 #include "gossip/view.h"
 
@@ -44,7 +45,7 @@ class Core {
   };
   struct Outgoing {
     base::Endpoint to;
-    std::deque<base::Bytes> messages;
+    std::vector<base::Bytes> messages;
   };
 
   // ---- core.cc: events, timers, sending
@@ -77,7 +78,7 @@ class Core {
   void read_unproven(const Source& source, const Opened& opened,
                      const std::vector<Message>& messages);
   void read(const Source& source, const std::vector<Message>& messages);
-  void reached_from(const base::NodeId& id, Member& member, const base::Endpoint& endpoint);
+  void reached_from(Member& member, const base::Endpoint& endpoint);
   void answer_challenge(const Source& source, const ChallengeMessage& challenge,
                         const Opened& opened, bool challenge_back);
   void take_ping(const Source& source, const PingMessage& ping);
@@ -89,9 +90,9 @@ class Core {
   void take_newer(const Source& source, Member& member, const DigestHead& head,
                   base::ByteView bytes);
   void take_own(const DigestHead& head, base::ByteView bytes);
-  void note_conflict(Member& member, base::ByteView bytes);
-  [[nodiscard]] bool check_digest(const base::NodeId& origin, base::ByteView bytes,
-                                  std::optional<DigestFields>& fields);
+  void note_conflict(const Member& member, base::ByteView bytes);
+  // Null: it does not hold, and was dropped.
+  [[nodiscard]] SharedDigest check_digest(const DigestHead& head, base::ByteView bytes);
   void drop(Drop why, const base::NodeId* from = nullptr);
   void drop_chain(const base::Error& error);
 
@@ -104,10 +105,11 @@ class Core {
   [[nodiscard]] std::vector<base::Bytes> digest_messages(const Member& member, bool chain) const;
   [[nodiscard]] std::vector<base::Bytes> rumor_messages(const RumorKey& key) const;
   void take_suspicion(const Source& source, const Entry32& entry);
-  void set_state(const base::NodeId& id, Member& member, State state);
+  void set_state(Member& member, State state);
   void apply(const Detector::Verdict& verdict);
   void removed(const std::vector<base::NodeId>& nodes);
-  [[nodiscard]] NodeView show(const base::NodeId& id, const Member& member) const;
+  [[nodiscard]] NodeView show(const Member& member) const;
+  [[nodiscard]] std::string name_of(const base::NodeId& id) const;
 
   // ---- core_sync.cc: anti-entropy
   void start_sync();
@@ -124,6 +126,7 @@ class Core {
   identity::NodeKeys keys_;
   base::NodeId self_;
   base::Bytes chain_;
+  std::string own_name_;
   identity::Roster roster_;
   base::Log& log_;
   base::Rng rng_;
@@ -131,8 +134,7 @@ class Core {
   View view_;
   std::unique_ptr<Detector> detector_;
   Rumors rumors_;
-  // By hash of the bytes; at most kRosterMax, then forgotten all at once.
-  std::map<std::array<std::uint8_t, 16>, base::NodeId> verified_chains_;
+  std::shared_ptr<Pool> pool_;
   Counters counters_;
 
   base::Time now_{};

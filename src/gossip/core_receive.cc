@@ -52,20 +52,20 @@ void Core::on(const Datagram& event) {
   if (!opened->proven) return read_unproven(source, *opened, *messages);
   Member* member = view_.find(source.id);
   if (member != nullptr) {
-    if (opened->newest) reached_from(source.id, *member, event.from);
+    if (opened->newest) reached_from(*member, event.from);
     member->heard = Heard::kDirect;
-    member->last_heard = now_;
-    member->contact_backoff = kContactBackoffMin;
+    member->last_heard = CoarseTime(now_);
+    view_.answers(source.id);
     detector_->heard(now_, source.id);
   }
   read(source, *messages);
 }
 
 // The address of who tells none itself is news for those who ask where it is.
-void Core::reached_from(const base::NodeId& id, Member& member, const base::Endpoint& endpoint) {
-  const bool tells = member.fields && !member.fields->addresses.empty();
-  if (!tells && member.endpoint != endpoint) touched_.push_back(id);
-  member.endpoint = endpoint;
+void Core::reached_from(Member& member, const base::Endpoint& endpoint) {
+  const bool tells = member.digest->first_address() != nullptr;
+  if (!tells && view_.endpoint(member) != endpoint) touched_.push_back(member.id());
+  view_.set_endpoint(member, endpoint);
 }
 
 // A member made this packet, but maybe long ago: only the handshake is read, until a cookie of
@@ -82,9 +82,9 @@ void Core::read_unproven(const Source& source, const Opened& opened,
     queue(source, AcceptedMessage{opened.salt});
     Member* member = view_.find(source.id);
     if (member != nullptr) {
-      reached_from(source.id, *member, source.from);
+      reached_from(*member, source.from);
       member->heard = Heard::kDirect;
-      member->last_heard = now_;
+      member->last_heard = CoarseTime(now_);
       detector_->heard(now_, source.id);
     }
     return read(source, messages);
@@ -180,9 +180,9 @@ bool Core::make_roster_place() {
 
 bool Core::learn(ByteView chain) {
   // The same bytes come with every rumor about a newcomer; they are verified once.
-  const auto chain_hash = base::crypto::hash128({chain});
-  const auto verified = verified_chains_.find(chain_hash);
-  if (verified != verified_chains_.end() && roster_.find(verified->second) != nullptr) return true;
+  const ContentHash chain_hash = base::crypto::hash128({chain});
+  const auto shared = pool_->certificates.find(chain_hash);
+  if (shared && roster_.find(shared->id) == shared.get()) return true;
   auto certificate = identity::verify(chain, roster_.root(), wall());
   if (!certificate) {
     drop_chain(certificate.error());
@@ -197,13 +197,11 @@ bool Core::learn(ByteView chain) {
   }
   const bool other_key = known != nullptr && known->body.dh_public != certificate->body.dh_public;
   const std::string name = certificate->body.name;
-  const auto learned = roster_.take(std::move(*certificate));
+  const auto learned =
+      roster_.take(shared ? shared : pool_->certificates.add(chain_hash, std::move(*certificate)));
   CHECK(learned.ok());
-  if (verified_chains_.size() >= identity::kRosterMax) verified_chains_.clear();
-  verified_chains_[chain_hash] = id;
   if (*learned == identity::Roster::Learned::kKnown) return true;
   if (other_key) envelope_.forget(id);
-  if (Member* member = view_.find(id)) member->name = name;
   log_.info("member_learned", {{"node", id.brief()}, {"name", name}});
   actions_.emplace_back(MemberLearned{id, base::to_bytes(chain)});
   return true;
@@ -218,61 +216,59 @@ void Core::take_digest(const Source& source, const DigestMessage& message) {
   if (head->node == self_) return take_own(*head, message.digest);
   Member* member = view_.find(head->node);
   if (member == nullptr) return take_new(source, *head, message);
-  if (head->age() > member->head.age()) return take_newer(source, *member, *head, message.digest);
-  if (head->age() == member->head.age()) {
+  if (head->age() > member->age()) return take_newer(source, *member, *head, message.digest);
+  if (head->age() == member->age()) {
     rumors_.heard_again({RumorKind::kDigest, head->node});
-    if (!std::equal(message.digest.begin(), message.digest.end(), member->digest->begin(),
-                    member->digest->end())) {
+    if (!std::ranges::equal(message.digest, member->digest->bytes)) {
       return note_conflict(*member, message.digest);
     }
   }
   drop(Drop::kStale, &source.id);
 }
 
-bool Core::check_digest(const base::NodeId& origin, ByteView bytes,
-                        std::optional<DigestFields>& fields) {
-  const identity::Certificate* certificate = roster_.find(origin);
+SharedDigest Core::check_digest(const DigestHead& head, ByteView bytes) {
+  const identity::Certificate* certificate = roster_.find(head.node);
   CHECK(certificate != nullptr);
   if (!verify_digest(bytes, certificate->body.sign_public)) {
     drop(Drop::kForged);
-    return false;
+    return nullptr;
   }
+  const ContentHash hash = base::crypto::hash128({bytes});
+  if (auto shared = pool_->digests.find(hash)) return shared;
   auto decoded = decode_digest(bytes);
-  if (decoded) {
-    fields = std::move(*decoded);
-    return true;
+  if (!decoded && decoded.error().code != Code::kUnsupported) {
+    drop(Drop::kMalformed);
+    return nullptr;
   }
-  if (decoded.error().code == Code::kUnsupported) return true;  // kept and relayed unread
-  drop(Drop::kMalformed);
-  return false;
+  Digest digest{base::to_bytes(bytes), head, std::nullopt};
+  if (decoded) digest.fields = std::move(*decoded);  // else it is kept and relayed unread
+  return pool_->digests.add(hash, std::move(digest));
 }
 
 void Core::take_new(const Source& source, const DigestHead& head, const DigestMessage& message) {
   if (!view_.would_take(head.node)) return drop(Drop::kFull);
   if (roster_.find(head.node) == nullptr) return want(source, {{head.node, true}});
   Member member;
-  if (!check_digest(head.node, message.digest, member.fields)) return;
-  member.name = roster_.find(head.node)->body.name;
-  member.digest = std::make_shared<const base::Bytes>(base::to_bytes(message.digest));
-  member.head = head;
-  member.learned_at = now_;
-  member.renewed_at = now_;
-  member.last_heard = now_;
-  member.endpoint = endpoint_of(head.node);
+  member.digest = check_digest(head, message.digest);
+  if (!member.digest) return;
+  member.learned_at = CoarseTime(now_);
+  member.renewed_at = CoarseTime(now_);
+  member.last_heard = CoarseTime(now_);
+  std::optional<base::Endpoint> endpoint = endpoint_of(head.node);
   if (source.id == head.node) {
-    member.endpoint = source.from;
+    endpoint = source.from;
     member.heard = Heard::kDirect;
   }
-  const bool has_address = member.fields && !member.fields->addresses.empty();
-  if (!member.endpoint && has_address) member.endpoint = member.fields->addresses.front();
-  const bool left = member.fields && member.fields->left;
+  const base::Endpoint* const first = member.digest->first_address();
+  if (!endpoint && first != nullptr) endpoint = *first;
+  const bool left = member.digest->fields && member.digest->fields->left;
   // The relayer's word counts only here, where nothing better is known: the long dead do not come
   // back to life by reaching a newcomer.
   const bool dead = message.state == State::kDead && source.id != head.node;
   member.state = left ? State::kLeft : dead ? State::kDead : State::kAlive;
   std::erase_if(introduced_, [&head](const auto& one) { return one.first == head.node; });
   removed(view_.make_place());
-  const Member& added = view_.add(head.node, std::move(member));
+  const Member& added = view_.add(std::move(member), endpoint);
   ++counters_.digests_taken;
   touched_.push_back(head.node);
   if (added.state == State::kAlive) actions_.emplace_back(NodeUp{head.node});
@@ -288,25 +284,26 @@ void Core::take_new(const Source& source, const DigestHead& head, const DigestMe
 
 void Core::take_newer(const Source& source, Member& member, const DigestHead& head,
                       ByteView bytes) {
-  std::optional<DigestFields> fields;
   if (roster_.find(head.node) == nullptr) return want(source, {{head.node, true}});
-  if (!check_digest(head.node, bytes, fields)) return;
-  const bool news = fields != member.fields || head.incarnation != member.head.incarnation ||
+  SharedDigest digest = check_digest(head, bytes);
+  if (!digest) return;
+  const bool news = digest->fields != member.digest->fields ||
+                    head.incarnation != member.digest->head.incarnation ||
                     member.state != State::kAlive;
-  member.digest = std::make_shared<const base::Bytes>(base::to_bytes(bytes));
-  member.head = head;
-  member.fields = std::move(fields);
-  member.renewed_at = now_;
-  member.last_heard = now_;
-  const bool has_address = member.fields && !member.fields->addresses.empty();
-  if (!member.endpoint && has_address) member.endpoint = member.fields->addresses.front();
+  view_.set_digest(member, std::move(digest));
+  member.renewed_at = CoarseTime(now_);
+  member.last_heard = CoarseTime(now_);
+  const base::Endpoint* const first = member.digest->first_address();
+  if (member.reach == Member::Reach::kNowhere && first != nullptr) {
+    view_.set_endpoint(member, *first);
+  }
   ++counters_.digests_taken;
   touched_.push_back(head.node);
-  if (member.fields && member.fields->left) {
+  if (member.digest->fields && member.digest->fields->left) {
     detector_->remove(head.node);
-    set_state(head.node, member, State::kLeft);
+    set_state(member, State::kLeft);
   } else if (member.state == State::kLeft) {
-    set_state(head.node, member, State::kAlive);
+    set_state(member, State::kAlive);
     detector_->add(now_, head.node, Detector::Health::kAlive);
   } else {
     detector_->renewed(now_, head.node);
@@ -317,9 +314,9 @@ void Core::take_newer(const Source& source, Member& member, const DigestHead& he
 // A digest under this node's own name: an echo, or the word of a former life or of a clone.
 void Core::take_own(const DigestHead& head, ByteView bytes) {
   const Member& own = *view_.find(self_);
-  if (head.age() < own.head.age()) return drop(Drop::kStale);
-  const bool same = std::equal(bytes.begin(), bytes.end(), own.digest->begin(), own.digest->end());
-  if (same) {
+  const base::Bytes& told = own.digest->bytes;
+  if (head.age() < own.age()) return drop(Drop::kStale);
+  if (std::ranges::equal(bytes, told)) {
     rumors_.heard_again({RumorKind::kDigest, self_});
     return drop(Drop::kStale);
   }
@@ -327,9 +324,7 @@ void Core::take_own(const DigestHead& head, ByteView bytes) {
   drop(Drop::kConflict);
   if (silent_) return;
   // Of two that began together the one whose bytes are lower yields at once.
-  const bool yields = head.age() == own.head.age() &&
-                      std::lexicographical_compare(own.digest->begin(), own.digest->end(),
-                                                   bytes.begin(), bytes.end());
+  const bool yields = head.age() == own.age() && std::ranges::lexicographical_compare(told, bytes);
   if (yields || ++raises_ > kRaisesMax || head.incarnation.value == UINT64_MAX) {
     return go_silent();
   }
@@ -340,15 +335,17 @@ void Core::take_own(const DigestHead& head, ByteView bytes) {
   publish(true);
 }
 
-void Core::note_conflict(Member& member, ByteView bytes) {
-  if (member.conflict_told == member.head.incarnation) return drop(Drop::kStale);
-  const identity::Certificate* certificate = roster_.find(member.head.node);
+void Core::note_conflict(const Member& member, ByteView bytes) {
+  const base::Incarnation incarnation = member.digest->head.incarnation;
+  if (view_.trouble(member.id()).conflict_told == incarnation) return drop(Drop::kStale);
+  const identity::Certificate* certificate = roster_.find(member.id());
   if (certificate == nullptr || !verify_digest(bytes, certificate->body.sign_public)) {
     return drop(Drop::kForged);
   }
   drop(Drop::kConflict);
-  member.conflict_told = member.head.incarnation;
-  log_.error("identity_used_twice", {{"node", member.head.node.brief()}, {"name", member.name}});
+  view_.troubled(member.id()).conflict_told = incarnation;
+  log_.error("identity_used_twice",
+             {{"node", member.id().brief()}, {"name", name_of(member.id())}});
 }
 
 }  // namespace gossip

@@ -16,13 +16,23 @@ void Core::publish(bool urgent) {
   head.incarnation = incarnation_;
   head.sequence = sequence_;
   told_ = local_;
-  Member& own = *view_.find(self_);
-  own.digest = make_digest(head, told_, keys_.sign);
-  own.head = head;
-  own.fields = told_;
-  own.last_heard = now_;
-  own.renewed_at = now_;
-  if (head.sequence.value == 1) own.learned_at = now_;
+  const SharedBytes bytes = make_digest(head, told_, keys_.sign);
+  auto fields = decode_digest(*bytes);
+  CHECK(fields.ok());
+  SharedDigest digest =
+      pool_->digests.add(base::crypto::hash128({*bytes}), Digest{*bytes, head, std::move(*fields)});
+  Member* own = view_.find(self_);
+  if (own == nullptr) {
+    Member member;
+    member.digest = std::move(digest);
+    member.heard = Heard::kSelf;
+    own = &view_.add(std::move(member), std::nullopt);
+  } else {
+    view_.set_digest(*own, std::move(digest));
+  }
+  own->last_heard = CoarseTime(now_);
+  own->renewed_at = CoarseTime(now_);
+  if (head.sequence.value == 1) own->learned_at = CoarseTime(now_);
   published_at_ = now_;
   ++counters_.digests_made;
   touched_.push_back(self_);
@@ -80,21 +90,21 @@ void Core::spread_round() {
 
 std::vector<base::Bytes> Core::digest_messages(const Member& member, bool chain) const {
   std::vector<base::Bytes> out;
-  const base::NodeId& origin = member.head.node;
+  const base::NodeId& origin = member.id();
   const identity::Certificate* certificate = roster_.find(origin);
   if (chain && origin == self_) out.push_back(encode_message(ChainMessage{chain_}));
   if (chain && certificate != nullptr) {
     out.push_back(encode_message(ChainMessage{certificate->chain}));
   }
-  out.push_back(encode_message(DigestMessage{member.state, *member.digest}));
+  out.push_back(encode_message(DigestMessage{member.state, member.digest->bytes}));
   return out;
 }
 
 std::vector<base::Bytes> Core::rumor_messages(const RumorKey& key) const {
   const Member* member = view_.find(key.node);
-  if (member == nullptr || !member->digest) return {};
+  if (member == nullptr) return {};
   if (key.kind == RumorKind::kSuspicion) return {encode_message(SuspectMessage{member->entry()})};
-  return digest_messages(*member, now_ - member->learned_at < kNewMemberAge);
+  return digest_messages(*member, now_ - member->learned_at.time() < kNewMemberAge);
 }
 
 // ---- states
@@ -103,36 +113,43 @@ void Core::take_suspicion(const Source& source, const Entry32& entry) {
   if (entry.node == self_) return refute();
   Member* member = view_.find(entry.node);
   if (member == nullptr || !member->is_live()) return;
-  if (member->head.age() > entry.age()) return queue_digest(source, *member, false);
-  if (member->suspicion_seen && now_ - member->suspicion_at < kSuspicionMin) {
+  if (member->age() > entry.age()) return queue_digest(source, *member, false);
+  Trouble& trouble = view_.troubled(entry.node);
+  if (trouble.suspicion_at && now_ - *trouble.suspicion_at < kSuspicionMin) {
     return rumors_.heard_again({RumorKind::kSuspicion, entry.node});
   }
-  member->suspicion_seen = true;
-  member->suspicion_at = now_;
+  trouble.suspicion_at = now_;
   detector_->reported(now_, entry.node);
   rumors_.add({RumorKind::kSuspicion, entry.node}, source.id, view_.live_others(), true);
   if (spread_at_ == base::kNever) spread_at_ = now_;
 }
 
-void Core::set_state(const base::NodeId& id, Member& member, State state) {
+std::string Core::name_of(const base::NodeId& id) const {
+  if (id == self_) return own_name_;
+  const identity::Certificate* certificate = roster_.find(id);
+  return certificate == nullptr ? std::string{} : certificate->body.name;
+}
+
+void Core::set_state(Member& member, State state) {
   if (member.state == state) return;
-  view_.set_state(id, member, state);
+  const base::NodeId id = member.id();
+  view_.set_state(member, state);
   touched_.push_back(id);
   switch (state) {
     case State::kAlive:
-      log_.info("node_up", {{"node", id.brief()}, {"name", member.name}});
+      log_.info("node_up", {{"node", id.brief()}, {"name", name_of(id)}});
       actions_.emplace_back(NodeUp{id});
       return;
     case State::kSuspect:
-      log_.info("node_suspect", {{"node", id.brief()}, {"name", member.name}});
+      log_.info("node_suspect", {{"node", id.brief()}, {"name", name_of(id)}});
       actions_.emplace_back(NodeSuspect{id});
       return;
     case State::kDead:
-      log_.info("node_dead", {{"node", id.brief()}, {"name", member.name}});
+      log_.info("node_dead", {{"node", id.brief()}, {"name", name_of(id)}});
       actions_.emplace_back(NodeDead{id});
       return;
     case State::kLeft:
-      log_.info("node_left", {{"node", id.brief()}, {"name", member.name}});
+      log_.info("node_left", {{"node", id.brief()}, {"name", name_of(id)}});
       actions_.emplace_back(NodeLeft{id});
       return;
   }
@@ -143,21 +160,21 @@ void Core::apply(const Detector::Verdict& verdict) {
   if (member == nullptr || member->state == State::kLeft) return;
   switch (verdict.health) {
     case Detector::Health::kAlive:
-      return set_state(verdict.id, *member, State::kAlive);
+      return set_state(*member, State::kAlive);
     case Detector::Health::kDead:
-      return set_state(verdict.id, *member, State::kDead);
+      return set_state(*member, State::kDead);
     case Detector::Health::kSuspect:
       break;
   }
-  set_state(verdict.id, *member, State::kSuspect);
-  member->contact_after = now_ + kContactEvery;
-  if (member->fields && !member->fields->addresses.empty()) {
-    const auto& addresses = member->fields->addresses;
-    member->endpoint = addresses[member->next_address++ % addresses.size()];
+  set_state(*member, State::kSuspect);
+  Trouble& trouble = view_.troubled(verdict.id);
+  trouble.contact_after = now_ + kContactEvery;
+  if (member->digest->first_address() != nullptr) {
+    const auto& addresses = member->digest->fields->addresses;
+    view_.set_endpoint(*member, addresses[trouble.next_address++ % addresses.size()]);
   }
   if (!verdict.report) return;
-  member->suspicion_seen = true;
-  member->suspicion_at = now_;
+  trouble.suspicion_at = now_;
   rumors_.add({RumorKind::kSuspicion, verdict.id}, {}, view_.live_others(), true);
   if (spread_at_ == base::kNever) spread_at_ = now_;
 }
@@ -173,27 +190,28 @@ void Core::removed(const std::vector<base::NodeId>& nodes) {
 std::vector<NodeView> Core::node_views() const {
   std::vector<NodeView> out;
   out.reserve(view_.members().size());
-  for (const auto& [id, member] : view_.members()) out.push_back(show(id, member));
+  for (const Member& member : view_.members()) out.push_back(show(member));
   return out;
 }
 
 std::optional<NodeView> Core::node_view(const base::NodeId& id) const {
   const Member* member = view_.find(id);
-  return member == nullptr ? std::nullopt : std::optional(show(id, *member));
+  return member == nullptr ? std::nullopt : std::optional(show(*member));
 }
 
-NodeView Core::show(const base::NodeId& id, const Member& member) const {
+NodeView Core::show(const Member& member) const {
+  const Digest& digest = *member.digest;
   NodeView one;
-  one.id = id;
-  one.name = member.name;
+  one.id = member.id();
+  one.name = name_of(one.id);
   one.state = member.state;
-  one.readable = member.fields.has_value();
-  one.fields = id == self_ ? local_ : member.fields.value_or(DigestFields{});
-  one.incarnation = member.head.incarnation;
-  one.sequence = member.head.sequence;
-  one.endpoint = member.endpoint.value_or(base::Endpoint{});
+  one.readable = digest.fields.has_value();
+  one.fields = one.id == self_ ? local_ : digest.fields.value_or(DigestFields{});
+  one.incarnation = digest.head.incarnation;
+  one.sequence = digest.head.sequence;
+  one.endpoint = view_.endpoint(member).value_or(base::Endpoint{});
   one.heard = member.heard;
-  one.last_heard = member.last_heard;
+  one.last_heard = member.last_heard.time();
   return one;
 }
 

@@ -73,19 +73,19 @@ void Core::take_buckets(const Source& source, const SyncBucketsMessage& message)
 }
 
 void Core::send_summaries(const Source& to, std::size_t bucket) {
-  const auto& members = view_.members();
   SyncSummaryMessage part;
   part.sampled = view_.sampled();
   part.low = bucket_end(bucket, false);
   const base::NodeId high = bucket_end(bucket, true);
-  for (auto it = members.lower_bound(part.low); it != members.end() && it->first <= high; ++it) {
+  for (const Member& member : view_.members()) {
+    if (member.id() < part.low || high < member.id()) continue;
     if (part.entries.size() == kEntriesMax) {
       part.high = part.entries.back().node;
       queue(to, part);
       part.low = above(part.high);
       part.entries.clear();
     }
-    part.entries.push_back(it->second.entry());
+    part.entries.push_back(member.entry());
   }
   part.high = high;
   queue(to, part);
@@ -97,21 +97,20 @@ void Core::take_summary(const Source& source, const SyncSummaryMessage& message)
   std::vector<Wish> wishes;
   for (const auto& [id, entry] : theirs) {
     const Member* member = view_.find(id);
-    const bool wanted = member == nullptr ? view_.would_take(id) : entry.age() > member->head.age();
+    const bool wanted = member == nullptr ? view_.would_take(id) : entry.age() > member->age();
     if (wanted) wishes.push_back({id, roster_.find(id) == nullptr});
   }
   HaveMessage have;
-  const auto& members = view_.members();
-  for (auto it = members.lower_bound(message.low); it != members.end() && it->first <= message.high;
-       ++it) {
-    const auto found = theirs.find(it->first);
+  for (const Member& member : view_.members()) {
+    if (member.id() < message.low || message.high < member.id()) continue;
+    const auto found = theirs.find(member.id());
     if (found != theirs.end()) {
-      if (it->second.head.age() > found->second.age()) queue_digest(source, it->second, false);
+      if (member.age() > found->second.age()) queue_digest(source, member, false);
     } else if (!message.sampled) {
       // It knows less than we do, so it may lack the certificate too.
-      queue_digest(source, it->second, true);
+      queue_digest(source, member, true);
     } else if (have.entries.size() < kSampledHavesMax) {
-      have.entries.push_back(it->second.entry());
+      have.entries.push_back(member.entry());
     }
   }
   if (!have.entries.empty()) queue(source, have);

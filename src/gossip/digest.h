@@ -80,6 +80,18 @@ struct DigestHead {
   [[nodiscard]] auto age() const { return std::pair(incarnation, sequence); }
 };
 
+// One as it came, with what it says; immutable, so that views may share it (gossip/pool.h).
+struct Digest {
+  base::Bytes bytes;
+  DigestHead head;
+  std::optional<DigestFields> fields;  // empty: a newer version's
+
+  [[nodiscard]] const base::Endpoint* first_address() const {
+    return fields && !fields->addresses.empty() ? &fields->addresses.front() : nullptr;
+  }
+};
+using SharedDigest = std::shared_ptr<const Digest>;
+
 // Whether `now` differs enough from what was last told (design.md §5: trit, seat, jobs, or the
 // ratio by 0.05; and what decides whether a node is fit: consent, power, addresses).
 [[nodiscard]] bool worth_telling(const DigestFields& told, const DigestFields& now);

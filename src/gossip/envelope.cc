@@ -115,7 +115,7 @@ Bytes Envelope::seal(base::Time now, const base::NodeId& id, const base::crypto:
   ++to.next_counter;
   if (again && !to.is_confirmed && payload.size() <= kPayloadSizeMax) {
     to.unconfirmed.push_back(base::to_bytes(payload));
-    if (to.unconfirmed.size() > kUnconfirmedMax) to.unconfirmed.pop_front();
+    if (to.unconfirmed.size() > kUnconfirmedMax) to.unconfirmed.erase(to.unconfirmed.begin());
   }
   return packet;
 }
@@ -181,7 +181,7 @@ bool Envelope::accept(base::Time now, const base::NodeId& id, const Opened& open
   return true;
 }
 
-std::deque<Bytes> Envelope::take_unconfirmed(const base::NodeId& id) {
+std::vector<Bytes> Envelope::take_unconfirmed(const base::NodeId& id) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return {};
   found->second.is_confirmed = false;
@@ -192,7 +192,13 @@ void Envelope::confirmed(const base::NodeId& id) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
   found->second.is_confirmed = true;
-  found->second.unconfirmed.clear();
+  found->second.unconfirmed = {};
+}
+
+void Envelope::forget_unconfirmed(base::Time now) {
+  for (auto& [id, peer] : peers_) {
+    if (now - peer.used_at > 2 * kCookieAge) peer.unconfirmed = {};
+  }
 }
 
 void Envelope::drop(std::map<base::NodeId, Peer>::iterator peer) {

@@ -27,9 +27,9 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "base/crypto.h"
 #include "base/ids.h"
@@ -95,8 +95,9 @@ class Envelope {
   [[nodiscard]] bool accept(base::Time now, const base::NodeId& peer, const Opened& opened,
                             const Cookie& cookie);
   // The peer challenged us: what it could not take so far, to be sent again.
-  [[nodiscard]] std::deque<base::Bytes> take_unconfirmed(const base::NodeId& peer);
+  [[nodiscard]] std::vector<base::Bytes> take_unconfirmed(const base::NodeId& peer);
   void confirmed(const base::NodeId& peer);  // it took a packet under our salt
+  void forget_unconfirmed(base::Time now);   // what nobody will ask for any more
   void forget(const base::NodeId& peer);     // its certificate went or has another key
   [[nodiscard]] const Salt& salt() const { return salt_; }
   [[nodiscard]] std::size_t sessions() const { return peers_.size(); }
@@ -112,7 +113,7 @@ class Envelope {
     base::Time accepted_at{};
     base::Time used_at{};
     bool is_confirmed = false;
-    std::deque<base::Bytes> unconfirmed;
+    std::vector<base::Bytes> unconfirmed;
   };
   Peer& peer(base::Time now, const base::NodeId& id, const base::crypto::DhPublic& key);
   void make_room();

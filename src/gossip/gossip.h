@@ -39,13 +39,16 @@
 
 namespace gossip {
 
+struct Pool;
+
 struct Config {
   identity::NodeKeys keys;
-  base::Bytes chain;        // this node's own certificate chain
-  identity::Roster roster;  // what was learned in former runs
-  Salt salt{};              // random, new at each start
-  base::Secret<32> secret;  // random, new at each start
-  std::uint64_t seed = 0;   // for choices that need no secrecy
+  base::Bytes chain;                     // this node's own certificate chain
+  identity::Roster roster;               // what was learned in former runs
+  Salt salt{};                           // random, new at each start
+  base::Secret<32> secret;               // random, new at each start
+  std::uint64_t seed = 0;                // for choices that need no secrecy
+  std::shared_ptr<Pool> pool = nullptr;  // null: one of its own
 };
 
 class Core;

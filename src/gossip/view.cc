@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "base/crypto.h"
 
@@ -15,24 +16,29 @@ std::uint64_t View::score(const base::NodeId& id) const {
   return base::get_le64(base::crypto::hash128({salt, id.bytes}));
 }
 
-std::size_t View::others() const {
-  return members_.size() - (members_.find(self_) == members_.end() ? 0 : 1);
+std::size_t View::place_of(const base::NodeId& id) const {
+  const auto at = std::lower_bound(
+      members_.begin(), members_.end(), id,
+      [](const Member& member, const base::NodeId& wanted) { return member.id() < wanted; });
+  return static_cast<std::size_t>(at - members_.begin());
 }
+
+std::size_t View::others() const { return members_.size() - (find(self_) == nullptr ? 0 : 1); }
 
 std::optional<base::NodeId> View::gone() const {
   std::optional<base::NodeId> out;
   if (!left_.empty()) out = *left_.begin();
   for (const base::NodeId& id : silent_) {
     if (out && *out < id) break;
-    if (members_.at(id).state == State::kDead) return id;
+    if (find(id)->state == State::kDead) return id;
   }
   return out;
 }
 
 std::vector<View::Scored> View::others_scored() const {
   std::vector<Scored> out;
-  for (const auto& [id, member] : members_) {
-    if (id != self_) out.emplace_back(score(id), id);
+  for (const Member& member : members_) {
+    if (member.id() != self_) out.emplace_back(score(member.id()), member.id());
   }
   std::sort(out.begin(), out.end(), std::greater<>());
   return out;
@@ -41,8 +47,8 @@ std::vector<View::Scored> View::others_scored() const {
 std::uint64_t View::worst_score() const {
   if (!worst_score_) {
     worst_score_ = 0;
-    for (const auto& [id, member] : members_) {
-      if (id != self_) worst_score_ = std::max(*worst_score_, score(id));
+    for (const Member& member : members_) {
+      if (member.id() != self_) worst_score_ = std::max(*worst_score_, score(member.id()));
     }
   }
   return *worst_score_;
@@ -85,26 +91,33 @@ void View::leave(const base::NodeId& id, State state) {
   if (id != self_ && is_live(state)) --live_others_;
 }
 
-void View::set_state(const base::NodeId& id, Member& member, State state) {
-  leave(id, member.state);
+void View::set_state(Member& member, State state) {
+  leave(member.id(), member.state);
   member.state = state;
-  enter(id, state);
+  enter(member.id(), state);
 }
 
-Member& View::add(const base::NodeId& id, Member member) {
+Member& View::add(Member member, const std::optional<base::Endpoint>& endpoint) {
+  const base::NodeId id = member.id();
   CHECK(id == self_ || others() < places());
   CHECK(find(id) == nullptr);
   worst_score_.reset();
   enter(id, member.state);
-  return members_.emplace(id, std::move(member)).first->second;
+  mark_bucket(id);
+  const auto at = members_.begin() + static_cast<std::ptrdiff_t>(place_of(id));
+  Member& added = *members_.insert(at, std::move(member));
+  set_endpoint(added, endpoint);
+  return added;
 }
 
 void View::erase(const base::NodeId& id) {
-  const auto found = members_.find(id);
-  if (found == members_.end()) return;
+  const Member* const member = find(id);
+  if (member == nullptr) return;
   worst_score_.reset();
-  leave(id, found->second.state);
-  members_.erase(found);
+  leave(id, member->state);
+  mark_bucket(id);
+  troubles_.erase(id);
+  members_.erase(members_.begin() + (member - members_.data()));
 }
 
 void View::remove(const base::NodeId& id) {
@@ -112,66 +125,154 @@ void View::remove(const base::NodeId& id) {
   erase(id);
 }
 
+void View::set_digest(Member& member, SharedDigest digest) {
+  const std::optional<base::Endpoint> before = endpoint(member);
+  member.digest = std::move(digest);
+  mark_bucket(member.id());
+  set_endpoint(member, before);
+}
+
+void View::set_endpoint(Member& member, const std::optional<base::Endpoint>& endpoint) {
+  const base::Endpoint* const first = member.digest->first_address();
+  const bool is_first = endpoint && first != nullptr && *endpoint == *first;
+  const bool was_elsewhere = member.reach == Member::Reach::kElsewhere;
+  member.reach = !endpoint  ? Member::Reach::kNowhere
+                 : is_first ? Member::Reach::kFirstAddress
+                            : Member::Reach::kElsewhere;
+  if (member.reach == Member::Reach::kElsewhere) {
+    troubled(member.id()).endpoint = endpoint;
+  } else if (was_elsewhere) {
+    troubled(member.id()).endpoint.reset();
+  }
+}
+
+std::optional<base::Endpoint> View::endpoint(const Member& member) const {
+  if (member.reach == Member::Reach::kNowhere) return std::nullopt;
+  if (member.reach == Member::Reach::kFirstAddress) return *member.digest->first_address();
+  return trouble(member.id()).endpoint;
+}
+
+const Trouble& View::trouble(const base::NodeId& id) const {
+  static const Trouble kNone;
+  const auto found = troubles_.find(id);
+  return found == troubles_.end() ? kNone : found->second;
+}
+
+Trouble& View::troubled(const base::NodeId& id) { return troubles_[id]; }
+
+void View::answers(const base::NodeId& id) {
+  const auto found = troubles_.find(id);
+  if (found != troubles_.end()) found->second.contact_backoff = kContactBackoffMin;
+}
+
+void View::forget_troubles(base::Time now) {
+  std::erase_if(troubles_, [&](const auto& item) {
+    const Trouble& one = item.second;
+    const bool is_recent = one.suspicion_at && now - *one.suspicion_at < kSuspicionMin;
+    return !one.endpoint && !is_recent && one.conflict_told == base::Incarnation{} &&
+           !silent_.contains(item.first);
+  });
+}
+
 Member* View::find(const base::NodeId& id) {
-  const auto found = members_.find(id);
-  return found == members_.end() ? nullptr : &found->second;
+  return const_cast<Member*>(std::as_const(*this).find(id));
 }
 
 const Member* View::find(const base::NodeId& id) const {
-  const auto found = members_.find(id);
-  return found == members_.end() ? nullptr : &found->second;
+  const std::size_t at = place_of(id);
+  return at < members_.size() && members_[at].id() == id ? &members_[at] : nullptr;
+}
+
+// ---- whom to tell
+
+bool View::is_peer(const Member& member, State state) const {
+  return member.state == state && member.reach != Member::Reach::kNowhere && member.id() != self_;
+}
+
+// Draws until there are `count`; when too many draws miss, from a list of those that are left.
+void View::draw(base::Rng& rng, std::size_t count, State state,
+                std::vector<base::NodeId>& out) const {
+  const auto has = [&out](const base::NodeId& id) {
+    return std::find(out.begin(), out.end(), id) != out.end();
+  };
+  for (std::size_t tries = 4 * count; tries > 0 && out.size() < count; --tries) {
+    if (members_.empty()) return;
+    const Member& member = members_[static_cast<std::size_t>(rng.below(members_.size()))];
+    if (is_peer(member, state) && !has(member.id())) out.push_back(member.id());
+  }
+  if (out.size() >= count) return;
+  std::vector<base::NodeId> rest;
+  for (const Member& member : members_) {
+    if (is_peer(member, state) && !has(member.id())) rest.push_back(member.id());
+  }
+  rng.shuffle(rest);
+  for (const base::NodeId& id : rest) {
+    if (out.size() < count) out.push_back(id);
+  }
 }
 
 std::vector<base::NodeId> View::pick(base::Rng& rng, std::size_t count) const {
-  std::vector<base::NodeId> all;
-  for (const State state : {State::kAlive, State::kSuspect}) {
-    if (!all.empty()) break;
-    for (const auto& [id, member] : members_) {
-      if (id != self_ && member.state == state && member.endpoint) all.push_back(id);
+  std::vector<base::NodeId> out;
+  draw(rng, count, State::kAlive, out);
+  if (out.empty()) draw(rng, count, State::kSuspect, out);
+  return out;
+}
+
+// The next above this node in the ring of ids and the next below, which may be the same.
+void View::add_neighbours(State state, std::vector<base::NodeId>& out) const {
+  const std::size_t size = members_.size();
+  const std::size_t from = place_of(self_);
+  const auto next = [&](bool up) {
+    for (std::size_t i = 1; i < size; ++i) {
+      const Member& member = members_[(from + (up ? i : size - i)) % size];
+      if (!is_peer(member, state)) continue;
+      if (out.empty() || out.back() != member.id()) out.push_back(member.id());
+      return;
     }
-  }
-  rng.shuffle(all);
-  if (all.size() > count) all.resize(count);
-  return all;
+  };
+  next(true);
+  next(false);
 }
 
 std::vector<base::NodeId> View::pick_for_news(base::Rng& rng, std::size_t count) const {
-  std::vector<base::NodeId> ring = pick(rng, members_.size());
-  // In the order of walking the ring from self: the next above is first, the next below last.
-  const auto walk = [this](const base::NodeId& a, const base::NodeId& b) {
-    const bool a_above = a > self_;
-    const bool b_above = b > self_;
-    return a_above != b_above ? a_above : a < b;
-  };
-  if (ring.size() >= 2) {
-    std::iter_swap(ring.begin(), std::min_element(ring.begin(), ring.end(), walk));
-    std::iter_swap(ring.begin() + 1, std::max_element(ring.begin() + 1, ring.end(), walk));
+  std::vector<base::NodeId> out;
+  for (const State state : {State::kAlive, State::kSuspect}) {
+    add_neighbours(state, out);
+    if (out.empty()) continue;
+    if (out.size() < count) draw(rng, count, state, out);
+    break;
   }
-  if (ring.size() > count) ring.resize(count);
-  return ring;
+  if (out.size() > count) out.resize(count);
+  return out;
 }
 
-std::array<std::uint32_t, kBuckets> View::buckets() const {
-  std::array<base::Bytes, kBuckets> text;
-  for (const auto& [id, member] : members_) {
-    base::Bytes& out = text[id.bytes[0] >> 4];
-    std::array<std::uint8_t, 16> age{};
-    base::put_le64(age, member.head.incarnation.value);
-    base::put_le64(base::MutableByteView(age).subspan(8), member.head.sequence.value);
-    out.insert(out.end(), id.bytes.begin(), id.bytes.end());
-    out.insert(out.end(), age.begin(), age.end());
+// ---- sums
+
+const std::array<std::uint32_t, kBuckets>& View::buckets() const {
+  for (std::size_t bucket = 0; stale_buckets_ != 0 && bucket < kBuckets; ++bucket) {
+    if ((stale_buckets_ & (1U << bucket)) == 0) continue;
+    base::NodeId low;
+    low.bytes[0] = static_cast<std::uint8_t>(bucket << 4);
+    base::Bytes text;
+    for (std::size_t i = place_of(low); i < members_.size(); ++i) {
+      const DigestHead& head = members_[i].digest->head;
+      if (head.node.bytes[0] >> 4 != bucket) break;
+      std::array<std::uint8_t, 16> age{};
+      base::put_le64(age, head.incarnation.value);
+      base::put_le64(base::MutableByteView(age).subspan(8), head.sequence.value);
+      text.insert(text.end(), head.node.bytes.begin(), head.node.bytes.end());
+      text.insert(text.end(), age.begin(), age.end());
+    }
+    buckets_[bucket] = text.empty() ? 0 : base::get_le32(base::crypto::hash128({text}));
   }
-  std::array<std::uint32_t, kBuckets> out{};
-  for (std::size_t i = 0; i < kBuckets; ++i) {
-    if (!text[i].empty()) out[i] = base::get_le32(base::crypto::hash128({text[i]}));
-  }
-  return out;
+  stale_buckets_ = 0;
+  return buckets_;
 }
 
 std::uint64_t View::dead_hash() const {
   base::Bytes text;
   for (const base::NodeId& id : silent_) {
-    if (members_.at(id).state != State::kDead) continue;
+    if (find(id)->state != State::kDead) continue;
     text.insert(text.end(), id.bytes.begin(), id.bytes.end());
   }
   return base::get_le64(base::crypto::hash128({text}));

@@ -5,6 +5,9 @@
 // sample of all ids ever offered, whatever their order or number of offers (min-wise sampling:
 // Bortnikov et al., "Brahms", 2009, §3). It stays one until it can no longer fill itself, and then
 // takes everyone again. When a place is needed, the dead and those that left go first.
+//
+// An entry is small (Member, 32 bytes) and refers to its digest, which other views may share; what
+// is out of the ordinary with a member is kept beside (Trouble).
 #pragma once
 
 #include <map>
@@ -21,26 +24,46 @@ namespace gossip {
   return state == State::kAlive || state == State::kSuspect;
 }
 
+// A time to an eighth of a second, for 17 years of a node's clock.
+class CoarseTime {
+ public:
+  CoarseTime() = default;
+  explicit CoarseTime(base::Time at)
+      : eighths_(static_cast<std::uint32_t>(at.time_since_epoch() / kUnit)) {}
+  [[nodiscard]] base::Time time() const { return base::Time(eighths_ * kUnit); }
+
+ private:
+  static constexpr base::Duration kUnit = 125ms;
+  std::uint32_t eighths_ = 0;
+};
+
 struct Member {
-  std::string name;
-  SharedBytes digest;
-  DigestHead head;
-  std::optional<DigestFields> fields;  // empty: a newer version's
-  State state = State::kAlive;
-  std::optional<base::Endpoint> endpoint;
-  std::size_t next_address = 0;  // of fields->addresses, tried when it does not answer
+  enum class Reach : std::uint8_t { kNowhere, kFirstAddress, kElsewhere };
+
+  SharedDigest digest;
+  CoarseTime last_heard;
+  CoarseTime renewed_at;
+  CoarseTime learned_at;
+  State state = State::kAlive;    // changed by View::set_state() alone
+  Reach reach = Reach::kNowhere;  // by View::set_endpoint() alone
   Heard heard = Heard::kRelayed;
-  base::Time last_heard{};
-  base::Time renewed_at{};
-  base::Time learned_at{};
-  base::Time suspicion_at{};  // of another's report about it
-  bool suspicion_seen = false;
+
+  [[nodiscard]] const base::NodeId& id() const { return digest->head.node; }
+  [[nodiscard]] auto age() const { return digest->head.age(); }
+  [[nodiscard]] bool is_live() const { return gossip::is_live(state); }
+  [[nodiscard]] Entry32 entry() const {
+    return {id(), digest->head.incarnation, digest->head.sequence};
+  }
+};
+static_assert(sizeof(Member) <= 32);
+
+struct Trouble {
+  std::optional<base::Endpoint> endpoint;  // of Reach::kElsewhere
+  std::size_t next_address = 0;            // of its digest's, tried when it does not answer
+  std::optional<base::Time> suspicion_at;  // of another's report about it
   base::Time contact_after{};
   base::Duration contact_backoff = kContactBackoffMin;
   base::Incarnation conflict_told;  // logged once for each
-
-  [[nodiscard]] bool is_live() const { return gossip::is_live(state); }
-  [[nodiscard]] Entry32 entry() const { return {head.node, head.incarnation, head.sequence}; }
 };
 
 class View {
@@ -51,13 +74,21 @@ class View {
   [[nodiscard]] bool would_take(const base::NodeId& id) const;
   // Legal after would_take(). Returns who had to go for it.
   [[nodiscard]] std::vector<base::NodeId> make_place();
-  Member& add(const base::NodeId& id, Member member);  // legal after make_place(), or for self
+  // Legal after make_place(), or for self. Entries are valid until the next add() or remove().
+  Member& add(Member member, const std::optional<base::Endpoint>& endpoint);
   void remove(const base::NodeId& id);
-  void set_state(const base::NodeId& id, Member& member, State state);  // the only way to change it
+  void set_state(Member& member, State state);
+  void set_digest(Member& member, SharedDigest digest);  // a newer one of the same origin
+  void set_endpoint(Member& member, const std::optional<base::Endpoint>& endpoint);
 
   [[nodiscard]] Member* find(const base::NodeId& id);
   [[nodiscard]] const Member* find(const base::NodeId& id) const;
-  [[nodiscard]] const std::map<base::NodeId, Member>& members() const { return members_; }
+  [[nodiscard]] std::optional<base::Endpoint> endpoint(const Member& member) const;
+  [[nodiscard]] const Trouble& trouble(const base::NodeId& id) const;
+  [[nodiscard]] Trouble& troubled(const base::NodeId& id);
+  void answers(const base::NodeId& id);  // contacts begin anew when it falls silent
+  void forget_troubles(base::Time now);  // that are over
+  [[nodiscard]] const std::vector<Member>& members() const { return members_; }   // by id
   [[nodiscard]] const std::set<base::NodeId>& silent() const { return silent_; }  // suspect or dead
   [[nodiscard]] bool sampled() const { return sampled_; }
   [[nodiscard]] std::size_t live_others() const { return live_others_; }
@@ -69,30 +100,38 @@ class View {
 
   // Sums over (node, incarnation, sequence), for anti-entropy: one per leading four bits of the
   // id, and one of all.
-  [[nodiscard]] std::array<std::uint32_t, kBuckets> buckets() const;
+  [[nodiscard]] const std::array<std::uint32_t, kBuckets>& buckets() const;
   [[nodiscard]] std::uint64_t hash() const;
   [[nodiscard]] std::uint64_t dead_hash() const;  // over the ids of the dead
 
  private:
+  using Scored = std::pair<std::uint64_t, base::NodeId>;
+  [[nodiscard]] std::size_t place_of(const base::NodeId& id) const;  // where it is or would be
   [[nodiscard]] std::uint64_t score(const base::NodeId& id) const;
   [[nodiscard]] std::size_t others() const;
   [[nodiscard]] std::size_t places() const { return sampled_ ? kSampleSize : kViewMax; }
-  [[nodiscard]] std::optional<base::NodeId> gone() const;  // dead or left, if any
-  using Scored = std::pair<std::uint64_t, base::NodeId>;
+  [[nodiscard]] std::optional<base::NodeId> gone() const;   // dead or left, if any
   [[nodiscard]] std::uint64_t worst_score() const;          // of the others; 0 when there are none
   [[nodiscard]] std::vector<Scored> others_scored() const;  // the worst first
-  void enter(const base::NodeId& id, State state);          // into the counts and indexes below
+  [[nodiscard]] bool is_peer(const Member& member, State state) const;
+  void add_neighbours(State state, std::vector<base::NodeId>& out) const;
+  void draw(base::Rng& rng, std::size_t count, State state, std::vector<base::NodeId>& out) const;
+  void enter(const base::NodeId& id, State state);  // into the counts and indexes below
   void leave(const base::NodeId& id, State state);
   void erase(const base::NodeId& id);
+  void mark_bucket(const base::NodeId& id) { stale_buckets_ |= 1U << (id.bytes[0] >> 4); }
 
   base::NodeId self_;
   std::uint64_t salt_;
   bool sampled_ = false;
-  std::map<base::NodeId, Member> members_;
+  std::vector<Member> members_;
+  std::map<base::NodeId, Trouble> troubles_;
   std::size_t live_others_ = 0;
   std::set<base::NodeId> silent_;
   std::set<base::NodeId> left_;
   mutable std::optional<std::uint64_t> worst_score_;  // none: to be found again
+  mutable std::uint32_t stale_buckets_ = (1U << kBuckets) - 1;
+  mutable std::array<std::uint32_t, kBuckets> buckets_{};
 };
 
 }  // namespace gossip

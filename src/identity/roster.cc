@@ -20,29 +20,37 @@ Roster::Roster(const base::crypto::SignPublic& root)
 base::Result<Roster::Learned> Roster::learn(base::ByteView chain, base::WallTime now) {
   auto certificate = verify(chain, root_, now);
   if (!certificate) return certificate.error();
-  return take(std::move(*certificate));
+  return take(std::make_shared<const Certificate>(std::move(*certificate)));
 }
 
-base::Result<Roster::Learned> Roster::take(Certificate certificate) {
-  const auto found = members_.find(certificate.id);
-  if (found != members_.end()) {
-    if (age(certificate.body) <= age(found->second.body)) return Learned::kKnown;
-    found->second = std::move(certificate);
+Roster::Members::const_iterator Roster::place_of(const base::NodeId& id) const {
+  return std::lower_bound(
+      members_.begin(), members_.end(), id,
+      [](const auto& one, const base::NodeId& wanted) { return one->id < wanted; });
+}
+
+base::Result<Roster::Learned> Roster::take(std::shared_ptr<const Certificate> certificate) {
+  const auto at = place_of(certificate->id);
+  if (is_at(at, certificate->id)) {
+    if (age(certificate->body) <= age((*at)->body)) return Learned::kKnown;
+    members_[static_cast<std::size_t>(at - members_.begin())] = std::move(certificate);
     return Learned::kRenewed;
   }
   if (members_.size() >= kRosterMax) {
     return base::fail(base::Code::kFull, "no more members can be remembered here");
   }
-  const base::NodeId id = certificate.id;
-  members_.emplace(id, std::move(certificate));
+  members_.insert(at, std::move(certificate));
   return Learned::kNew;
 }
 
-void Roster::forget(const base::NodeId& id) { members_.erase(id); }
+void Roster::forget(const base::NodeId& id) {
+  const auto at = place_of(id);
+  if (is_at(at, id)) members_.erase(at);
+}
 
 const Certificate* Roster::find(const base::NodeId& id) const {
-  const auto found = members_.find(id);
-  return found == members_.end() ? nullptr : &found->second;
+  const auto at = place_of(id);
+  return is_at(at, id) ? at->get() : nullptr;
 }
 
 const Certificate* Roster::find_prefix(base::ByteView prefix,
@@ -50,9 +58,9 @@ const Certificate* Roster::find_prefix(base::ByteView prefix,
   CHECK(prefix.size() <= base::NodeId::kSize);
   base::NodeId first;
   std::copy(prefix.begin(), prefix.end(), first.bytes.begin());
-  for (auto it = members_.lower_bound(first); it != members_.end(); ++it) {
-    if (!std::equal(prefix.begin(), prefix.end(), it->first.bytes.begin())) return nullptr;
-    if (fits(it->second)) return &it->second;
+  for (auto it = place_of(first); it != members_.end(); ++it) {
+    if (!std::equal(prefix.begin(), prefix.end(), (*it)->id.bytes.begin())) return nullptr;
+    if (fits(**it)) return it->get();
   }
   return nullptr;
 }
@@ -60,14 +68,14 @@ const Certificate* Roster::find_prefix(base::ByteView prefix,
 std::vector<base::NodeId> Roster::ids() const {
   std::vector<base::NodeId> out;
   out.reserve(members_.size());
-  for (const auto& [id, certificate] : members_) out.push_back(id);
+  for (const auto& certificate : members_) out.push_back(certificate->id);
   return out;
 }
 
 std::vector<base::NodeId> Roster::expired(base::WallTime now) const {
   std::vector<base::NodeId> out;
-  for (const auto& [id, certificate] : members_) {
-    if (certificate.not_after < now) out.push_back(id);
+  for (const auto& certificate : members_) {
+    if (certificate->not_after < now) out.push_back(certificate->id);
   }
   return out;
 }
@@ -75,7 +83,7 @@ std::vector<base::NodeId> Roster::expired(base::WallTime now) const {
 base::Bytes Roster::encode() const {
   base::Writer writer;
   writer.array(3).u64(kVersion).array(members_.size());
-  for (const auto& [id, certificate] : members_) writer.bin(certificate.chain);
+  for (const auto& certificate : members_) writer.bin(certificate->chain);
   writer.array(0);
   return writer.take();
 }

@@ -12,7 +12,7 @@
 #pragma once
 
 #include <functional>
-#include <map>
+#include <memory>
 #include <vector>
 
 #include "identity/certificate.h"
@@ -27,7 +27,7 @@ class Roster {
   // Verifies and keeps. Failures as verify(), and kFull.
   [[nodiscard]] base::Result<Learned> learn(base::ByteView chain, base::WallTime now);
   // Keeps what the caller has just verified with root(). Failure: kFull.
-  [[nodiscard]] base::Result<Learned> take(Certificate certificate);
+  [[nodiscard]] base::Result<Learned> take(std::shared_ptr<const Certificate> certificate);
   void forget(const base::NodeId& id);
 
   // Null when unknown. Valid until the next learn(), take() or forget() of that node.
@@ -51,7 +51,13 @@ class Roster {
  private:
   base::crypto::SignPublic root_;
   base::MeshId mesh_;
-  std::map<base::NodeId, Certificate> members_;
+  using Members = std::vector<std::shared_ptr<const Certificate>>;
+  [[nodiscard]] Members::const_iterator place_of(const base::NodeId& id) const;
+  [[nodiscard]] bool is_at(Members::const_iterator at, const base::NodeId& id) const {
+    return at != members_.end() && (*at)->id == id;
+  }
+
+  Members members_;  // by id
 };
 
 }  // namespace identity

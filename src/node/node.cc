@@ -45,7 +45,8 @@ Node::Node(Config config, const Records& records,
                         roster_of(records, config_.root, config_.wall),
                         config_.salt,
                         config_.gossip_secret.clone(),
-                        config_.seed};
+                        config_.seed,
+                        config_.pool};
   gossip_ = std::make_unique<gossip::Gossip>(std::move(gossip), log);
   balance::Config agreement;
   agreement.self = self_;

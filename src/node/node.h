@@ -61,6 +61,7 @@ struct Config {
   std::uint64_t capabilities = 0;
   base::WallTime wall{};
   PeoplePolicy people;
+  std::shared_ptr<gossip::Pool> pool = nullptr;  // shared with other nodes of this process, if any
 };
 
 // What `tern status` shows of this node and its view.

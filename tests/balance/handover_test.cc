@@ -329,6 +329,30 @@ TEST(Triads, CrossingProposalsRefuseEachOtherAndOneWinsLater) {
       rig.run_until([&] { return rig.did("0 kill") && rig.did("1 kill") && rig.all_free(); }));
 }
 
+TEST(Balance, ItsViewIsWhatWasToldPieceByPiece) {
+  Rig rig(1);
+  const auto sink = [&] { return rig.core(0).outlook(rig.now, Rig::job(), std::nullopt).sink; };
+  const auto idle = [](std::size_t i, std::int64_t ratio) {
+    NodeLoad n;
+    n.id = Rig::node(i);
+    n.live = true;
+    n.accepts_jobs = true;
+    n.trit = probe::Trit::kMinus;
+    n.effective_ratio_micros = ratio;
+    n.memory_free_bytes = 1000;
+    return n;
+  };
+  rig.give(0, ViewChanged{{idle(5, 200'000)}, {}});
+  rig.give(0, ViewChanged{{idle(3, 100'000), idle(7, 50'000)}, {}});
+  EXPECT_EQ(sink(), Rig::node(7));
+  rig.give(0, ViewChanged{{idle(7, 150'000)}, {}});
+  EXPECT_EQ(sink(), Rig::node(3)) << "the newest word counts";
+  rig.give(0, ViewChanged{{}, {Rig::node(3), Rig::node(9)}});
+  EXPECT_EQ(sink(), Rig::node(7));
+  rig.give(0, ViewChanged{{}, {Rig::node(7), Rig::node(5)}});
+  EXPECT_TRUE(sink().is_zero());
+}
+
 TEST(Triads, APairFormsOnlyWhileNobodyKnowsAThird) {
   Rig rig(3);
   rig.hidden = {kThird};

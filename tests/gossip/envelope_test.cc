@@ -125,6 +125,16 @@ TEST(Envelope, WhatWasNotTakenIsSentAgainAndBounded) {
   EXPECT_TRUE(pair.a.take_unconfirmed(pair.b_id).empty());
 }
 
+TEST(Envelope, WhatNobodyAsksForAnyMoreIsForgotten) {
+  Pair pair;
+  (void)pair.from_a();
+  pair.a.forget_unconfirmed(base::Time(2 * kCookieAge));
+  EXPECT_EQ(pair.a.take_unconfirmed(pair.b_id).size(), 1U);
+  (void)pair.from_a();
+  pair.a.forget_unconfirmed(base::Time(2 * kCookieAge + 1us));
+  EXPECT_TRUE(pair.a.take_unconfirmed(pair.b_id).empty());
+}
+
 TEST(Envelope, SessionsAreBoundedAndNoNonceIsUsedTwice) {
   Pair pair;
   const auto before = parse_header(pair.from_a());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 #include <queue>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "base/rng.h"
 #include "gossip/gossip.h"
+#include "gossip/pool.h"
 
 namespace gossip {
 
@@ -94,7 +96,8 @@ class World {
     std::uint64_t starts = 0;
     int side = 0;  // of a partition
     bool up = false;
-    std::uint64_t timer = 0;  // only the newest timer counts
+    std::uint64_t timer = 0;                // only the newest timer counts
+    std::map<base::NodeId, NodeView> told;  // the view as ViewChanged tells it
     std::size_t ups = 0, suspects = 0, deaths = 0, leaves = 0, conflicts = 0, contacts = 0;
   };
 
@@ -113,7 +116,10 @@ class World {
     Box& box = boxes_[at];
     ++box.starts;
     box.up = true;
-    box.core = std::make_unique<Gossip>(mesh.config(box.number, at * 7919 + box.starts), log);
+    box.told.clear();
+    Config config = mesh.config(box.number, at * 7919 + box.starts);
+    config.pool = pool;
+    box.core = std::make_unique<Gossip>(std::move(config), log);
     auto fields = Mesh::fields(box.number);
     fields.addresses = {box.endpoint};
     step(at, Started{base::Incarnation{box.starts}, wall(), fields});
@@ -182,6 +188,17 @@ class World {
     return static_cast<std::size_t>(std::count_if(
         view.begin(), view.end(), [state](const NodeView& one) { return one.state == state; }));
   }
+  // Whether ViewChanged told all that the view shows.
+  bool is_told(std::size_t by) {
+    const auto view = boxes_[by].core->view();
+    const auto& told = boxes_[by].told;
+    return told.size() == view.size() &&
+           std::all_of(view.begin(), view.end(), [&](const NodeView& one) {
+             const auto found = told.find(one.id);
+             return found != told.end() && found->second.state == one.state &&
+                    (one.heard == Heard::kSelf || found->second.fields == one.fields);
+           });
+  }
   bool all_know(std::size_t nodes) {
     for (std::size_t i = 0; i < boxes_.size(); ++i) {
       if (boxes_[i].up && count(i, State::kAlive) != nodes) return false;
@@ -202,6 +219,7 @@ class World {
   Mesh mesh;
   Network network;
   CountingLog log;
+  std::shared_ptr<Pool> pool;  // null: each node has its own
   base::Time now{};
   std::uint64_t datagrams = 0;
   std::uint64_t bytes = 0;
@@ -234,6 +252,10 @@ class World {
     Box& box = boxes_[at];
     if (auto* datagram = std::get_if<SendDatagram>(&action)) deliver(at, *datagram);
     if (auto* contact = std::get_if<Contact>(&action)) introduce(at, contact->endpoint);
+    if (const auto* view = std::get_if<ViewChanged>(&action)) {
+      for (const base::NodeId& id : view->gone) box.told.erase(id);
+      for (const base::NodeId& id : view->changed) box.told[id] = *box.core->find(id);
+    }
     if (std::holds_alternative<NodeUp>(action)) ++box.ups;
     if (std::holds_alternative<NodeSuspect>(action)) ++box.suspects;
     if (std::holds_alternative<NodeDead>(action)) ++box.deaths;

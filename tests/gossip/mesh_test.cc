@@ -263,6 +263,7 @@ TEST(Mesh, AboveTwoHundredFiftySixViewsAreSamples) {
   for (std::size_t i = 0; i < world.size(); ++i) {
     const auto view = world.box(i).core->view();
     EXPECT_LE(view.size(), kViewMax + 1);
+    EXPECT_TRUE(world.is_told(i)) << i;
     if (!world.box(i).core->sampled()) continue;
     ++sampled;
     EXPECT_LE(view.size(), kSampleSize + 1);
@@ -270,6 +271,19 @@ TEST(Mesh, AboveTwoHundredFiftySixViewsAreSamples) {
   }
   EXPECT_GE(sampled, 250U);
   std::printf("300 nodes: %zu have samples\n", sampled);
+}
+
+TEST(Mesh, ChangesOfTheViewAreToldOneByOne) {
+  World world(14);
+  world.grow(8, 20ms);
+  world.run(2s);
+  world.set_fields(2, [](DigestFields& fields) { fields.jobs = 3; });
+  world.stop(3);
+  world.step(4, Leave{});
+  world.run(30s);
+  EXPECT_EQ(world.count(0, State::kDead), 1U);
+  EXPECT_EQ(world.count(0, State::kLeft), 1U);
+  for (const std::size_t i : {0U, 1U, 2U, 5U, 6U, 7U}) EXPECT_TRUE(world.is_told(i)) << i;
 }
 
 TEST(Mesh, SameSeedSameBytes) {

@@ -70,7 +70,10 @@ TEST(Roster, WhenFullNewMembersAreRefusedAndKnownOnesRenewed) {
   Roster roster(world.root.public_key);
   for (std::uint16_t i = 0; i < kRosterMax; ++i) {
     const auto body = world.body(i);
-    ASSERT_TRUE(roster.take({body, body.id(), {}, body.not_after}).ok());
+    ASSERT_TRUE(roster
+                    .take(std::make_shared<const Certificate>(
+                        Certificate{body, body.id(), {}, body.not_after}))
+                    .ok());
   }
   const auto more = world.body(kRosterMax);
   EXPECT_EQ(roster.learn(world.chain(more), kNow).error().code, Code::kFull);

@@ -297,6 +297,7 @@ void World::start(std::uint32_t index) {
   host.tick_at = base::kNever;
   host.spins = 0;
   host.moved = {};
+  host.heard.clear();
   host.born = now_;
   note(index, "starts, life " + std::to_string(host.life));
   promises_.restarted(index);

@@ -154,7 +154,7 @@ void Core::expire() {
   expire_at_ = now_ + kExpireInterval;
   std::vector<base::NodeId> spent;
   for (const Member& member : view_.members()) {
-    const bool is_old = now_ - member.renewed_at.time() >= kRenewedMax;
+    const bool is_old = now_ - member.renewed_at.at() >= kRenewedMax;
     if (member.id() != self_ && member.is_live() && is_old) spent.push_back(member.id());
   }
   for (const base::NodeId& id : spent) {

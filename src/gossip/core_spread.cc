@@ -104,7 +104,7 @@ std::vector<base::Bytes> Core::rumor_messages(const RumorKey& key) const {
   const Member* member = view_.find(key.node);
   if (member == nullptr) return {};
   if (key.kind == RumorKind::kSuspicion) return {encode_message(SuspectMessage{member->entry()})};
-  return digest_messages(*member, now_ - member->learned_at.time() < kNewMemberAge);
+  return digest_messages(*member, now_ - member->learned_at.at() < kNewMemberAge);
 }
 
 // ---- states
@@ -211,7 +211,7 @@ NodeView Core::show(const Member& member) const {
   one.sequence = digest.head.sequence;
   one.endpoint = view_.endpoint(member).value_or(base::Endpoint{});
   one.heard = member.heard;
-  one.last_heard = member.last_heard.time();
+  one.last_heard = member.last_heard.at();
   return one;
 }
 

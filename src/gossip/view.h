@@ -28,9 +28,9 @@ namespace gossip {
 class CoarseTime {
  public:
   CoarseTime() = default;
-  explicit CoarseTime(base::Time at)
-      : eighths_(static_cast<std::uint32_t>(at.time_since_epoch() / kUnit)) {}
-  [[nodiscard]] base::Time time() const { return base::Time(eighths_ * kUnit); }
+  explicit CoarseTime(base::Time time)
+      : eighths_(static_cast<std::uint32_t>(time.time_since_epoch() / kUnit)) {}
+  [[nodiscard]] base::Time at() const { return base::Time(eighths_ * kUnit); }
 
  private:
   static constexpr base::Duration kUnit = 125ms;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 
@@ -18,7 +20,15 @@ struct Id {
   static constexpr std::size_t kSize = 16;
   std::array<std::uint8_t, kSize> bytes{};
 
-  friend auto operator<=>(const Id&, const Id&) = default;
+  // By bytes, two words at a time: they are compared more than anything else is.
+  friend bool operator==(const Id& a, const Id& b) {
+    return a.word(0) == b.word(0) && a.word(8) == b.word(8);
+  }
+  friend std::strong_ordering operator<=>(const Id& a, const Id& b) {
+    const std::uint64_t first = a.word(0);
+    const std::uint64_t other = b.word(0);
+    return first != other ? first <=> other : a.word(8) <=> b.word(8);
+  }
   [[nodiscard]] bool is_zero() const { return *this == Id{}; }
   [[nodiscard]] std::string hex() const { return to_hex(bytes); }
   // The first four bytes: enough for a person to tell a handful apart.
@@ -33,6 +43,14 @@ struct Id {
     auto raw = from_hex(text);
     if (!raw) return raw.error();
     return from(*raw);
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t word(std::size_t at) const {  // big-endian
+    std::uint64_t out = 0;
+    std::memcpy(&out, bytes.data() + at, sizeof out);
+    if constexpr (std::endian::native == std::endian::little) out = __builtin_bswap64(out);
+    return out;
   }
 };
 

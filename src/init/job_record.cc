@@ -70,6 +70,13 @@ bool each_mapping(pid_t pid, F visit) {
   return good;
 }
 
+int umask_of(pid_t pid) {
+  char path[64];
+  char text[4096];
+  std::snprintf(path, sizeof path, "/proc/%d/status", pid);
+  return read_text(path, text, sizeof text) ? parse_umask(text) : -1;
+}
+
 template <typename T>
 Array<T>* make_array() {
   void* memory = std::malloc(sizeof(Array<T>));
@@ -137,7 +144,8 @@ const char* JobRecord::add_processes(const char* folder) {
       break;
     }
     *process = {
-        pid, -1, make_array<Thread>(), make_array<Code>(), make_array<Range>(), make_array<int>()};
+        pid, -1, make_array<Thread>(), make_array<Code>(), make_array<Range>(), make_array<int>(),
+        -1};
     if (process->threads == nullptr || process->code == nullptr || process->mappings == nullptr ||
         process->descriptors == nullptr) {
       failed = "no memory";
@@ -161,6 +169,7 @@ const char* JobRecord::read_process(Process& process) {
     if (!read_state(thread.tid, &thread.state)) return "cannot read the job's registers";
   }
   if (!read_mappings(process)) return "cannot read the job's memory";
+  process.umask = umask_of(process.pid);
   std::snprintf(path, sizeof path, "/proc/%d/fd", process.pid);
   const bool listed = each_number_in(path, [&](int fd) {
     int* known = process.descriptors->add();
@@ -195,8 +204,8 @@ bool JobRecord::read_mappings(Process& process) {
   return each_mapping(process.pid, [&](const MapsLine& mapping) {
     Range* range = process.mappings->add();
     if (range == nullptr) return false;
-    *range = {mapping.begin, mapping.end};
-    if (!mapping.executable) return true;
+    *range = {mapping.begin, mapping.end, mapping.rights, mapping.shared};
+    if ((mapping.rights & PROT_EXEC) == 0) return true;
     Code* code = process.code->add();
     if (code == nullptr) return false;
     code->at = mapping.begin;
@@ -264,26 +273,47 @@ bool JobRecord::write_states() {
   return good;
 }
 
-bool JobRecord::find_remains(const Process& process, Remains& out) {
-  const bool mapped = each_mapping(process.pid, [&](const MapsLine& mapping) {
-    if (!mapping.shared) return true;  // CRIU's code is in shared memory
-    for (const Range& known : *process.mappings) {
-      if (known.begin <= mapping.begin && mapping.end <= known.end) return true;
+// CRIU's code is in shared memory, and comes in one piece; what it makes readable is private.
+bool JobRecord::compare_mappings(const Process& process, Remains& out) {
+  const Range* known = process.mappings->begin();
+  const Range* const end = process.mappings->end();
+  return each_mapping(process.pid, [&](const MapsLine& mapping) {
+    while (known != end && known->end <= mapping.begin) ++known;
+    if (mapping.shared) {
+      if (known != end && known->begin <= mapping.begin && mapping.end <= known->end) return true;
+      Range* range = out.mappings.add();
+      if (range != nullptr) *range = {mapping.begin, mapping.end, mapping.rights, true};
+      return range != nullptr;
     }
-    Range* range = out.mappings.add();
-    if (range != nullptr) *range = {mapping.begin, mapping.end};
-    return range != nullptr;
+    for (const Range* was = known; was != end && was->begin < mapping.end; ++was) {
+      if (was->shared || was->rights == mapping.rights) continue;
+      Range* range = out.protections.add();
+      if (range == nullptr) return false;
+      *range = *was;
+      if (range->begin < mapping.begin) range->begin = mapping.begin;
+      if (range->end > mapping.end) range->end = mapping.end;
+    }
+    return true;
   });
+}
+
+bool JobRecord::compare_descriptors(const Process& process, Remains& out) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/fd", process.pid);
-  return mapped && each_number_in(path, [&](int fd) {
-           for (const int known : *process.descriptors) {
-             if (known == fd) return true;
-           }
-           int* descriptor = out.descriptors.add();
-           if (descriptor != nullptr) *descriptor = fd;
-           return descriptor != nullptr;
-         });
+  const int* known = process.descriptors->begin();
+  const int* const end = process.descriptors->end();
+  return each_number_in(path, [&](int fd) {
+    while (known != end && *known < fd) ++known;
+    if (known != end && *known == fd) return true;
+    int* descriptor = out.descriptors.add();
+    if (descriptor != nullptr) *descriptor = fd;
+    return descriptor != nullptr;
+  });
+}
+
+bool JobRecord::find_remains(const Process& process, Remains& out) {
+  if (process.umask >= 0 && umask_of(process.pid) != process.umask) out.umask = process.umask;
+  return compare_mappings(process, out) && compare_descriptors(process, out);
 }
 
 // The process's first thread, its leader, makes the calls. The cgroup is thawed, all are held.
@@ -297,14 +327,19 @@ bool JobRecord::clear_remains(Process& process, Remains& remains) {
   const auto at = static_cast<off_t>(place->at);
   if (::pwrite(process.memory, kCallCode, kCallCodeSize, at) < 0) return false;
   bool good = true;
+  const auto call = [&](const SystemCall& one) {
+    good = good && run_call(leader.tid, leader.state, place->at, one);
+  };
   for (const Range& range : remains.mappings) {
-    good = good && run_call(leader.tid, leader.state, place->at,
-                            {SYS_munmap, {range.begin, range.end - range.begin, 0}});
+    call({SYS_munmap, {range.begin, range.end - range.begin, 0}});
   }
-  for (const int fd : remains.descriptors) {
-    good = good && run_call(leader.tid, leader.state, place->at,
-                            {SYS_close, {static_cast<unsigned long>(fd), 0, 0}});
+  for (const Range& range : remains.protections) {
+    const auto rights = static_cast<unsigned long>(range.rights);
+    call({SYS_mprotect, {range.begin, range.end - range.begin, rights}});
   }
+  for (const int fd : remains.descriptors)
+    call({SYS_close, {static_cast<unsigned long>(fd), 0, 0}});
+  if (remains.umask >= 0) call({SYS_umask, {static_cast<unsigned long>(remains.umask), 0, 0}});
   return (::pwrite(process.memory, place->bytes, kCodeSize, at) > 0) && good;
 }
 
@@ -316,7 +351,7 @@ const char* JobRecord::tidy() {
     if (process.threads->size() == 0 || !(*process.threads)[0].held) continue;
     Remains remains;
     if (!find_remains(process, remains)) return "cannot look for what CRIU left";
-    if (remains.mappings.size() == 0 && remains.descriptors.size() == 0) continue;
+    if (remains.none()) continue;
     if (!any) thaw();
     any = true;
     const bool cleared = clear_remains(process, remains);

@@ -3,8 +3,9 @@
 // CRIU runs code inside the job's processes: it writes a system call over the first bytes of an
 // executable mapping, sets registers and signal masks, maps its code, opens descriptors. Nothing of
 // the job's own runs meanwhile, so whatever CRIU's end leaves, the job is whole again with what was
-// recorded here: registers, masks and bytes are written back, mappings and descriptors that were
-// not there are taken away (by system calls that the job's own processes make).
+// recorded here: registers, masks and bytes are written back; by system calls that the job's own
+// processes make, mappings and descriptors that were not there are taken away, and protections and
+// umasks are set as they were.
 //
 // The job must be frozen, by its cgroup, from before take() to after put_back(); what else it must
 // be is in the functions.
@@ -50,14 +51,17 @@ class JobRecord {
   struct Range {
     std::uint64_t begin;
     std::uint64_t end;
+    int rights;
+    bool shared;
   };
   struct Process {
     pid_t pid;
     int memory;  // /proc/PID/mem: of this process for ever, whatever becomes of its number
     Array<Thread>* threads;
     Array<Code>* code;
-    Array<Range>* mappings;
-    Array<int>* descriptors;
+    Array<Range>* mappings;   // ascending
+    Array<int>* descriptors;  // ascending
+    int umask;
   };
   [[nodiscard]] const char* add_processes(const char* folder);
   [[nodiscard]] const char* read_process(Process& process);
@@ -71,7 +75,14 @@ class JobRecord {
   struct Remains {
     Array<Range> mappings;
     Array<int> descriptors;
+    Array<Range> protections;  // as they were, where they differ
+    int umask = -1;            // as it was, if it differs
+    [[nodiscard]] bool none() const {
+      return mappings.size() + descriptors.size() + protections.size() == 0 && umask < 0;
+    }
   };
+  [[nodiscard]] static bool compare_mappings(const Process& process, Remains& out);
+  [[nodiscard]] static bool compare_descriptors(const Process& process, Remains& out);
   [[nodiscard]] static bool find_remains(const Process& process, Remains& out);
   [[nodiscard]] static bool clear_remains(Process& process, Remains& remains);
   [[nodiscard]] const char* tidy();

@@ -1,6 +1,8 @@
 // What the guard reads of a process in /proc, as pure functions of the text (proc(5)).
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -10,7 +12,7 @@ namespace init {
 struct MapsLine {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
-  bool executable = false;
+  int rights = PROT_NONE;  // PROT_...
   bool shared = false;
 };
 
@@ -23,7 +25,8 @@ inline bool parse_maps_line(const char* line, MapsLine* out) {
   out->end = std::strtoull(second, &at, 16);
   if (at == second || *at != ' ' || out->end <= out->begin) return false;
   if (strnlen(at, 6) < 6 || at[5] != ' ') return false;
-  out->executable = at[3] == 'x';
+  out->rights = (at[1] == 'r' ? PROT_READ : 0) | (at[2] == 'w' ? PROT_WRITE : 0) |
+                (at[3] == 'x' ? PROT_EXEC : 0);
   out->shared = at[4] == 's';
   return true;
 }
@@ -38,6 +41,17 @@ inline std::uint64_t parse_start_ticks(const char* stat) {
     if (at == nullptr) return 0;
   }
   return std::strtoull(at + 1, nullptr, 10);
+}
+
+// "Umask:\t0022" in /proc/PID/status. -1: not found.
+inline int parse_umask(const char* status) {
+  constexpr char kName[] = "\nUmask:\t";
+  const char* at = std::strstr(status, kName);
+  if (at == nullptr) return -1;
+  at += sizeof kName - 1;
+  char* end = nullptr;
+  const unsigned long mask = std::strtoul(at, &end, 8);
+  return end != at && mask <= 0777 ? static_cast<int>(mask) : -1;
 }
 
 // "frozen 1" in cgroup.events.

@@ -227,11 +227,13 @@ TEST(ProcText, MapsLinesAreReadAndOthersRefused) {
   ASSERT_TRUE(init::parse_maps_line("55d0-56d0 r-xp 00002000 fe:01 1234 /usr/bin/x\n", &line));
   EXPECT_EQ(line.begin, 0x55d0U);
   EXPECT_EQ(line.end, 0x56d0U);
-  EXPECT_TRUE(line.executable);
+  EXPECT_EQ(line.rights, PROT_READ | PROT_EXEC);
   EXPECT_FALSE(line.shared);
   ASSERT_TRUE(init::parse_maps_line("ffffffffff600000-ffffffffff601000 rw-s 0 00:00 0", &line));
-  EXPECT_FALSE(line.executable);
+  EXPECT_EQ(line.rights, PROT_READ | PROT_WRITE);
   EXPECT_TRUE(line.shared);
+  ASSERT_TRUE(init::parse_maps_line("7f00-7f01 ---p 00000000 00:00 0\n", &line));
+  EXPECT_EQ(line.rights, PROT_NONE);
   for (const char* text : {"", "55d0", "55d0-", "55d0-55d0 r-xp 0 0 0", "2-1 r-xp 0 0 0", "1-2 r-x",
                            "1-2 r-xpp 0", "-2 r-xp 0"}) {
     SCOPED_TRACE(text);
@@ -245,6 +247,14 @@ TEST(ProcText, AStartIsFoundBehindAnyName) {
   EXPECT_EQ(init::parse_start_ticks(("12 (a) b) (c)" + fields).c_str()), 4711U);
   for (const char* text : {"", "12 (cat", "12 (cat) S 1 2 3"}) {
     EXPECT_EQ(init::parse_start_ticks(text), 0U) << text;
+  }
+}
+
+TEST(ProcText, AnUmaskIsOctal) {
+  EXPECT_EQ(init::parse_umask("Name:\tcat\nUmask:\t0022\nState:\tS"), 022);
+  EXPECT_EQ(init::parse_umask("Name:\tcat\nUmask:\t0000\n"), 0);
+  for (const char* text : {"", "Umask:\t0022", "\nUmask:\t", "\nUmask:\tx", "\nUmask:\t7777"}) {
+    EXPECT_EQ(init::parse_umask(text), -1) << text;
   }
 }
 

@@ -1,8 +1,11 @@
 // A job that notices if anything of it was touched: its threads hold known values in general and
-// vector registers, wait in system calls of several kinds, and check memory. Whenever all of them
-// got on, the number in the file `count` grows. What is not as it must be ends it at once.
+// vector registers, wait in system calls of several kinds, and check memory, what of it may not be
+// read and the umask. Whenever all of them got on, the number in the file `count` grows. What is
+// not as it must be ends it at once.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -138,9 +141,31 @@ void take_turns(std::uint64_t me) {
   }
 }
 
+constexpr mode_t kUmask = 0031;
+
+// A page with something in it that nobody may read.
+class Hidden {
+ public:
+  Hidden() {
+    page_ = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page_ == MAP_FAILED || ::pipe(ends_) != 0) wrong("no page");
+    *static_cast<char*>(page_) = 1;
+    if (::mprotect(page_, 4096, PROT_NONE) != 0) wrong("no page");
+  }
+  void check() const {
+    if (::write(ends_[1], page_, 1) >= 0 || errno != EFAULT) wrong("a hidden page can be read");
+  }
+
+ private:
+  void* page_ = nullptr;
+  int ends_[2] = {};
+};
+
 void tell(std::uint64_t count) {
   std::FILE* file = std::fopen("next", "w");
-  if (file == nullptr) wrong("no file");
+  struct stat info {};
+  if (file == nullptr || ::fstat(::fileno(file), &info) != 0) wrong("no file");
+  if ((info.st_mode & 0777) != (0666 & ~kUmask)) wrong("the umask changed");
   std::fprintf(file, "%llu\n", static_cast<unsigned long long>(count));
   std::fclose(file);
   if (std::rename("next", "count") != 0) wrong("no file");
@@ -154,6 +179,8 @@ int main() {
   if (::pipe(there) != 0 || ::pipe(back) != 0) return 1;
   const std::uint64_t first = 0;
   if (::write(there[1], &first, sizeof first) != sizeof first) return 1;
+  ::umask(kUmask);
+  const Hidden hidden;
   std::vector<std::thread> threads;
   threads.emplace_back(hold_registers);
   threads.emplace_back(sleep_often);
@@ -181,6 +208,7 @@ int main() {
         rest();
       }
     }
+    hidden.check();
     tell(count);
   }
 }

@@ -138,6 +138,6 @@ inline constexpr int kExitSignalled = 128;    // and the signal that killed CRIU
 // and lines in its note file, which begin with one of these.
 inline constexpr char kNoteUnguarded[] = "unguarded: ";  // CRIU ran as if there was no guard
 inline constexpr char kNoteRepaired[] = "repaired: ";
-inline constexpr char kNoteDamaged[] = "damaged: ";  // CRIU was killed, and the repair failed
+inline constexpr char kNoteDamaged[] = "damaged: ";  // CRIU failed, and so did the repair
 
 }  // namespace init

@@ -3,14 +3,16 @@
 // tern-guard [--uid N --gid N --capabilities BITS] [--library FILE] --job CGROUP --run CGROUP
 //            --note FILE -- PROGRAM [ARG...]
 //
-//   recording (the job, frozen) -> CRIU runs, traced -> it ends by itself ----------> its status
-//        | cannot: a note, and CRIU runs unguarded       \-> killed: put back, a note -> 128 + N
-//
+//   recording (the job, frozen) -> CRIU runs, traced -> it succeeds ----------------> 0
+//        | cannot: a note, and CRIU runs unguarded       \-> fails, killed: put back -> its status,
+//                                                                                       128 + N
 // CRIU that dies (kill -9, out of memory) while it plants or removes its code in the job's
 // processes would leave them with its registers and breakpoints. The guard is told of that death by
 // PTRACE_EVENT_EXIT before the kernel lets CRIU's own tracees go: it freezes the job then, lets
-// CRIU die, and puts everything back as it was before CRIU began (job_record.h). A CRIU that ends
-// by itself, with whatever status, has done that on its own.
+// CRIU die, and puts everything back as it was before CRIU began (job_record.h). The same where it
+// ends by itself, but not with success: as a rule it has cleaned up, but not when a process of the
+// job died meanwhile, upon which it exits where it stands (criu/parasite-syscall.c), nor when
+// cleaning up failed. It freezes the job again before it lets go of it, so nothing of it has run.
 //
 // Rules
 //  - The guard is in neither CRIU's cgroup nor the job's, so that killing one of these leaves it.
@@ -159,8 +161,10 @@ bool is_stop_signal(int number) {
   return number == SIGSTOP || number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
 }
 
-// CRIU's wait status. `job`: null when it runs unguarded.
-int attend(pid_t criu, JobRecord* job, bool* killed) {
+enum class Damage { kNone, kMendable, kRan };
+
+// CRIU's wait status.
+int attend(pid_t criu, JobRecord* job, Damage* damage) {
   for (;;) {
     int status = 0;
     if (retry([&] { return waitpid(criu, &status, __WALL); }) < 0) give_up("wait for CRIU", errno);
@@ -170,8 +174,8 @@ int attend(pid_t criu, JobRecord* job, bool* killed) {
     if (event == PTRACE_EVENT_EXIT) {
       unsigned long end = 0;
       ptrace(PTRACE_GETEVENTMSG, criu, nullptr, &end);
-      if (WIFSIGNALED(static_cast<int>(end))) {
-        *killed = true;
+      if (end != 0) {
+        *damage = job->runs() ? Damage::kRan : Damage::kMendable;
         job->freeze();  // before the kernel lets the job's tasks go
       }
     } else if (event == PTRACE_EVENT_STOP) {
@@ -184,6 +188,14 @@ int attend(pid_t criu, JobRecord* job, bool* killed) {
     }
     ptrace(PTRACE_CONT, criu, nullptr, pass_on);
   }
+}
+
+// One that failed by itself has left nothing as a rule, and then there is nothing to tell.
+void mend(const GuardOptions& options, JobRecord* job, bool killed) {
+  set_alarm(kPatienceSeconds);
+  errno = 0;
+  if (const char* failed = job->put_back()) return note(options, kNoteDamaged, failed, errno);
+  if (killed || job->mended()) note(options, kNoteRepaired, "everything", 0);
 }
 
 int guard(const GuardOptions& options) {
@@ -200,15 +212,10 @@ int guard(const GuardOptions& options) {
   }
   if (failed != nullptr) note(options, kNoteUnguarded, failed, errno);
   (void)write_all(go[1], "g", 1);
-  bool killed = false;
-  const int status = attend(criu, &job, &killed);
-  if (killed) {
-    set_alarm(kPatienceSeconds);
-    errno = 0;
-    failed = job.put_back();
-    note(options, failed == nullptr ? kNoteRepaired : kNoteDamaged,
-         failed == nullptr ? "everything" : failed, failed == nullptr ? 0 : errno);
-  }
+  Damage damage = Damage::kNone;
+  const int status = attend(criu, &job, &damage);
+  if (damage == Damage::kRan) note(options, kNoteDamaged, "it ran before CRIU had ended", 0);
+  if (damage == Damage::kMendable) mend(options, &job, WIFSIGNALED(status));
   return WIFEXITED(status) ? WEXITSTATUS(status) : kExitSignalled + WTERMSIG(status);
 }
 

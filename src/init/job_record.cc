@@ -18,6 +18,7 @@ namespace init {
 namespace {
 
 constexpr int kFreezePatienceMs = 5000;
+constexpr std::size_t kStatusMax = 4096;
 constexpr std::size_t kLineMax = 4352;  // of /proc/PID/maps: a path and what stands before it
 
 bool read_text(const char* path, char* out, std::size_t room) {
@@ -30,11 +31,17 @@ bool read_text(const char* path, char* out, std::size_t room) {
   return true;
 }
 
-std::uint64_t start_of(pid_t task) {
+bool read_of(pid_t task, const char* file, char* out, std::size_t room) {
   char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/%s", task, file);
+  return read_text(path, out, room);
+}
+
+// When a task began; 0: it is gone or dead.
+std::uint64_t start_of(pid_t task) {
   char text[1024];
-  std::snprintf(path, sizeof path, "/proc/%d/stat", task);
-  return read_text(path, text, sizeof text) ? parse_start_ticks(text) : 0;
+  return read_of(task, "stat", text, sizeof text) && !parse_dead(text) ? parse_start_ticks(text)
+                                                                       : 0;
 }
 
 template <typename F>
@@ -71,10 +78,8 @@ bool each_mapping(pid_t pid, F visit) {
 }
 
 int umask_of(pid_t pid) {
-  char path[64];
-  char text[4096];
-  std::snprintf(path, sizeof path, "/proc/%d/status", pid);
-  return read_text(path, text, sizeof text) ? parse_umask(text) : -1;
+  char text[kStatusMax];
+  return read_of(pid, "status", text, sizeof text) ? parse_umask(text) : -1;
 }
 
 template <typename T>
@@ -184,17 +189,12 @@ bool JobRecord::add_threads(Process& process) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/task", process.pid);
   return each_number_in(path, [&](int tid) {
-    char text[1024];
-    char stat[64];
-    std::snprintf(stat, sizeof stat, "/proc/%d/stat", tid);
-    if (!read_text(stat, text, sizeof text)) return true;  // it ended
-    const char* name_end = std::strrchr(text, ')');
-    if (name_end == nullptr || name_end[1] != ' ') return false;
-    if (name_end[2] == 'Z' || name_end[2] == 'X') return true;
+    const std::uint64_t start = start_of(tid);
+    if (start == 0) return true;
     Thread* thread = process.threads->add();
     if (thread == nullptr) return false;
     thread->tid = tid;
-    thread->start = parse_start_ticks(text);
+    thread->start = start;
     return true;
   });
 }
@@ -229,6 +229,18 @@ void JobRecord::release() {
 
 // ---- putting back
 
+bool JobRecord::runs() {
+  char text[kStatusMax] = {};
+  if (::pread(freezer_, text, sizeof text - 1, 0) > 0 && text[0] == '1') return false;
+  for (const Process& process : processes_) {
+    for (const Thread& thread : *process.threads) {
+      if (start_of(thread.tid) != thread.start) continue;  // gone
+      if (read_of(thread.tid, "status", text, sizeof text) && !parse_traced(text)) return true;
+    }
+  }
+  return false;
+}
+
 const char* JobRecord::put_back() {
   freeze();
   if (!await_frozen(true)) return "the job does not freeze";
@@ -259,6 +271,7 @@ void JobRecord::write_code(Process& process) {
     const auto at = static_cast<off_t>(code.at);
     if (code.at == 0 || ::pread(process.memory, now, kCodeSize, at) < 0) continue;
     if (std::memcmp(now, code.bytes, kCodeSize) == 0) continue;
+    mended_ = true;
     (void)!::pwrite(process.memory, code.bytes, kCodeSize, at);
   }
 }
@@ -354,6 +367,7 @@ const char* JobRecord::tidy() {
     if (remains.none()) continue;
     if (!any) thaw();
     any = true;
+    mended_ = true;
     const bool cleared = clear_remains(process, remains);
     const bool restored = write_states();
     if (cleared && restored) continue;

@@ -36,6 +36,11 @@ class JobRecord {
   // With CRIU dead: freezes the job and puts everything back. Processes that are gone are passed
   // over. As take(); then as much was put back as could be, and the job is frozen.
   [[nodiscard]] const char* put_back();
+  // put_back() found something of CRIU's, beyond registers.
+  [[nodiscard]] bool mended() const { return mended_; }
+  // While CRIU stands still: something of the job is neither frozen nor traced, so it may have run
+  // since take(), and what was recorded is not what it should go back to.
+  [[nodiscard]] bool runs();
 
  private:
   struct Thread {
@@ -70,7 +75,7 @@ class JobRecord {
   void release();
   [[nodiscard]] const char* hold();
   [[nodiscard]] bool write_states();
-  static void write_code(Process& process);
+  void write_code(Process& process);
   // What CRIU left in a process; false: it has not been looked at.
   struct Remains {
     Array<Range> mappings;
@@ -93,6 +98,7 @@ class JobRecord {
   char cgroup_[512] = {};
   int freezer_ = -1;
   int events_ = -1;
+  bool mended_ = false;
 };
 
 }  // namespace init

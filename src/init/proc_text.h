@@ -43,6 +43,19 @@ inline std::uint64_t parse_start_ticks(const char* stat) {
   return std::strtoull(at + 1, nullptr, 10);
 }
 
+// A zombie, or on its last step: its state follows the name in /proc/PID/stat.
+inline bool parse_dead(const char* stat) {
+  const char* at = std::strrchr(stat, ')');
+  return at != nullptr && at[1] == ' ' && (at[2] == 'Z' || at[2] == 'X');
+}
+
+// "TracerPid:\t123" in /proc/PID/status: by anyone.
+inline bool parse_traced(const char* status) {
+  constexpr char kName[] = "\nTracerPid:\t";
+  const char* at = std::strstr(status, kName);
+  return at != nullptr && std::strtoul(at + sizeof kName - 1, nullptr, 10) != 0;
+}
+
 // "Umask:\t0022" in /proc/PID/status. -1: not found.
 inline int parse_umask(const char* status) {
   constexpr char kName[] = "\nUmask:\t";

@@ -182,6 +182,45 @@ TEST_F(GuardOf, ThreadsAreWholeWheneverCriuIsKilled) {
   can_be_moved("job-t-e1");
 }
 
+// CRIU exits at once then, its code still in the process that it was at.
+TEST_F(GuardOf, AProcessThatDiesDuringADumpLeavesTheOthersWhole) {
+  start_job("job-d-e1", std::string("sleep 1000 & ") + kShell);
+  wait_beyond(3);
+  freeze("job-d-e1");
+  auto cgroup = machine::Cgroup::open(path_of("job-d-e1"));
+  ASSERT_TRUE(cgroup.ok());
+  auto pids = cgroup->processes();
+  ASSERT_TRUE(pids.ok());
+  bool over = false;
+  bool failed = false;
+  std::string note;
+  std::unique_ptr<criu::DumpSession> session;
+  criu::DumpCallbacks callbacks;
+  callbacks.image = [&](std::uint32_t, const std::string& name) {
+    if (!name.starts_with("fdinfo")) return;
+    for (const int pid : *pids) {
+      std::string words;
+      std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/cmdline"), words);
+      if (words.starts_with("sleep") && words.find("1000") != words.npos) ::kill(pid, SIGKILL);
+    }
+  };
+  callbacks.data = [](std::uint32_t, base::ByteView) {};
+  callbacks.image_end = [](std::uint32_t) {};
+  callbacks.done = [&](const base::Result<criu::DumpStats>& stats) {
+    over = true;
+    failed = !stats.ok();
+    note = session->guard_note();
+  };
+  auto started = criu::DumpSession::start(&loop_, dump_spec("job-d-e1"), std::move(callbacks));
+  ASSERT_TRUE(started.ok()) << started.error().detail;
+  session = std::move(*started);
+  turn_until([&] { return over; });
+  EXPECT_TRUE(failed);
+  EXPECT_THAT(note, testing::StartsWith(init::kNoteRepaired));
+  ASSERT_NO_FATAL_FAILURE(goes_on("job-d-e1"));
+  can_be_moved("job-d-e1");
+}
+
 // CRIU goes on without it and lets go of the job as always.
 TEST_F(GuardOf, AKilledGuardHarmsNobody) {
   start_job("job-g-e1", kThreads);
@@ -248,6 +287,16 @@ TEST(ProcText, AStartIsFoundBehindAnyName) {
   for (const char* text : {"", "12 (cat", "12 (cat) S 1 2 3"}) {
     EXPECT_EQ(init::parse_start_ticks(text), 0U) << text;
   }
+}
+
+TEST(ProcText, TheDeadAndTheTracedAreKnown) {
+  EXPECT_TRUE(init::parse_dead("12 (cat) Z 1"));
+  EXPECT_TRUE(init::parse_dead("12 (a) S) X 1"));
+  EXPECT_FALSE(init::parse_dead("12 (Z Z) S 1"));
+  EXPECT_FALSE(init::parse_dead(""));
+  EXPECT_TRUE(init::parse_traced("Name:\tcat\nTracerPid:\t12\nUid:"));
+  EXPECT_FALSE(init::parse_traced("Name:\tcat\nTracerPid:\t0\nUid:"));
+  EXPECT_FALSE(init::parse_traced(""));
 }
 
 TEST(ProcText, AnUmaskIsOctal) {

@@ -2,7 +2,8 @@
 // over a whole dump, and ends without having undone any of it.
 //
 // meddler PID CGROUP END [...]: to process PID of the job in CGROUP; END: `killed`, `failed` (by
-// itself), or a file to be made before it waits for its death. What follows, CRIU's, is ignored.
+// itself), `ran` (nothing done, but the job thawed and let go first), or a file to be made before
+// it waits for its death. What follows, CRIU's, is ignored.
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "init/proc_text.h"
 #include "init/tracee.h"
@@ -26,14 +28,17 @@ namespace fs = std::filesystem;
   std::exit(3);
 }
 
-void stop_all(const fs::path& cgroup) {
-  std::ifstream threads(cgroup / "cgroup.threads");
-  for (pid_t tid = 0; threads >> tid;) {
-    if (!init::stop_thread(tid)) give_up("stop " + std::to_string(tid));
+std::vector<pid_t> threads_of(const fs::path& job) {
+  std::vector<pid_t> all;
+  const auto add = [&](const fs::path& cgroup) {
+    std::ifstream threads(cgroup / "cgroup.threads");
+    for (pid_t tid = 0; threads >> tid;) all.push_back(tid);
+  };
+  add(job);
+  for (const auto& entry : fs::recursive_directory_iterator(job)) {
+    if (entry.is_directory()) add(entry.path());
   }
-  for (const auto& entry : fs::directory_iterator(cgroup)) {
-    if (entry.is_directory()) stop_all(entry.path());
-  }
+  return all;
 }
 
 void meddle(pid_t pid) {
@@ -67,8 +72,15 @@ int main(int argc, char** argv) {
   if (argc < 4) return 2;
   const fs::path cgroup = argv[2];
   const std::string end = argv[3];
-  stop_all(cgroup);
+  const std::vector<pid_t> threads = threads_of(cgroup);
+  for (const pid_t tid : threads) {
+    if (!init::stop_thread(tid)) give_up("stop " + std::to_string(tid));
+  }
   std::ofstream(cgroup / "cgroup.freeze") << "0";
+  if (end == "ran") {
+    for (const pid_t tid : threads) init::let_go(tid);
+    return 1;
+  }
   meddle(std::atoi(argv[1]));
   if (end == "killed") std::raise(SIGKILL);
   if (end == "failed") return 1;

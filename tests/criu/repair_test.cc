@@ -60,5 +60,23 @@ TEST_F(Repair, WhatMayNotBeReadStaysSoAndTheUmaskToo) {
   goes_on("job-p-e1");
 }
 
+TEST_F(Repair, ACriuThatFailsByItselfLeavesNothingEither) {
+  start_job("job-f-e1", kThreads);
+  wait_beyond(3);
+  freeze("job-f-e1");
+  EXPECT_EQ(meddle("job-f-e1", init_of("job-f-e1"), "failed"), "repaired: everything\n");
+  goes_on("job-f-e1");
+}
+
+// What was recorded is old then.
+TEST_F(Repair, AJobThatRanIsLeftAsItIs) {
+  start_job("job-r-e1", kThreads);
+  wait_beyond(3);
+  freeze("job-r-e1");
+  EXPECT_EQ(meddle("job-r-e1", init_of("job-r-e1"), "ran"),
+            "damaged: it ran before CRIU had ended\n");
+  goes_on("job-r-e1");
+}
+
 }  // namespace
 }  // namespace criu_test

@@ -18,9 +18,11 @@
 //  - The guard is in neither CRIU's cgroup nor the job's, so that killing one of these leaves it.
 //    Nobody thaws the job before the guard has ended.
 //  - A guard that is killed leaves CRIU running as if there had been none.
-//  - One thing cannot be repaired: a task that reaches a breakpoint of CRIU's after CRIU was killed
+//  - This cannot be repaired: a task that reaches a breakpoint of CRIU's after CRIU was killed
 //    dies of it. So CRIU gets a library that keeps its tasks from breakpoints (gentle_ptrace.cc),
 //    and is told to do without hardware ones.
+//  - Nor can this: a task that has a seccomp filter which kills it for a call of CRIU's, and stands
+//    before that call (ptrace's stop comes before the filter) when CRIU is killed.
 //  - PROGRAM must become CRIU by exec, not start it: a tracer's death is seen, not its child's.
 //  - Root, or whoever may trace both CRIU and the job; CRIU may be another user.
 #include <fcntl.h>
@@ -176,7 +178,7 @@ int attend(pid_t criu, JobRecord* job, Damage* damage) {
       ptrace(PTRACE_GETEVENTMSG, criu, nullptr, &end);
       if (end != 0) {
         *damage = job->runs() ? Damage::kRan : Damage::kMendable;
-        job->freeze();  // before the kernel lets the job's tasks go
+        job->stop();  // before the kernel lets the job's tasks go
       }
     } else if (event == PTRACE_EVENT_STOP) {
       if (is_stop_signal(WSTOPSIG(status))) {

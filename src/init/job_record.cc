@@ -18,6 +18,7 @@ namespace init {
 namespace {
 
 constexpr int kFreezePatienceMs = 5000;
+constexpr int kStopPatienceMs = 1000;
 constexpr std::size_t kStatusMax = 4096;
 constexpr std::size_t kLineMax = 4352;  // of /proc/PID/maps: a path and what stands before it
 
@@ -104,13 +105,13 @@ bool JobRecord::open(const char* cgroup) {
 void JobRecord::freeze() { (void)!::pwrite(freezer_, "1", 1, 0); }
 void JobRecord::thaw() { (void)!::pwrite(freezer_, "0", 1, 0); }
 
-bool JobRecord::await_frozen(bool wanted) {
+bool JobRecord::await_frozen(int patience_ms) {
   for (;;) {
     char text[256] = {};
     if (::pread(events_, text, sizeof text - 1, 0) < 0) return false;
-    if (parse_frozen(text) == wanted) return true;
+    if (parse_frozen(text)) return true;
     pollfd one{events_, POLLPRI, 0};
-    const int ready = ::poll(&one, 1, kFreezePatienceMs);
+    const int ready = ::poll(&one, 1, patience_ms);
     if (ready == 0) errno = ETIMEDOUT;
     if (ready <= 0) return false;  // EINTR: the alarm
   }
@@ -119,7 +120,7 @@ bool JobRecord::await_frozen(bool wanted) {
 // ---- taking
 
 const char* JobRecord::take() {
-  if (!await_frozen(true)) return "the job is not frozen";
+  if (!await_frozen(kFreezePatienceMs)) return "the job is not frozen";
   if (const char* what = add_processes(cgroup_)) return what;
   const char* failed = nullptr;
   for (Process& process : processes_) {
@@ -129,7 +130,7 @@ const char* JobRecord::take() {
   const int error = errno;
   release();
   // Back in the freezer's own stop, where CRIU expects them.
-  if (failed == nullptr && !await_frozen(true)) return "the job does not freeze again";
+  if (failed == nullptr && !await_frozen(kFreezePatienceMs)) return "the job does not freeze again";
   errno = error;
   return failed;
 }
@@ -229,6 +230,11 @@ void JobRecord::release() {
 
 // ---- putting back
 
+void JobRecord::stop() {
+  freeze();
+  (void)await_frozen(kStopPatienceMs);
+}
+
 bool JobRecord::runs() {
   char text[kStatusMax] = {};
   if (::pread(freezer_, text, sizeof text - 1, 0) > 0 && text[0] == '1') return false;
@@ -243,13 +249,14 @@ bool JobRecord::runs() {
 
 const char* JobRecord::put_back() {
   freeze();
-  if (!await_frozen(true)) return "the job does not freeze";
+  if (!await_frozen(kFreezePatienceMs)) return "the job does not freeze";
   const char* failed = hold();
   for (Process& process : processes_) write_code(process);
   if (!write_states() && failed == nullptr) failed = "cannot write the job's registers";
   if (failed == nullptr) failed = tidy();
   release();
-  if (!await_frozen(true) && failed == nullptr) failed = "the job does not freeze again";
+  if (!await_frozen(kFreezePatienceMs) && failed == nullptr)
+    failed = "the job does not freeze again";
   return failed;
 }
 

@@ -31,8 +31,8 @@ class JobRecord {
   // Reads all of a frozen job that nobody traces, and lets it go, still frozen. A sentence of what
   // failed (errno with it), or nullptr.
   [[nodiscard]] const char* take();
-  // Freezes the job, at once; waiting for that is put_back()'s.
-  void freeze();
+  // Freezes the job and waits for that a moment: what is not frozen yet runs CRIU's code.
+  void stop();
   // With CRIU dead: freezes the job and puts everything back. Processes that are gone are passed
   // over. As take(); then as much was put back as could be, and the job is frozen.
   [[nodiscard]] const char* put_back();
@@ -91,8 +91,9 @@ class JobRecord {
   [[nodiscard]] static bool find_remains(const Process& process, Remains& out);
   [[nodiscard]] static bool clear_remains(Process& process, Remains& remains);
   [[nodiscard]] const char* tidy();
+  void freeze();
   void thaw();
-  [[nodiscard]] bool await_frozen(bool wanted);
+  [[nodiscard]] bool await_frozen(int patience_ms);
 
   Array<Process> processes_;
   char cgroup_[512] = {};

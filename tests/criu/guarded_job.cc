@@ -1,10 +1,13 @@
 // A job that notices if anything of it was touched: its threads hold known values in general and
 // vector registers, wait in system calls of several kinds, and check memory, what of it may not be
 // read and the umask. Whenever all of them got on, the number in the file `count` grows. What is
-// not as it must be ends it at once.
+// not as it must be ends it at once. With an argument its first thread may do nothing but read and
+// write (seccomp(2), strict mode).
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -171,16 +174,60 @@ void tell(std::uint64_t count) {
   if (std::rename("next", "count") != 0) wrong("no file");
 }
 
+// A thread that may do nothing but answer.
+class Echo {
+ public:
+  Echo() {
+    if (::pipe(there_) != 0 || ::pipe(back_) != 0) wrong("no pipe");
+  }
+  void check() const {
+    char byte = 1;
+    pollfd one{back_[0], POLLIN, 0};
+    if (::write(there_[1], &byte, 1) != 1) wrong("a pipe ended");
+    int ready = 0;
+    while ((ready = ::poll(&one, 1, kWaitsMax)) < 0 && errno == EINTR) {
+    }
+    if (ready != 1) wrong("no echo");
+    if (::read(back_[0], &byte, 1) != 1) wrong("a pipe ended");
+  }
+  [[noreturn]] void serve() const {
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) wrong("no seccomp");
+    for (char byte = 0;;) {
+      if (::read(there_[0], &byte, 1) == 1) (void)!::write(back_[1], &byte, 1);
+    }
+  }
+
+ private:
+  int there_[2] = {};
+  int back_[2] = {};
+};
+
+[[noreturn]] void watch(const Echo* echo) {
+  const Hidden hidden;
+  for (std::uint64_t count = 1;; ++count) {
+    std::uint64_t before[kKinds];
+    for (int i = 0; i < kKinds; ++i) before[i] = progress[i];
+    for (int i = 0; i < kKinds; ++i) {
+      for (int waits = 0; progress[i] == before[i]; ++waits) {
+        if (waits == kWaitsMax) wrong(kKindNames[i]);
+        rest();
+      }
+    }
+    hidden.check();
+    if (echo != nullptr) echo->check();
+    tell(count);
+  }
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char**) {
   int there[2];
   int back[2];
   if (::pipe(there) != 0 || ::pipe(back) != 0) return 1;
   const std::uint64_t first = 0;
   if (::write(there[1], &first, sizeof first) != sizeof first) return 1;
   ::umask(kUmask);
-  const Hidden hidden;
   std::vector<std::thread> threads;
   threads.emplace_back(hold_registers);
   threads.emplace_back(sleep_often);
@@ -199,16 +246,8 @@ int main() {
   });
   threads.emplace_back(take_turns, 0);
   threads.emplace_back(take_turns, 1);
-  for (std::uint64_t count = 1;; ++count) {
-    std::uint64_t before[kKinds];
-    for (int i = 0; i < kKinds; ++i) before[i] = progress[i];
-    for (int i = 0; i < kKinds; ++i) {
-      for (int waits = 0; progress[i] == before[i]; ++waits) {
-        if (waits == kWaitsMax) wrong(kKindNames[i]);
-        rest();
-      }
-    }
-    hidden.check();
-    tell(count);
-  }
+  if (argc < 2) watch(nullptr);
+  const Echo echo;
+  threads.emplace_back(watch, &echo);
+  echo.serve();
 }

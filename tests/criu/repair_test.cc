@@ -78,5 +78,14 @@ TEST_F(Repair, AJobThatRanIsLeftAsItIs) {
   goes_on("job-r-e1");
 }
 
+// The calls that put it right are not among those that it may make.
+TEST_F(Repair, AJobUnderSeccompSurvivesIt) {
+  start_job("job-s-e1", kThreads + std::string(" strict"));
+  wait_beyond(3);
+  freeze("job-s-e1");
+  EXPECT_EQ(meddle("job-s-e1", init_of("job-s-e1"), "killed"), "repaired: everything\n");
+  goes_on("job-s-e1");
+}
+
 }  // namespace
 }  // namespace criu_test

@@ -45,7 +45,8 @@ namespace init {
 namespace {
 
 constexpr char kNoHardwareBreakpoints[] = "130";  // criu/include/fault-injection.h, "not fatal"
-constexpr time_t kPatienceSeconds = 10;           // for all of the job's threads to stop
+constexpr time_t kPatienceSeconds = 10;           // for the job's threads to stop
+constexpr int kRoundSeconds = 20;                 // for all of recording, or of putting back
 
 struct GuardOptions {
   bool change_user = false;
@@ -146,7 +147,7 @@ void set_alarm(time_t seconds) {
   sigaction(SIGALRM, &action, nullptr);
   itimerval timer = {};
   timer.it_value.tv_sec = seconds;
-  if (seconds != 0) timer.it_interval.tv_sec = 1;  // one that rings between two waits is not enough
+  if (seconds != 0) timer.it_interval.tv_usec = 100'000;  // it may ring between two waits
   setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
@@ -195,6 +196,7 @@ int attend(pid_t criu, JobRecord* job, Damage* damage) {
 // One that failed by itself has left nothing as a rule, and then there is nothing to tell.
 void mend(const GuardOptions& options, JobRecord* job, bool killed) {
   set_alarm(kPatienceSeconds);
+  job->set_deadline(kRoundSeconds);
   errno = 0;
   if (const char* failed = job->put_back()) return note(options, kNoteDamaged, failed, errno);
   if (killed || job->mended()) note(options, kNoteRepaired, "everything", 0);
@@ -206,6 +208,7 @@ int guard(const GuardOptions& options) {
   const pid_t criu = start_criu(options, go);
   static JobRecord job;
   set_alarm(kPatienceSeconds);
+  job.set_deadline(kRoundSeconds);
   const char* failed = job.open(options.job) ? job.take() : "cannot open the job's cgroup";
   set_alarm(0);
   if (failed == nullptr && ptrace(PTRACE_SEIZE, criu, nullptr, PTRACE_O_TRACEEXIT) != 0 &&

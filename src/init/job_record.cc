@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <new>
 
 #include "init/proc_text.h"
@@ -117,20 +118,36 @@ bool JobRecord::await_frozen(int patience_ms) {
   }
 }
 
+// Of a clock that nobody sets.
+static time_t now() {
+  timespec time = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec;
+}
+
+void JobRecord::set_deadline(int seconds) { deadline_ = now() + seconds; }
+bool JobRecord::late() const { return now() >= deadline_; }
+
 // ---- taking
 
 const char* JobRecord::take() {
   if (!await_frozen(kFreezePatienceMs)) return "the job is not frozen";
   if (const char* what = add_processes(cgroup_)) return what;
+  // Memory comes first: reading it may block for ever (a mapped file whose server is gone), and a
+  // guard that is killed there holds nothing.
   const char* failed = nullptr;
   for (Process& process : processes_) {
-    failed = read_process(process);
-    if (failed != nullptr) break;
+    if (failed == nullptr) failed = read_process(process);
+  }
+  for (Process& process : processes_) {
+    if (failed == nullptr) failed = read_threads(process);
   }
   const int error = errno;
   release();
   // Back in the freezer's own stop, where CRIU expects them.
-  if (failed == nullptr && !await_frozen(kFreezePatienceMs)) return "the job does not freeze again";
+  if (failed == nullptr && !await_frozen(kFreezePatienceMs)) {
+    return "the job does not freeze again";
+  }
   errno = error;
   return failed;
 }
@@ -163,26 +180,43 @@ const char* JobRecord::add_processes(const char* folder) {
   return failed;
 }
 
+// What ends meanwhile, as it may be killed, is passed over.
 const char* JobRecord::read_process(Process& process) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/mem", process.pid);
   process.memory = ::open(path, O_RDWR | O_CLOEXEC);
-  if (process.memory < 0) return "cannot open the job's memory";
-  if (!add_threads(process)) return "cannot list the job's threads";
-  for (Thread& thread : *process.threads) {
-    if (!stop_thread(thread.tid)) return "cannot trace the job";
-    thread.held = true;
-    if (!read_state(thread.tid, &thread.state)) return "cannot read the job's registers";
+  const char* failed = nullptr;
+  if (process.memory < 0) {
+    failed = "cannot open the job's memory";
+  } else if (!add_threads(process)) {
+    failed = "cannot list the job's threads";
+  } else if (!read_mappings(process)) {
+    failed = "cannot read the job's memory";
   }
-  if (!read_mappings(process)) return "cannot read the job's memory";
   process.umask = umask_of(process.pid);
   std::snprintf(path, sizeof path, "/proc/%d/fd", process.pid);
-  const bool listed = each_number_in(path, [&](int fd) {
-    int* known = process.descriptors->add();
-    if (known != nullptr) *known = fd;
-    return known != nullptr;
-  });
-  return listed ? nullptr : "cannot list the job's descriptors";
+  const bool listed = failed != nullptr || each_number_in(path, [&](int fd) {
+                        int* known = process.descriptors->add();
+                        if (known != nullptr) *known = fd;
+                        return known != nullptr;
+                      });
+  if (!listed) failed = "cannot list the job's descriptors";
+  if (failed == nullptr) return nullptr;
+  const int error = errno;
+  process.threads->clear();
+  const bool ended = !add_threads(process) || process.threads->size() == 0;
+  errno = error;
+  return ended ? nullptr : failed;
+}
+
+const char* JobRecord::read_threads(Process& process) {
+  if (const char* failed = hold(process)) return failed;
+  for (Thread& thread : *process.threads) {
+    if (!thread.held || read_state(thread.tid, &thread.state)) continue;
+    if (start_of(thread.tid) == thread.start) return "cannot read the job's registers";
+    thread.start = 0;
+  }
+  return nullptr;
 }
 
 // Not the dead: a zombie has nothing that could be overwritten, and cannot be traced.
@@ -221,9 +255,8 @@ bool JobRecord::read_mappings(Process& process) {
 void JobRecord::release() {
   for (Process& process : processes_) {
     for (Thread& thread : *process.threads) {
-      if (!thread.held) continue;
-      thread.held = false;
-      let_go(thread.tid);
+      if (thread.seized) let_go(thread.tid);
+      thread.seized = thread.held = false;
     }
   }
 }
@@ -249,24 +282,42 @@ bool JobRecord::runs() {
 
 const char* JobRecord::put_back() {
   freeze();
-  if (!await_frozen(kFreezePatienceMs)) return "the job does not freeze";
-  const char* failed = hold();
-  for (Process& process : processes_) write_code(process);
-  if (!write_states() && failed == nullptr) failed = "cannot write the job's registers";
-  if (failed == nullptr) failed = tidy();
-  release();
-  if (!await_frozen(kFreezePatienceMs) && failed == nullptr)
-    failed = "the job does not freeze again";
-  return failed;
-}
-
-const char* JobRecord::hold() {
+  // What does not freeze in time may stop for us nevertheless, and the rest does.
+  const bool frozen = await_frozen(kFreezePatienceMs);
   const char* failed = nullptr;
   for (Process& process : processes_) {
-    for (Thread& thread : *process.threads) {
-      if (start_of(thread.tid) != thread.start) continue;  // gone
-      thread.held = stop_thread(thread.tid);
-      if (!thread.held && start_of(thread.tid) == thread.start) failed = "cannot trace the job";
+    if (const char* what = hold(process)) failed = what;
+  }
+  for (Process& process : processes_) {
+    write_code(process);
+    if (!write_states(process)) failed = "cannot write the job's registers";
+  }
+  if (failed == nullptr) failed = tidy();
+  release();
+  if (failed != nullptr) return failed;
+  if (!frozen) return "the job does not freeze";
+  return await_frozen(kFreezePatienceMs) ? nullptr : "the job does not freeze again";
+}
+
+// Who is not what was listed, its number taken by another, is gone. Looked at again once it is
+// ours: then its number stays its own.
+const char* JobRecord::hold(Process& process) {
+  const char* failed = nullptr;
+  for (Thread& thread : *process.threads) {
+    if (late()) {
+      errno = ETIMEDOUT;
+      return "cannot stop the job in time";
+    }
+    if (thread.start == 0 || start_of(thread.tid) != thread.start) continue;
+    thread.held = stop_thread(thread.tid);
+    const int error = errno;
+    thread.seized = thread.held || error == EINTR;
+    if (start_of(thread.tid) != thread.start) {
+      if (thread.seized) let_go(thread.tid);
+      thread.seized = thread.held = false;
+    } else if (!thread.held) {
+      errno = error;
+      failed = "cannot trace the job";
     }
   }
   return failed;
@@ -283,12 +334,10 @@ void JobRecord::write_code(Process& process) {
   }
 }
 
-bool JobRecord::write_states() {
+bool JobRecord::write_states(const Process& process) {
   bool good = true;
-  for (Process& process : processes_) {
-    for (Thread& thread : *process.threads) {
-      if (thread.held && !write_state(thread.tid, thread.state)) good = errno == ESRCH && good;
-    }
+  for (const Thread& thread : *process.threads) {
+    if (thread.held && !write_state(thread.tid, thread.state)) good = errno == ESRCH && good;
   }
   return good;
 }
@@ -336,19 +385,27 @@ bool JobRecord::find_remains(const Process& process, Remains& out) {
   return compare_mappings(process, out) && compare_descriptors(process, out);
 }
 
-// The process's first thread, its leader, makes the calls. The cgroup is thawed, all are held.
+// Who makes calls for a process: its first thread, the leader, if that lives. Null: nobody does.
+JobRecord::Thread* JobRecord::spokesman(const Process& process) {
+  for (Thread& thread : *process.threads) {
+    if (thread.held) return &thread;
+  }
+  return nullptr;
+}
+
+// The cgroup is thawed, all are held.
 bool JobRecord::clear_remains(Process& process, Remains& remains) {
   const Code* place = nullptr;
   for (const Code& code : *process.code) {
     if (place == nullptr && code.at != 0) place = &code;
   }
-  Thread& leader = (*process.threads)[0];
-  if (place == nullptr) return false;
+  const Thread* const caller = spokesman(process);
+  if (place == nullptr || caller == nullptr) return false;
   const auto at = static_cast<off_t>(place->at);
   if (::pwrite(process.memory, kCallCode, kCallCodeSize, at) < 0) return false;
   bool good = true;
   const auto call = [&](const SystemCall& one) {
-    good = good && run_call(leader.tid, leader.state, place->at, one);
+    good = good && !late() && run_call(caller->tid, caller->state, place->at, one);
   };
   for (const Range& range : remains.mappings) {
     call({SYS_munmap, {range.begin, range.end - range.begin, 0}});
@@ -367,22 +424,23 @@ bool JobRecord::clear_remains(Process& process, Remains& remains) {
 // freezer is lifted for as long as it takes.
 const char* JobRecord::tidy() {
   bool any = false;
+  const char* failed = nullptr;
   for (Process& process : processes_) {
-    if (process.threads->size() == 0 || !(*process.threads)[0].held) continue;
+    if (spokesman(process) == nullptr) continue;
     Remains remains;
-    if (!find_remains(process, remains)) return "cannot look for what CRIU left";
+    if (!find_remains(process, remains)) {
+      failed = "cannot look for what CRIU left";
+      continue;
+    }
     if (remains.none()) continue;
     if (!any) thaw();
     any = true;
     mended_ = true;
     const bool cleared = clear_remains(process, remains);
-    const bool restored = write_states();
-    if (cleared && restored) continue;
-    freeze();
-    return "cannot take away what CRIU left";
+    if (!write_states(process) || !cleared) failed = "cannot take away what CRIU left";
   }
   if (any) freeze();
-  return nullptr;
+  return failed;
 }
 
 }  // namespace init

@@ -28,6 +28,8 @@ class JobRecord {
  public:
   // `cgroup`: a version 2 folder. False: it cannot be opened (errno).
   [[nodiscard]] bool open(const char* cgroup);
+  // For all of take() or put_back(), from now on. An alarm of the caller's ends single waits.
+  void set_deadline(int seconds);
   // Reads all of a frozen job that nobody traces, and lets it go, still frozen. A sentence of what
   // failed (errno with it), or nullptr.
   [[nodiscard]] const char* take();
@@ -45,9 +47,10 @@ class JobRecord {
  private:
   struct Thread {
     pid_t tid;
-    std::uint64_t start;
+    std::uint64_t start;  // 0: it is gone
     ThreadState state;
-    bool held;  // stopped by us
+    bool seized;  // by us
+    bool held;    // and stopped
   };
   struct Code {
     std::uint64_t at;
@@ -69,12 +72,14 @@ class JobRecord {
     int umask;
   };
   [[nodiscard]] const char* add_processes(const char* folder);
-  [[nodiscard]] const char* read_process(Process& process);
+  [[nodiscard]] static const char* read_process(Process& process);
+  [[nodiscard]] const char* read_threads(Process& process);
   [[nodiscard]] static bool add_threads(Process& process);
   [[nodiscard]] static bool read_mappings(Process& process);
   void release();
-  [[nodiscard]] const char* hold();
-  [[nodiscard]] bool write_states();
+  [[nodiscard]] const char* hold(Process& process);
+  [[nodiscard]] static Thread* spokesman(const Process& process);
+  [[nodiscard]] static bool write_states(const Process& process);
   void write_code(Process& process);
   // What CRIU left in a process; false: it has not been looked at.
   struct Remains {
@@ -89,10 +94,11 @@ class JobRecord {
   [[nodiscard]] static bool compare_mappings(const Process& process, Remains& out);
   [[nodiscard]] static bool compare_descriptors(const Process& process, Remains& out);
   [[nodiscard]] static bool find_remains(const Process& process, Remains& out);
-  [[nodiscard]] static bool clear_remains(Process& process, Remains& remains);
+  [[nodiscard]] bool clear_remains(Process& process, Remains& remains);
   [[nodiscard]] const char* tidy();
   void freeze();
   void thaw();
+  [[nodiscard]] bool late() const;
   [[nodiscard]] bool await_frozen(int patience_ms);
 
   Array<Process> processes_;
@@ -100,6 +106,7 @@ class JobRecord {
   int freezer_ = -1;
   int events_ = -1;
   bool mended_ = false;
+  time_t deadline_ = 0;
 };
 
 }  // namespace init

@@ -107,8 +107,7 @@ static bool seize(pid_t tid) {
   return ptrace(PTRACE_SEIZE, tid, nullptr, kOptions) == 0;
 }
 
-bool stop_thread(pid_t tid) {
-  if (!seize(tid)) return false;
+static bool interrupt(pid_t tid) {
   if (ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr) != 0) return false;
   for (;;) {
     const int status = next_stop(tid);
@@ -120,7 +119,22 @@ bool stop_thread(pid_t tid) {
   }
 }
 
-void let_go(pid_t tid) { (void)ptrace(PTRACE_DETACH, tid, nullptr, nullptr); }
+bool stop_thread(pid_t tid) {
+  if (!seize(tid)) return false;
+  if (interrupt(tid)) return true;
+  const int error = errno;
+  let_go(tid);
+  errno = error;
+  return false;
+}
+
+void let_go(pid_t tid) {
+  int status = 0;
+  if (ptrace(PTRACE_DETACH, tid, nullptr, nullptr) == 0) return;
+  if (waitpid(tid, &status, __WALL | WNOHANG) == tid) {
+    (void)ptrace(PTRACE_DETACH, tid, nullptr, nullptr);
+  }
+}
 
 bool read_state(pid_t tid, ThreadState* out) {
   *out = ThreadState{};

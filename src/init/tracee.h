@@ -25,7 +25,8 @@ struct ThreadState {
 };
 
 // SEIZE, INTERRUPT and the stop itself. False (errno) if the thread is gone, a zombie, another's
-// tracee, or does not stop before the alarm that the caller has set (EINTR).
+// tracee, or does not stop before the alarm that the caller has set (EINTR): then it stays ours
+// until let_go() finds it stopped.
 [[nodiscard]] bool stop_thread(pid_t tid);
 void let_go(pid_t tid);  // it goes on from what its state says; errors mean that it is gone
 

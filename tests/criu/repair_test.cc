@@ -1,8 +1,11 @@
 // What the guard puts right, one thing after another, with meddler.cc in CRIU's place. Rules:
 // src/init/job_record.h, src/init/guard_main.cc.
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <fstream>
+#include <functional>
 
 #include "criu/run.h"
 #include "init/contract.h"
@@ -16,29 +19,38 @@ constexpr const char* kThreads = "exec " TERN_BINARY_DIR "/tests/criu/guarded_jo
 class Repair : public World {
  protected:
   // Has the meddler work on process `pid` of the frozen job: the guard's note.
-  std::string meddle(const std::string& job, int pid, const std::string& end);
+  std::string meddle(const std::string& job, int pid, const std::string& end) {
+    return run(job, TERN_BINARY_DIR "/tests/criu/meddler", {std::to_string(pid), path_of(job), end},
+               [] {});
+  }
+  // Any program in CRIU's place; `meanwhile` is called once the guard runs.
+  std::string run(const std::string& job, const std::string& program,
+                  std::vector<std::string> arguments, const std::function<void()>& meanwhile);
   void goes_on(const std::string& job);
 };
 
-std::string Repair::meddle(const std::string& job, int pid, const std::string& end) {
+std::string Repair::run(const std::string& job, const std::string& program,
+                        std::vector<std::string> arguments,
+                        const std::function<void()>& meanwhile) {
   auto dir = criu::WorkDir::create(owner_);
   EXPECT_TRUE(dir.ok());
   const criu::DumpSpec dump = dump_spec(job);
   criu::RunSpec spec;
-  spec.program = TERN_BINARY_DIR "/tests/criu/meddler";
-  spec.arguments = {std::to_string(pid), path_of(job), end};
+  spec.program = program;
+  spec.arguments = std::move(arguments);
   spec.cgroup = dump.run_cgroup;
   spec.guard = criu::RunGuard{dump.guard, dump.gentle, dump.job_cgroup};
   bool over = false;
   std::string note;
-  auto run = criu::Run::start(&loop_, std::move(spec), std::move(*dir),
-                              [&](const criu::RunResult& result, const criu::WorkDir&) {
-                                over = true;
-                                note = result.guard_note;
-                                EXPECT_THAT(result.error.detail,
-                                            testing::Not(testing::HasSubstr("status 3")));
-                              });
-  EXPECT_TRUE(run.ok()) << run.error().detail;
+  auto started = criu::Run::start(&loop_, std::move(spec), std::move(*dir),
+                                  [&](const criu::RunResult& result, const criu::WorkDir&) {
+                                    over = true;
+                                    note = result.guard_note;
+                                    EXPECT_THAT(result.error.detail,
+                                                testing::Not(testing::HasSubstr("status 3")));
+                                  });
+  EXPECT_TRUE(started.ok()) << started.error().detail;
+  meanwhile();
   turn_until([&] { return over; });
   return note;
 }
@@ -76,6 +88,29 @@ TEST_F(Repair, AJobThatRanIsLeftAsItIs) {
   EXPECT_EQ(meddle("job-r-e1", init_of("job-r-e1"), "ran"),
             "damaged: it ran before CRIU had ended\n");
   goes_on("job-r-e1");
+}
+
+TEST_F(Repair, ProcessesThatDieWhileItIsRecordedDoNotUnguardIt) {
+  const auto sleepers = std::string("for i in {1..40}; do sleep 1000 & done; ");
+  for (int round = 1; round <= 5; ++round) {
+    const std::string job = "job-k" + std::to_string(round) + "-e1";
+    start_job(job, sleepers + "echo 1 >up; mv up count; " + kThreads);
+    wait_beyond(0);
+    freeze(job);
+    const int init = init_of(job);
+    auto pids = machine::Cgroup::open(path_of(job))->processes();
+    ASSERT_TRUE(pids.ok());
+    EXPECT_EQ(run(job, "/bin/true", {},
+                  [&] {
+                    for (const int pid : *pids) {
+                      if (pid != init) ::kill(pid, SIGKILL);
+                    }
+                  }),
+              "");
+    goes_on(job);
+    ASSERT_TRUE(discard(job).ok());
+    ASSERT_EQ(::unlink(file("count").c_str()), 0);
+  }
 }
 
 // The calls that put it right are not among those that it may make.

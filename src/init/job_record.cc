@@ -216,6 +216,10 @@ const char* JobRecord::read_threads(Process& process) {
     if (start_of(thread.tid) == thread.start) return "cannot read the job's registers";
     thread.start = 0;
   }
+  // vsyscall's page is the kernel's: neither read nor written by any way, by CRIU either.
+  for (Code& code : *process.code) {
+    if (!code.known) code.known = get(process, code.at, code.bytes, kCodeSize);
+  }
   return nullptr;
 }
 
@@ -244,12 +248,24 @@ bool JobRecord::read_mappings(Process& process) {
     Code* code = process.code->add();
     if (code == nullptr) return false;
     code->at = mapping.begin;
-    const ssize_t got =
-        ::pread(process.memory, code->bytes, kCodeSize, static_cast<off_t>(mapping.begin));
-    // vsyscall's page is the kernel's: neither read nor written by this way, by CRIU either.
-    if (got != static_cast<ssize_t>(kCodeSize)) code->at = 0;
+    code->known = get(process, code->at, code->bytes, kCodeSize);
     return true;
   });
+}
+
+// While a thread of it is held, ptrace's way is there where /proc's is refused.
+bool JobRecord::get(const Process& process, std::uint64_t at, void* out, std::size_t size) {
+  const ssize_t got = ::pread(process.memory, out, size, static_cast<off_t>(at));
+  if (got == static_cast<ssize_t>(size)) return true;
+  const Thread* const thread = spokesman(process);
+  return thread != nullptr && peek(thread->tid, at, out, size);
+}
+
+bool JobRecord::put(const Process& process, std::uint64_t at, const void* data, std::size_t size) {
+  const ssize_t wrote = ::pwrite(process.memory, data, size, static_cast<off_t>(at));
+  if (wrote == static_cast<ssize_t>(size)) return true;
+  const Thread* const thread = spokesman(process);
+  return thread != nullptr && poke(thread->tid, at, data, size);
 }
 
 void JobRecord::release() {
@@ -289,7 +305,7 @@ const char* JobRecord::put_back() {
     if (const char* what = hold(process)) failed = what;
   }
   for (Process& process : processes_) {
-    write_code(process);
+    if (!write_code(process)) failed = "cannot write the job's code";
     if (!write_states(process)) failed = "cannot write the job's registers";
   }
   if (failed == nullptr) failed = tidy();
@@ -323,15 +339,21 @@ const char* JobRecord::hold(Process& process) {
   return failed;
 }
 
-void JobRecord::write_code(Process& process) {
+// Only of who lives. What is written is read again: a write that did nothing must not pass.
+bool JobRecord::write_code(const Process& process) {
+  const Thread* const thread = spokesman(process);
+  if (thread == nullptr) return true;
+  bool good = true;
   for (const Code& code : *process.code) {
     std::uint8_t now[kCodeSize];
-    const auto at = static_cast<off_t>(code.at);
-    if (code.at == 0 || ::pread(process.memory, now, kCodeSize, at) < 0) continue;
-    if (std::memcmp(now, code.bytes, kCodeSize) == 0) continue;
+    const auto differs = [&] {
+      return !get(process, code.at, now, kCodeSize) || std::memcmp(now, code.bytes, kCodeSize) != 0;
+    };
+    if (!code.known || !differs()) continue;
     mended_ = true;
-    (void)!::pwrite(process.memory, code.bytes, kCodeSize, at);
+    if (!put(process, code.at, code.bytes, kCodeSize) || differs()) good = false;
   }
+  return good || start_of(thread->tid) != thread->start;
 }
 
 bool JobRecord::write_states(const Process& process) {
@@ -397,12 +419,11 @@ JobRecord::Thread* JobRecord::spokesman(const Process& process) {
 bool JobRecord::clear_remains(Process& process, Remains& remains) {
   const Code* place = nullptr;
   for (const Code& code : *process.code) {
-    if (place == nullptr && code.at != 0) place = &code;
+    if (place == nullptr && code.known) place = &code;
   }
   const Thread* const caller = spokesman(process);
   if (place == nullptr || caller == nullptr) return false;
-  const auto at = static_cast<off_t>(place->at);
-  if (::pwrite(process.memory, kCallCode, kCallCodeSize, at) < 0) return false;
+  if (!put(process, place->at, kCallCode, kCallCodeSize)) return false;
   bool good = true;
   const auto call = [&](const SystemCall& one) {
     good = good && !late() && run_call(caller->tid, caller->state, place->at, one);
@@ -417,7 +438,7 @@ bool JobRecord::clear_remains(Process& process, Remains& remains) {
   for (const int fd : remains.descriptors)
     call({SYS_close, {static_cast<unsigned long>(fd), 0, 0}});
   if (remains.umask >= 0) call({SYS_umask, {static_cast<unsigned long>(remains.umask), 0, 0}});
-  return (::pwrite(process.memory, place->bytes, kCodeSize, at) > 0) && good;
+  return write_code(process) && good;
 }
 
 // A frozen thread runs nothing, not even for its tracer: with all of them stopped by us, the

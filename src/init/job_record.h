@@ -54,6 +54,7 @@ class JobRecord {
   };
   struct Code {
     std::uint64_t at;
+    bool known;
     std::uint8_t bytes[kCodeSize];
   };
   struct Range {
@@ -80,7 +81,11 @@ class JobRecord {
   [[nodiscard]] const char* hold(Process& process);
   [[nodiscard]] static Thread* spokesman(const Process& process);
   [[nodiscard]] static bool write_states(const Process& process);
-  void write_code(Process& process);
+  [[nodiscard]] bool write_code(const Process& process);
+  [[nodiscard]] static bool get(const Process& process, std::uint64_t at, void* out,
+                                std::size_t size);
+  [[nodiscard]] static bool put(const Process& process, std::uint64_t at, const void* data,
+                                std::size_t size);
   // What CRIU left in a process; false: it has not been looked at.
   struct Remains {
     Array<Range> mappings;

@@ -136,6 +136,25 @@ void let_go(pid_t tid) {
   }
 }
 
+bool peek(pid_t tid, std::uint64_t at, void* out, std::size_t size) {
+  for (std::size_t done = 0; done < size; done += sizeof(long)) {
+    errno = 0;
+    const long word = trace(PTRACE_PEEKDATA, tid, at + done, static_cast<void*>(nullptr));
+    if (errno != 0) return false;
+    std::memcpy(static_cast<std::uint8_t*>(out) + done, &word, sizeof word);
+  }
+  return true;
+}
+
+bool poke(pid_t tid, std::uint64_t at, const void* data, std::size_t size) {
+  for (std::size_t done = 0; done < size; done += sizeof(long)) {
+    std::uintptr_t word = 0;
+    std::memcpy(&word, static_cast<const std::uint8_t*>(data) + done, sizeof word);
+    if (trace(PTRACE_POKEDATA, tid, at + done, reinterpret_cast<void*>(word)) != 0) return false;
+  }
+  return true;
+}
+
 bool read_state(pid_t tid, ThreadState* out) {
   *out = ThreadState{};
   if (!get_set(tid, NT_PRSTATUS, out->general, sizeof out->general, &out->general_size)) {
@@ -150,10 +169,7 @@ bool read_state(pid_t tid, ThreadState* out) {
   RseqConfiguration rseq{};
   if (trace(kGetRseqConfiguration, tid, sizeof rseq, &rseq) >= 0 && rseq.area != 0) {
     out->rseq_cs_at = rseq.area + kRseqCsOffset;
-    errno = 0;
-    const long word = trace(PTRACE_PEEKDATA, tid, out->rseq_cs_at, static_cast<void*>(nullptr));
-    if (errno != 0) out->rseq_cs_at = 0;
-    out->rseq_cs = static_cast<std::uint64_t>(word);
+    if (!peek(tid, out->rseq_cs_at, &out->rseq_cs, sizeof out->rseq_cs)) out->rseq_cs_at = 0;
   }
   return true;
 }
@@ -163,7 +179,7 @@ bool write_state(pid_t tid, const ThreadState& state) {
   if (!put_set(tid, kExtendedSet, state.extended, state.extended_size)) return false;
   if (!put_set(tid, NT_PRSTATUS, state.general, state.general_size)) return false;
   if (state.rseq_cs_at != 0 && state.rseq_cs != 0) {
-    (void)ptrace(PTRACE_POKEDATA, tid, state.rseq_cs_at, state.rseq_cs);
+    (void)poke(tid, state.rseq_cs_at, &state.rseq_cs, sizeof state.rseq_cs);
   }
   std::uint64_t mask = state.signal_mask;
   return trace(PTRACE_SETSIGMASK, tid, sizeof mask, &mask) == 0;

@@ -35,6 +35,11 @@ void let_go(pid_t tid);  // it goes on from what its state says; errors mean tha
 // Also clears what hardware breakpoints a dead tracer left.
 [[nodiscard]] bool write_state(pid_t tid, const ThreadState& state);
 
+// Words of its process's memory, whatever its protection and whatever /proc/PID/mem refuses (the
+// kernel's proc_mem.force_override). `size`: a multiple of sizeof(long).
+[[nodiscard]] bool peek(pid_t tid, std::uint64_t at, void* out, std::size_t size);
+[[nodiscard]] bool poke(pid_t tid, std::uint64_t at, const void* data, std::size_t size);
+
 struct SystemCall {
   long number;
   unsigned long arguments[3];

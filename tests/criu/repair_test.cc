@@ -2,13 +2,18 @@
 // src/init/job_record.h, src/init/guard_main.cc.
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <functional>
 
 #include "criu/run.h"
 #include "init/contract.h"
+#include "init/tracee.h"
 #include "world.h"
 
 namespace criu_test {
@@ -120,6 +125,34 @@ TEST_F(Repair, AJobUnderSeccompSurvivesIt) {
   freeze("job-s-e1");
   EXPECT_EQ(meddle("job-s-e1", init_of("job-s-e1"), "killed"), "repaired: everything\n");
   goes_on("job-s-e1");
+}
+
+// Where /proc/PID/mem gives nothing that is not to be read, and takes nothing.
+TEST(Tracee, CodeIsReadAndWrittenByPtraceToo) {
+  void* const page =
+      ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(page, MAP_FAILED);
+  std::strcpy(static_cast<char*>(page), "as it was before");
+  ASSERT_EQ(::mprotect(page, 4096, PROT_EXEC), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  while (child == 0) ::pause();
+  const auto at = reinterpret_cast<std::uintptr_t>(page);
+  char text[24] = {};
+  if (!init::stop_thread(child)) {
+    EXPECT_EQ(errno, EPERM);
+  } else {
+    EXPECT_TRUE(init::peek(child, at, text, sizeof text));
+    EXPECT_STREQ(text, "as it was before");
+    EXPECT_TRUE(init::poke(child, at + 8, "otherwise 12345", 16));
+    EXPECT_TRUE(init::peek(child, at, text, sizeof text));
+    EXPECT_STREQ(text, "as it waotherwise 12345");
+    EXPECT_FALSE(init::peek(child, 8, text, sizeof text));
+    EXPECT_FALSE(init::poke(child, 8, text, sizeof text));
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, __WALL);
+  ::munmap(page, 4096);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "init/job_record.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -12,6 +11,7 @@
 #include <ctime>
 #include <new>
 
+#include "init/job_files.h"
 #include "init/proc_text.h"
 #include "init/sys.h"
 
@@ -20,69 +20,6 @@ namespace {
 
 constexpr int kFreezePatienceMs = 5000;
 constexpr int kStopPatienceMs = 1000;
-constexpr std::size_t kStatusMax = 4096;
-constexpr std::size_t kLineMax = 4352;  // of /proc/PID/maps: a path and what stands before it
-
-bool read_text(const char* path, char* out, std::size_t room) {
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const ssize_t got = retry([&] { return ::read(fd, out, room - 1); });
-  ::close(fd);
-  if (got < 0) return false;
-  out[got] = '\0';
-  return true;
-}
-
-bool read_of(pid_t task, const char* file, char* out, std::size_t room) {
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/%s", task, file);
-  return read_text(path, out, room);
-}
-
-// When a task began; 0: it is gone or dead.
-std::uint64_t start_of(pid_t task) {
-  char text[1024];
-  return read_of(task, "stat", text, sizeof text) && !parse_dead(text) ? parse_start_ticks(text)
-                                                                       : 0;
-}
-
-template <typename F>
-bool each_number_in(const char* folder, F visit) {
-  DIR* dir = ::opendir(folder);
-  if (dir == nullptr) return false;
-  bool good = true;
-  while (const dirent* entry = ::readdir(dir)) {
-    std::uint64_t number = 0;
-    if (!parse_number(entry->d_name, 10, INT32_MAX, &number)) continue;
-    if (!visit(static_cast<int>(number))) {
-      good = false;
-      break;
-    }
-  }
-  ::closedir(dir);
-  return good;
-}
-
-template <typename F>
-bool each_mapping(pid_t pid, F visit) {
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/maps", pid);
-  FILE* file = std::fopen(path, "re");
-  if (file == nullptr) return false;
-  static char line[kLineMax];
-  bool good = true;
-  while (good && std::fgets(line, sizeof line, file) != nullptr) {
-    MapsLine mapping;
-    if (parse_maps_line(line, &mapping)) good = visit(mapping);
-  }
-  std::fclose(file);
-  return good;
-}
-
-int umask_of(pid_t pid) {
-  char text[kStatusMax];
-  return read_of(pid, "status", text, sizeof text) ? parse_umask(text) : -1;
-}
 
 template <typename T>
 Array<T>* make_array() {
@@ -93,7 +30,7 @@ Array<T>* make_array() {
 }  // namespace
 
 bool JobRecord::open(const char* cgroup) {
-  char path[640];
+  char path[kPathMax + 16];
   std::snprintf(cgroup_, sizeof cgroup_, "%s", cgroup);
   std::snprintf(path, sizeof path, "%s/cgroup.freeze", cgroup);
   freezer_ = ::open(path, O_RDWR | O_CLOEXEC);
@@ -132,7 +69,7 @@ bool JobRecord::late() const { return now() >= deadline_; }
 
 const char* JobRecord::take() {
   if (!await_frozen(kFreezePatienceMs)) return "the job is not frozen";
-  if (const char* what = add_processes(cgroup_)) return what;
+  if (const char* what = add_processes()) return what;
   // Memory comes first: reading it may block for ever (a mapped file whose server is gone), and a
   // guard that is killed there holds nothing.
   const char* failed = nullptr;
@@ -152,9 +89,23 @@ const char* JobRecord::take() {
   return failed;
 }
 
-// A job's processes are all in its own folder, unless it made folders below: it may not.
-const char* JobRecord::add_processes(const char* folder) {
-  char path[640];
+// Those of the job's folder and of all below: a job of root's may make some.
+const char* JobRecord::add_processes() {
+  Array<Folder> folders;
+  Folder* first = folders.add();
+  if (first == nullptr) return "no memory";
+  std::memcpy(first->path, cgroup_, sizeof cgroup_);
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    char path[kPathMax];
+    std::memcpy(path, folders[i].path, sizeof path);  // adding moves them
+    if (const char* failed = add_processes_of(path)) return failed;
+    if (!add_folders_in(path, &folders)) return "cannot list the job's cgroups";
+  }
+  return processes_.size() == 0 ? "the job has no processes" : nullptr;
+}
+
+const char* JobRecord::add_processes_of(const char* folder) {
+  char path[kPathMax + 16];
   std::snprintf(path, sizeof path, "%s/cgroup.procs", folder);
   FILE* list = std::fopen(path, "re");
   if (list == nullptr) return "cannot list the job's processes";
@@ -176,7 +127,6 @@ const char* JobRecord::add_processes(const char* folder) {
     }
   }
   std::fclose(list);
-  if (failed == nullptr && processes_.size() == 0) failed = "the job has no processes";
   return failed;
 }
 

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "init/array.h"
+#include "init/job_files.h"
 #include "init/tracee.h"
 
 namespace init {
@@ -72,7 +73,8 @@ class JobRecord {
     Array<int>* descriptors;  // ascending
     int umask;
   };
-  [[nodiscard]] const char* add_processes(const char* folder);
+  [[nodiscard]] const char* add_processes();
+  [[nodiscard]] const char* add_processes_of(const char* folder);
   [[nodiscard]] static const char* read_process(Process& process);
   [[nodiscard]] const char* read_threads(Process& process);
   [[nodiscard]] static bool add_threads(Process& process);
@@ -107,7 +109,7 @@ class JobRecord {
   [[nodiscard]] bool await_frozen(int patience_ms);
 
   Array<Process> processes_;
-  char cgroup_[512] = {};
+  char cgroup_[kPathMax] = {};
   int freezer_ = -1;
   int events_ = -1;
   bool mended_ = false;

@@ -118,6 +118,18 @@ TEST_F(Repair, ProcessesThatDieWhileItIsRecordedDoNotUnguardIt) {
   }
 }
 
+TEST_F(Repair, CgroupsBelowTheJobsBelongToIt) {
+  start_job("job-b-e1", kThreads);
+  wait_beyond(3);
+  auto below = machine::Cgroup::create(path_of("job-b-e1") + "/below");
+  ASSERT_TRUE(below.ok());
+  const int init = init_of("job-b-e1");
+  ASSERT_TRUE(below->add(init).ok());
+  freeze("job-b-e1");
+  EXPECT_EQ(meddle("job-b-e1", init, "killed"), "repaired: everything\n");
+  goes_on("job-b-e1");
+}
+
 // The calls that put it right are not among those that it may make.
 TEST_F(Repair, AJobUnderSeccompSurvivesIt) {
   start_job("job-s-e1", kThreads + std::string(" strict"));

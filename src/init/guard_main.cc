@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -110,10 +111,20 @@ void note(const GuardOptions& options, const char* what, const char* why, int er
   close(fd);
 }
 
+// A descriptor for each process of the job is kept; CRIU gets the limit that we were given.
+rlimit given_limit = {};
+
+void raise_limit() {
+  if (getrlimit(RLIMIT_NOFILE, &given_limit) != 0) given_limit = {RLIM_INFINITY, RLIM_INFINITY};
+  const rlimit all = {given_limit.rlim_max, given_limit.rlim_max};
+  (void)setrlimit(RLIMIT_NOFILE, &all);
+}
+
 [[noreturn]] void run_criu(const GuardOptions& options, const int (&go)[2]) {
   char byte = 0;
   close(go[1]);  // else the guard's death would not be seen here
   if (retry([&] { return read(go[0], &byte, 1); }) != 1) _exit(kExitGuardFailed);
+  (void)setrlimit(RLIMIT_NOFILE, &given_limit);
   if (options.change_user && !become(options.user)) give_up("become another user", errno);
   for (const int number : {SIGHUP, SIGINT, SIGTERM, SIGPIPE}) signal(number, SIG_DFL);
   if (options.library != nullptr) {
@@ -232,5 +243,6 @@ int main(int, char** argv) {
   if (!init::parse_options(argv, &options)) init::give_up("wrong arguments", EINVAL);
   setsid();  // what is typed at the daemon's terminal is neither for CRIU nor for us
   for (const int number : {SIGHUP, SIGINT, SIGTERM, SIGPIPE}) signal(number, SIG_IGN);
+  init::raise_limit();
   return init::guard(options);
 }

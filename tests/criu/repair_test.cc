@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +129,24 @@ TEST_F(Repair, CgroupsBelowTheJobsBelongToIt) {
   freeze("job-b-e1");
   EXPECT_EQ(meddle("job-b-e1", init, "killed"), "repaired: everything\n");
   goes_on("job-b-e1");
+}
+
+// It keeps a descriptor for each; CRIU has the limit that it would have without a guard.
+TEST_F(Repair, ManyProcessesAreRecordedWithFewDescriptorsToHave) {
+  constexpr rlim_t kFew = 100;
+  start_job("job-m-e1", "for i in {1..120}; do sleep 1000 & done; " + std::string(kThreads));
+  wait_beyond(3);
+  freeze("job-m-e1");
+  rlimit ours{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &ours), 0);
+  const rlimit few{kFew, ours.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const std::string shown = file("limit");
+  EXPECT_EQ(run("job-m-e1", "/bin/sh", {"-c", "ulimit -Sn >" + shown}, [] {}), "");
+  EXPECT_EQ(meddle("job-m-e1", init_of("job-m-e1"), "killed"), "repaired: everything\n");
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &ours), 0);
+  EXPECT_EQ(count("limit"), static_cast<long>(kFew));
+  goes_on("job-m-e1");
 }
 
 // The calls that put it right are not among those that it may make.

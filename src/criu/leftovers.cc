@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -24,39 +25,34 @@ constexpr machine::Patience kGentlePatience = std::chrono::seconds(3);
 constexpr std::string_view kRunPrefix = "criu-";
 constexpr std::string_view kGuardPrefix = "guard-";
 
-void wait_for_end(const machine::Cgroup& cgroup, machine::Patience patience) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+using Clock = std::chrono::steady_clock;
+
+// Whether it came.
+bool wait_for_end(const machine::Cgroup& cgroup, Clock::time_point deadline) {
   const std::string path = cgroup.path() + "/cgroup.events";
   const machine::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   for (;;) {
     char text[256];
     const ssize_t got = fd.valid() ? ::pread(fd.get(), text, sizeof text, 0) : -1;
-    if (got < 0) return;
+    if (got < 0) return false;
     auto events = machine::parse_cgroup_events({text, static_cast<std::size_t>(got)});
-    if (!events || !events->populated) return;
-    const auto left =
-        std::chrono::ceil<machine::Patience>(deadline - std::chrono::steady_clock::now()).count();
+    if (!events || !events->populated) return events.ok();
+    const auto left = std::chrono::ceil<machine::Patience>(deadline - Clock::now()).count();
     pollfd one{fd.get(), POLLPRI, 0};
-    if (left <= 0 || (::poll(&one, 1, static_cast<int>(left)) < 0 && errno != EINTR)) return;
+    if (left <= 0 || (::poll(&one, 1, static_cast<int>(left)) < 0 && errno != EINTR)) return false;
   }
 }
 
-base::Status clear(const std::string& path, std::string_view name, machine::Patience patience) {
-  auto cgroup = machine::Cgroup::open(path);
-  if (!cgroup) return cgroup.error();
-  if (name.starts_with(kGuardPrefix)) {
-    wait_for_end(*cgroup, std::chrono::ceil<machine::Patience>(kGuardPatience));
-    return cgroup->remove();  // busy: it has not ended
-  }
-  if (name.starts_with(kRunPrefix)) wait_for_end(*cgroup, kGentlePatience);
-  if (base::Status killed = cgroup->kill_all(patience); !killed) return killed;
-  return cgroup->remove();
+base::Status clear(const machine::Cgroup& cgroup, machine::Patience patience) {
+  if (base::Status killed = cgroup.kill_all(patience); !killed) return killed;
+  return cgroup.remove();
 }
 
 }  // namespace
 
 base::Result<Leftovers> kill_leftovers(const std::string& node_root,
-                                       const std::set<std::string>& keep, base::Duration patience) {
+                                       const std::set<std::string>& keep, base::Duration patience,
+                                       base::Duration guard_patience) {
   std::vector<std::string> doomed;
   std::error_code error;
   for (fs::directory_iterator at(node_root, error), end; !error && at != end; at.increment(error)) {
@@ -73,12 +69,22 @@ base::Result<Leftovers> kill_leftovers(const std::string& node_root,
   // Names sort that way.
   std::sort(doomed.begin(), doomed.end());
   Leftovers result;
+  std::optional<Clock::time_point> guards_until;  // all have the same time, once CRIU is gone
   for (const std::string& name : doomed) {
+    auto cgroup = machine::Cgroup::open(node_root + "/" + name);
+    bool ended = false;
+    if (cgroup && name.starts_with(kGuardPrefix)) {
+      if (!guards_until) guards_until = Clock::now() + guard_patience;
+      ended = wait_for_end(*cgroup, *guards_until);
+    } else if (cgroup && name.starts_with(kRunPrefix)) {
+      (void)wait_for_end(*cgroup, Clock::now() + kGentlePatience);
+    }
     const auto wait = std::chrono::ceil<machine::Patience>(patience);
-    if (base::Status gone = clear(node_root + "/" + name, name, wait); gone) {
-      if (!name.starts_with(kGuardPrefix)) result.killed.push_back(name);
-    } else {
+    const base::Status gone = cgroup ? clear(*cgroup, wait) : cgroup.error();
+    if (!gone) {
       result.remaining.push_back(name + ": " + gone.error().detail);
+    } else if (!ended) {
+      result.killed.push_back(name);
     }
   }
   const std::string owner = fs::path(node_root).filename().string();

@@ -3,9 +3,9 @@
 // At the daemon's start, before anything else is done with jobs: every cgroup criu-* below the
 // node's root (a dump gets 3 s to end by itself: its pipes are broken, and what a killed CRIU
 // leaves in a job its guard has to repair), and every job-* that is not in `keep`, is killed,
-// seen empty and removed; then the work folders go. A guard (guard-criu-*, criu/run.h) is not
-// killed but waited for: it may be repairing its job, which nobody may thaw before. Other cgroups
-// (keepers) are not touched. Blocking: at most `patience` for each, kGuardPatience for a guard.
+// seen empty and removed; then the work folders go. A guard (guard-criu-*, criu/run.h) is waited
+// for first: it may be repairing its job, which nobody may thaw before. Other cgroups (keepers) are
+// not touched. Blocking: at most `patience` for each, and `guard_patience` for all guards together.
 // `keep` holds names such as job-<jobid>-e<epoch>: of running jobs and of copies that are held and
 // whose handover has no outcome yet. Getting it wrong loses jobs; it comes from the store.
 #pragma once
@@ -16,11 +16,9 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "criu/run.h"
 
 namespace criu {
-
-// More than a guard grants itself for all that it does.
-inline constexpr base::Duration kGuardPatience = std::chrono::seconds(60);
 
 struct Leftovers {
   std::vector<std::string> killed;     // cgroups, by name, now gone
@@ -30,6 +28,7 @@ struct Leftovers {
 // kNotFound if there is no such root. Work folders are those of the root's own name.
 [[nodiscard]] base::Result<Leftovers> kill_leftovers(
     const std::string& node_root, const std::set<std::string>& keep,
-    base::Duration patience = std::chrono::seconds(10));
+    base::Duration patience = std::chrono::seconds(10),
+    base::Duration guard_patience = kGuardPatience);
 
 }  // namespace criu

@@ -21,6 +21,7 @@ namespace {
 constexpr const char* kLogFile = "criu.log";
 constexpr const char* kOutputFile = "output";
 constexpr const char* kNoteFile = "guard";
+constexpr const char* kRecordedFile = "recorded";
 constexpr std::size_t kNoteMax = 1024;
 
 machine::SpawnSpec criu_itself(const RunSpec& spec, const std::string& dir) {
@@ -40,9 +41,17 @@ machine::SpawnSpec criu_itself(const RunSpec& spec, const std::string& dir) {
 machine::SpawnSpec guarded(const RunSpec& spec, const std::string& dir, machine::SpawnSpec criu) {
   machine::SpawnSpec child;
   child.program = spec.guard->program;
-  child.argv = {"tern-guard",           "--library", spec.guard->library, "--job",
-                spec.guard->job_cgroup, "--run",     spec.cgroup,         "--note",
-                dir + "/" + kNoteFile};
+  child.argv = {"tern-guard",
+                "--library",
+                spec.guard->library,
+                "--job",
+                spec.guard->job_cgroup,
+                "--run",
+                spec.cgroup,
+                "--note",
+                dir + "/" + kNoteFile,
+                "--recorded",
+                dir + "/" + kRecordedFile};
   if (spec.user) {
     const auto& user = *spec.user;
     const std::string words[] = {"--uid",          std::to_string(user.uid),
@@ -107,6 +116,11 @@ struct Run::Impl : std::enable_shared_from_this<Impl> {
   ~Impl() { exit_watch.stop(); }  // before the pidfd closes
   void exited();
   void kill();
+  void await_end(base::Duration patience);
+  void never_ended();
+  [[nodiscard]] bool recorded() const {
+    return ::access((dir.path() + "/" + kRecordedFile).c_str(), F_OK) == 0;
+  }
   void await_empty(base::Duration patience);
   void finish(base::Status gone);
   [[nodiscard]] base::Status remove_cgroups() const;
@@ -119,17 +133,44 @@ struct Run::Impl : std::enable_shared_from_this<Impl> {
   machine::Spawned child;
   FdWatch exit_watch;
   CgroupWait empty_wait;
+  Alarm end_alarm;  // since kill(), until the end of the process that we started
   siginfo_t status{};
   bool killed = false;
   bool orphaned = false;       // the guard was killed, CRIU goes on
+  bool forced = false;         // the guard was killed by us, whatever it was doing
   std::shared_ptr<Impl> self;  // until finish(): the rest goes on when the Run is gone
 };
 
 void Run::Impl::kill() {
-  killed = true;
+  const bool again = std::exchange(killed, true);
   if (!exit_watch.active() && !orphaned) return;  // over already
-  if (kill_cgroup(spec.cgroup) || spec.guard) return;
-  ::syscall(SYS_pidfd_send_signal, child.pidfd.get(), SIGKILL, nullptr, 0);  // better than nothing
+  const base::Status sent = kill_cgroup(spec.cgroup);
+  if (!sent && !spec.guard) {  // better than nothing
+    ::syscall(SYS_pidfd_send_signal, child.pidfd.get(), SIGKILL, nullptr, 0);
+  }
+  if (again) return;
+  if (orphaned) return await_empty(kGonePatience);
+  // In this order: a CRIU that is killed before it began never begins.
+  if (spec.guard && sent && !recorded()) {
+    (void)kill_cgroup(guard_cgroup_of(spec.cgroup)).ok();
+  }
+  await_end(spec.guard ? spec.guard->patience : kGonePatience);
+}
+
+void Run::Impl::await_end(base::Duration patience) {
+  end_alarm.start(loop, patience, [weak = weak_from_this()] {
+    if (auto impl = weak.lock()) impl->never_ended();
+  });
+}
+
+void Run::Impl::never_ended() {
+  if (spec.guard && !std::exchange(forced, true)) {
+    (void)kill_cgroup(guard_cgroup_of(spec.cgroup)).ok();
+    return await_end(kGonePatience);
+  }
+  exit_watch.stop();
+  finish(base::fail(base::Code::kTimeout,
+                    std::string(spec.guard ? "CRIU's guard" : "CRIU") + " does not end"));
 }
 
 void Run::Impl::exited() {
@@ -139,6 +180,7 @@ void Run::Impl::exited() {
   if (rc == 0 && status.si_pid == 0) return;
   if (rc != 0) status.si_code = 0;  // somebody else reaped it: its end is known, its status is not
   exit_watch.stop();
+  end_alarm.stop();
   if (!spec.own_cgroup) return finish({});
   orphaned = spec.guard && !end_of(status, true).known;
   if (orphaned && !killed) return await_empty(kOrphanPatience);
@@ -159,6 +201,7 @@ RunResult Run::Impl::result_of(const base::Status& gone) const {
   const End end = end_of(status, spec.guard.has_value());
   result.clean_exit = gone.ok() && !killed && end.known && end.exited && end.number == 0;
   if (spec.guard) result.guard_note = dir.tail(kNoteFile, kNoteMax);
+  if (forced) result.guard_note += std::string(init::kNoteDamaged) + "it did not end in time\n";
   if (result.clean_exit) return result;
   if (!gone) {
     result.error = gone.error();

@@ -13,12 +13,13 @@
 //  - `done` comes once, never from within start() or kill(), and only when nothing of CRIU is left
 //    (own cgroup), or says why something is.
 //  - Destroying a Run kills it; the rest (reaping, cgroup, work folder) goes on in the loop, which
-//    stays alive for it, at most kGonePatience. `done` does not come then.
+//    stays alive for it, at most as long as kill() takes. `done` does not come then.
+//  - After kill() the end comes within kGonePatience, or is said not to have come.
 //  - With a guard (src/init/guard_main.cc), it starts CRIU, and its end stands for CRIU's: nothing
-//  of
-//    the run is over before the guard has repaired what a killed CRIU left in the job. It lives in
-//    guard_cgroup_of(), a group of its own that nobody kills. If it is killed itself, CRIU goes on
-//    and is left to end; what became of it is then not known, and the run has failed.
+//    of the run is over before the guard has repaired what a killed CRIU left in the job. It lives
+//    in guard_cgroup_of(), a group of its own. kill() kills that too while the job is not recorded
+//    yet, and after the guard's patience. If it is killed by others, CRIU goes on and is left to
+//    end; what became of it is then not known, and the run has failed.
 //  - Standard input is /dev/null, output goes to a file in the work folder, the environment is PATH
 //    and LC_ALL only: CRIU_CONFIG_FILE and the like cannot change what runs.
 #pragma once
@@ -40,6 +41,8 @@ namespace criu {
 
 // How long killed processes may take to be gone. Longer means stuck in the kernel.
 inline constexpr base::Duration kGonePatience = std::chrono::seconds(10);
+// More than a guard grants itself for all that it does.
+inline constexpr base::Duration kGuardPatience = std::chrono::seconds(60);
 // A CRIU without its guard ends by itself; until then only kill() ends it.
 inline constexpr base::Duration kOrphanPatience = std::chrono::hours(1);
 
@@ -50,6 +53,7 @@ struct RunGuard {
   std::string program;  // tern-guard
   std::string library;  // tern-gentle
   std::string job_cgroup;
+  base::Duration patience = kGuardPatience;  // after kill()
 };
 
 struct RunSpec {

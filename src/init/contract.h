@@ -135,7 +135,8 @@ inline constexpr char kReportOk = '\n';
 // ---- how tern-guard tells what became of CRIU and of the job: its exit status is CRIU's, or
 inline constexpr int kExitGuardFailed = 127;  // CRIU did not run
 inline constexpr int kExitSignalled = 128;    // and the signal that killed CRIU
-// and lines in its note file, which begin with one of these.
+// Its file `recorded` is there before CRIU does anything; as long as it is not, the guard may be
+// killed after CRIU's cgroup was. And lines in its note file, which begin with one of these.
 inline constexpr char kNoteUnguarded[] = "unguarded: ";  // CRIU ran as if there was no guard
 inline constexpr char kNoteRepaired[] = "repaired: ";
 inline constexpr char kNoteDamaged[] = "damaged: ";  // CRIU failed, and so did the repair

@@ -1,7 +1,7 @@
 // tern-guard: starts CRIU for a dump and repairs the job if CRIU is killed.
 //
 // tern-guard [--uid N --gid N --capabilities BITS] [--library FILE] --job CGROUP --run CGROUP
-//            --note FILE -- PROGRAM [ARG...]
+//            --note FILE --recorded FILE -- PROGRAM [ARG...]
 //
 //   recording (the job, frozen) -> CRIU runs, traced -> it succeeds ----------------> 0
 //        | cannot: a note, and CRIU runs unguarded       \-> fails, killed: put back -> its status,
@@ -16,7 +16,8 @@
 //
 // Rules
 //  - The guard is in neither CRIU's cgroup nor the job's, so that killing one of these leaves it.
-//    Nobody thaws the job before the guard has ended.
+//    Nobody thaws the job before the guard has ended. Until `recorded` is there it may be killed,
+//    once CRIU has been: nothing of the job was touched.
 //  - A guard that is killed leaves CRIU running as if there had been none.
 //  - This cannot be repaired: a task that reaches a breakpoint of CRIU's after CRIU was killed
 //    dies of it. So CRIU gets a library that keeps its tasks from breakpoints (gentle_ptrace.cc),
@@ -55,6 +56,7 @@ struct GuardOptions {
   const char* job = nullptr;
   const char* run = nullptr;
   const char* note = nullptr;
+  const char* recorded = nullptr;
   const char* library = nullptr;
   char** command = nullptr;
 };
@@ -72,6 +74,8 @@ bool parse_option(const char* name, const char* value, GuardOptions* out) {
     out->run = value;
   } else if (std::strcmp(name, "--note") == 0) {
     out->note = value;
+  } else if (std::strcmp(name, "--recorded") == 0) {
+    out->recorded = value;
   } else if (std::strcmp(name, "--library") == 0) {
     out->library = value;
   } else if (std::strcmp(name, "--capabilities") == 0) {
@@ -96,7 +100,8 @@ bool parse_options(char** argv, GuardOptions* out) {
   }
   if (*argv == nullptr || argv[1] == nullptr) return false;
   out->command = argv + 1;
-  return out->job != nullptr && out->run != nullptr && out->note != nullptr;
+  return out->job != nullptr && out->run != nullptr && out->note != nullptr &&
+         out->recorded != nullptr;
 }
 
 // For whoever reads the work folder when CRIU has ended: one line each.
@@ -227,6 +232,9 @@ int guard(const GuardOptions& options) {
     failed = "cannot trace CRIU";
   }
   if (failed != nullptr) note(options, kNoteUnguarded, failed, errno);
+  const int recorded = open(options.recorded, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (recorded < 0) give_up(options.recorded, errno);
+  close(recorded);
   (void)write_all(go[1], "g", 1);
   Damage damage = Damage::kNone;
   const int status = attend(criu, &job, &damage);

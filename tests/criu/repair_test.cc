@@ -12,6 +12,7 @@
 #include <fstream>
 #include <functional>
 
+#include "criu/leftovers.h"
 #include "criu/run.h"
 #include "init/contract.h"
 #include "init/tracee.h"
@@ -27,17 +28,19 @@ class Repair : public World {
   // Has the meddler work on process `pid` of the frozen job: the guard's note.
   std::string meddle(const std::string& job, int pid, const std::string& end) {
     return run(job, TERN_BINARY_DIR "/tests/criu/meddler", {std::to_string(pid), path_of(job), end},
-               [] {});
+               [](criu::Run&) {});
   }
   // Any program in CRIU's place; `meanwhile` is called once the guard runs.
   std::string run(const std::string& job, const std::string& program,
-                  std::vector<std::string> arguments, const std::function<void()>& meanwhile);
+                  std::vector<std::string> arguments,
+                  const std::function<void(criu::Run&)>& meanwhile);
   void goes_on(const std::string& job);
+  base::Duration patience_ = criu::kGuardPatience;
 };
 
 std::string Repair::run(const std::string& job, const std::string& program,
                         std::vector<std::string> arguments,
-                        const std::function<void()>& meanwhile) {
+                        const std::function<void(criu::Run&)>& meanwhile) {
   auto dir = criu::WorkDir::create(owner_);
   EXPECT_TRUE(dir.ok());
   const criu::DumpSpec dump = dump_spec(job);
@@ -45,7 +48,7 @@ std::string Repair::run(const std::string& job, const std::string& program,
   spec.program = program;
   spec.arguments = std::move(arguments);
   spec.cgroup = dump.run_cgroup;
-  spec.guard = criu::RunGuard{dump.guard, dump.gentle, dump.job_cgroup};
+  spec.guard = criu::RunGuard{dump.guard, dump.gentle, dump.job_cgroup, patience_};
   bool over = false;
   std::string note;
   auto started = criu::Run::start(&loop_, std::move(spec), std::move(*dir),
@@ -56,7 +59,7 @@ std::string Repair::run(const std::string& job, const std::string& program,
                                                 testing::Not(testing::HasSubstr("status 3")));
                                   });
   EXPECT_TRUE(started.ok()) << started.error().detail;
-  meanwhile();
+  meanwhile(**started);
   turn_until([&] { return over; });
   return note;
 }
@@ -107,7 +110,7 @@ TEST_F(Repair, ProcessesThatDieWhileItIsRecordedDoNotUnguardIt) {
     auto pids = machine::Cgroup::open(path_of(job))->processes();
     ASSERT_TRUE(pids.ok());
     EXPECT_EQ(run(job, "/bin/true", {},
-                  [&] {
+                  [&](criu::Run&) {
                     for (const int pid : *pids) {
                       if (pid != init) ::kill(pid, SIGKILL);
                     }
@@ -142,7 +145,7 @@ TEST_F(Repair, ManyProcessesAreRecordedWithFewDescriptorsToHave) {
   const rlimit few{kFew, ours.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
   const std::string shown = file("limit");
-  EXPECT_EQ(run("job-m-e1", "/bin/sh", {"-c", "ulimit -Sn >" + shown}, [] {}), "");
+  EXPECT_EQ(run("job-m-e1", "/bin/sh", {"-c", "ulimit -Sn >" + shown}, [](criu::Run&) {}), "");
   EXPECT_EQ(meddle("job-m-e1", init_of("job-m-e1"), "killed"), "repaired: everything\n");
   EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &ours), 0);
   EXPECT_EQ(count("limit"), static_cast<long>(kFew));
@@ -156,6 +159,40 @@ TEST_F(Repair, AJobUnderSeccompSurvivesIt) {
   freeze("job-s-e1");
   EXPECT_EQ(meddle("job-s-e1", init_of("job-s-e1"), "killed"), "repaired: everything\n");
   goes_on("job-s-e1");
+}
+
+// This one waits for a job that is not frozen.
+TEST_F(Repair, AGuardThatHasNotRecordedYetDiesWithItsCriu) {
+  start_job("job-w-e1", kThreads);
+  wait_beyond(3);
+  EXPECT_EQ(run("job-w-e1", "/bin/true", {}, [](criu::Run& run) { run.kill(); }), "");
+  goes_on("job-w-e1");
+}
+
+TEST_F(Repair, AGuardThatDoesNotEndIsKilledAndThatIsTold) {
+  start_job("job-e-e1", kThreads);
+  wait_beyond(3);
+  freeze("job-e-e1");
+  patience_ = std::chrono::milliseconds(1);
+  const std::vector<std::string> words{std::to_string(init_of("job-e-e1")), path_of("job-e-e1"),
+                                       file("meddled")};
+  EXPECT_EQ(run("job-e-e1", TERN_BINARY_DIR "/tests/criu/meddler", words,
+                [&](criu::Run& run) {
+                  wait_beyond(0, "meddled");
+                  freeze("guard-criu-" + std::to_string(runs_));
+                  run.kill();
+                }),
+            "damaged: it did not end in time\n");
+  ASSERT_TRUE(discard("job-e-e1").ok());
+}
+
+TEST_F(Repair, ALeftGuardThatDoesNotEndIsKilled) {
+  start_job("guard-criu-9", "sleep 1000");
+  auto left = criu::kill_leftovers(root_, {}, kLong, base::Duration::zero());
+  ASSERT_TRUE(left.ok());
+  EXPECT_EQ(left->remaining, std::vector<std::string>{});
+  EXPECT_EQ(left->killed, std::vector<std::string>{"guard-criu-9"});
+  EXPECT_FALSE(exists("guard-criu-9"));
 }
 
 // Where /proc/PID/mem gives nothing that is not to be read, and takes nothing.

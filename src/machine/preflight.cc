@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -52,6 +54,7 @@ class Inspection {
   void regular(const std::string& link, const std::string& target, const struct stat& info,
                int access_mode);
   void folder(const char* name);
+  [[nodiscard]] bool look(const std::string& file, const std::string& name, struct stat* out);
   void need(const std::string& link, const std::string& path, const struct stat& info);
   [[nodiscard]] std::string link(const std::string& name) const {
     return "/proc/" + std::to_string(pid_) + "/" + name;
@@ -137,6 +140,17 @@ void Inspection::folder(const char* name) {
   files_.try_emplace(target, RequiredFile{target, 0, info.st_mode, {}});
 }
 
+// False: it was unmapped or closed meanwhile, or cannot be looked at, by CRIU either: a server
+// that answers to its own user only, or to nobody any more.
+bool Inspection::look(const std::string& file, const std::string& name, struct stat* out) {
+  if (::stat(file.c_str(), out) == 0) return true;
+  const int error = errno;
+  if (error != ENOENT && !gone()) {
+    object(who() + " uses " + name + ", which cannot be looked at: " + std::strerror(error));
+  }
+  return false;
+}
+
 // Every file-backed mapping, through map_files: the inode that is mapped, whatever its name is now.
 void Inspection::maps() {
   auto text = read_small_file(link("maps"), kMapsSizeMax);
@@ -163,7 +177,7 @@ void Inspection::maps() {
     if (!seen.insert(std::string(name)).second) continue;
     const std::string file = link("map_files/" + std::string(line.substr(0, line.find(' '))));
     struct stat info {};
-    if (::stat(file.c_str(), &info) != 0) continue;  // unmapped meanwhile
+    if (!look(file, std::string(name), &info)) continue;
     if (S_ISREG(info.st_mode)) regular(file, target_of(file), info, O_RDONLY);
   }
 }
@@ -189,7 +203,7 @@ void Inspection::descriptor(const std::string& number) {
   const std::string file = link("fd/" + number);
   const std::string target = target_of(file);
   struct stat info {};
-  if (target.empty() || ::stat(file.c_str(), &info) != 0) return;  // closed meanwhile
+  if (target.empty() || !look(file, target, &info)) return;
   auto details = read_small_file(link("fdinfo/" + number), 1 << 20);
   int flags = 0;
   if (details) {

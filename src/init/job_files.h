@@ -3,6 +3,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -83,6 +86,25 @@ bool each_mapping(pid_t pid, F visit) {
 inline int umask_of(pid_t pid) {
   char text[kStatusMax];
   return read_of(pid, "status", text, sizeof text) ? parse_umask(text) : -1;
+}
+
+inline int pidfd_of(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+
+// Ours of a process's local socket, to be closed, and its SO_PEEK_OFF. -1: it is no such thing.
+inline int borrow_local_socket(pid_t pid, int pidfd, int fd, int* peek_offset) {
+  char path[64];
+  struct stat info = {};
+  std::snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+  if (::stat(path, &info) != 0 || !S_ISSOCK(info.st_mode)) return -1;
+  const auto ours = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (ours >= 0 && ::getsockopt(ours, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+      domain == AF_UNIX && ::getsockopt(ours, SOL_SOCKET, SO_PEEK_OFF, peek_offset, &size) == 0) {
+    return ours;
+  }
+  if (ours >= 0) ::close(ours);
+  return -1;
 }
 
 inline bool add_folders_in(const char* folder, Array<Folder>* out) {

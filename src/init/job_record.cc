@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,9 +23,10 @@ constexpr int kFreezePatienceMs = 5000;
 constexpr int kStopPatienceMs = 1000;
 
 template <typename T>
-Array<T>* make_array() {
+bool make(Array<T>** out) {
   void* memory = std::malloc(sizeof(Array<T>));
-  return memory == nullptr ? nullptr : new (memory) Array<T>;
+  if (memory != nullptr) *out = new (memory) Array<T>;
+  return memory != nullptr;
 }
 
 }  // namespace
@@ -117,11 +119,10 @@ const char* JobRecord::add_processes_of(const char* folder) {
       failed = "no memory";
       break;
     }
-    *process = {
-        pid, -1, make_array<Thread>(), make_array<Code>(), make_array<Range>(), make_array<int>(),
-        -1};
-    if (process->threads == nullptr || process->code == nullptr || process->mappings == nullptr ||
-        process->descriptors == nullptr) {
+    process->pid = pid;
+    process->memory = process->umask = -1;
+    if (!make(&process->threads) || !make(&process->code) || !make(&process->mappings) ||
+        !make(&process->descriptors) || !make(&process->peeks)) {
       failed = "no memory";
       break;
     }
@@ -150,7 +151,9 @@ const char* JobRecord::read_process(Process& process) {
                         if (known != nullptr) *known = fd;
                         return known != nullptr;
                       });
-  if (!listed) failed = "cannot list the job's descriptors";
+  if (!listed || (failed == nullptr && !read_peeks(process))) {
+    failed = "cannot list the job's descriptors";
+  }
   if (failed == nullptr) return nullptr;
   const int error = errno;
   process.threads->clear();
@@ -201,6 +204,22 @@ bool JobRecord::read_mappings(Process& process) {
     code->known = get(process, code->at, code->bytes, kCodeSize);
     return true;
   });
+}
+
+bool JobRecord::read_peeks(Process& process) {
+  const int pidfd = pidfd_of(process.pid);
+  bool good = true;
+  for (const int fd : *process.descriptors) {
+    int offset = 0;
+    const int socket = good ? borrow_local_socket(process.pid, pidfd, fd, &offset) : -1;
+    if (socket < 0) continue;
+    ::close(socket);
+    PeekOffset* peek = process.peeks->add();
+    good = peek != nullptr;
+    if (good) *peek = {fd, offset};
+  }
+  if (pidfd >= 0) ::close(pidfd);
+  return good;
 }
 
 // While a thread of it is held, ptrace's way is there where /proc's is refused.
@@ -256,6 +275,7 @@ const char* JobRecord::put_back() {
   }
   for (Process& process : processes_) {
     if (!write_code(process)) failed = "cannot write the job's code";
+    if (!write_peeks(process)) failed = "cannot set the job's sockets";
     if (!write_states(process)) failed = "cannot write the job's registers";
   }
   if (failed == nullptr) failed = tidy();
@@ -304,6 +324,25 @@ bool JobRecord::write_code(const Process& process) {
     if (!put(process, code.at, code.bytes, kCodeSize) || differs()) good = false;
   }
   return good || start_of(thread->tid) != thread->start;
+}
+
+bool JobRecord::write_peeks(const Process& process) {
+  if (process.peeks->size() == 0 || spokesman(process) == nullptr) return true;
+  const int pidfd = pidfd_of(process.pid);
+  bool good = pidfd >= 0;
+  for (const PeekOffset& peek : *process.peeks) {
+    int offset = 0;
+    const int socket = borrow_local_socket(process.pid, pidfd, peek.descriptor, &offset);
+    if (socket < 0) continue;
+    if (offset != peek.offset) {
+      mended_ = true;
+      good =
+          ::setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &peek.offset, sizeof offset) == 0 && good;
+    }
+    ::close(socket);
+  }
+  if (pidfd >= 0) ::close(pidfd);
+  return good;
 }
 
 bool JobRecord::write_states(const Process& process) {

@@ -5,7 +5,8 @@
 // the job's own runs meanwhile, so whatever CRIU's end leaves, the job is whole again with what was
 // recorded here: registers, masks and bytes are written back; by system calls that the job's own
 // processes make, mappings and descriptors that were not there are taken away, and protections and
-// umasks are set as they were.
+// umasks are set as they were. CRIU reads the queues of local sockets by an offset of theirs, which
+// is put back as well.
 //
 // The job must be frozen, by its cgroup, from before take() to after put_back(); what else it must
 // be is in the functions.
@@ -64,6 +65,10 @@ class JobRecord {
     int rights;
     bool shared;
   };
+  struct PeekOffset {  // SO_PEEK_OFF of a local socket, socket(7)
+    int descriptor;
+    int offset;
+  };
   struct Process {
     pid_t pid;
     int memory;  // /proc/PID/mem: of this process for ever, whatever becomes of its number
@@ -71,6 +76,7 @@ class JobRecord {
     Array<Code>* code;
     Array<Range>* mappings;   // ascending
     Array<int>* descriptors;  // ascending
+    Array<PeekOffset>* peeks;
     int umask;
   };
   [[nodiscard]] const char* add_processes();
@@ -79,11 +85,13 @@ class JobRecord {
   [[nodiscard]] const char* read_threads(Process& process);
   [[nodiscard]] static bool add_threads(Process& process);
   [[nodiscard]] static bool read_mappings(Process& process);
+  [[nodiscard]] static bool read_peeks(Process& process);
   void release();
   [[nodiscard]] const char* hold(Process& process);
   [[nodiscard]] static Thread* spokesman(const Process& process);
   [[nodiscard]] static bool write_states(const Process& process);
   [[nodiscard]] bool write_code(const Process& process);
+  [[nodiscard]] bool write_peeks(const Process& process);
   [[nodiscard]] static bool get(const Process& process, std::uint64_t at, void* out,
                                 std::size_t size);
   [[nodiscard]] static bool put(const Process& process, std::uint64_t at, const void* data,

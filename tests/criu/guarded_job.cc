@@ -1,13 +1,14 @@
 // A job that notices if anything of it was touched: its threads hold known values in general and
 // vector registers, wait in system calls of several kinds, and check memory, what of it may not be
-// read and the umask. Whenever all of them got on, the number in the file `count` grows. What is
-// not as it must be ends it at once. With an argument its first thread may do nothing but read and
-// write (seccomp(2), strict mode).
+// read, a socket and the umask. Whenever all of them got on, the number in the file `count` grows.
+// What is not as it must be ends it at once. With an argument its first thread may do nothing but
+// read and write (seccomp(2), strict mode).
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -174,6 +175,26 @@ void tell(std::uint64_t count) {
   if (std::rename("next", "count") != 0) wrong("no file");
 }
 
+// A socket with something in its queue.
+class Queue {
+ public:
+  Queue() {
+    if (::socketpair(AF_UNIX, SOCK_DGRAM, 0, ends_) != 0 || ::write(ends_[0], "12", 2) != 2) {
+      wrong("no socket");
+    }
+  }
+  void check() const {
+    int offset = 0;
+    socklen_t size = sizeof offset;
+    if (::getsockopt(ends_[1], SOL_SOCKET, SO_PEEK_OFF, &offset, &size) != 0 || offset != -1) {
+      wrong("a socket is peeked at from elsewhere");
+    }
+  }
+
+ private:
+  int ends_[2] = {};
+};
+
 // A thread that may do nothing but answer.
 class Echo {
  public:
@@ -204,6 +225,7 @@ class Echo {
 
 [[noreturn]] void watch(const Echo* echo) {
   const Hidden hidden;
+  const Queue queue;
   for (std::uint64_t count = 1;; ++count) {
     std::uint64_t before[kKinds];
     for (int i = 0; i < kKinds; ++i) before[i] = progress[i];
@@ -214,6 +236,7 @@ class Echo {
       }
     }
     hidden.check();
+    queue.check();
     if (echo != nullptr) echo->check();
     tell(count);
   }

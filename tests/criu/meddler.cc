@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "init/job_files.h"
 #include "init/proc_text.h"
 #include "init/tracee.h"
 
@@ -64,6 +65,18 @@ void meddle(pid_t pid) {
   if (hidden.end != 0) call(SYS_mprotect, hidden.begin, hidden.end - hidden.begin, PROT_READ);
   call(SYS_dup, 0, 0, 0);
   call(SYS_umask, 0, 0, 0);
+  const int pidfd = init::pidfd_of(pid);
+  for (const auto& entry : fs::directory_iterator(proc + "/fd")) {
+    int offset = 0;
+    const int fd = std::stoi(entry.path().filename());
+    const int socket = init::borrow_local_socket(pid, pidfd, fd, &offset);
+    if (socket < 0) continue;
+    offset = 1;
+    if (::setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) {
+      give_up("set a socket");
+    }
+    ::close(socket);
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "criu/cgroup_wait.h"
@@ -166,7 +167,7 @@ void Run::Impl::await_end(base::Duration patience) {
 void Run::Impl::never_ended() {
   if (spec.guard && !std::exchange(forced, true)) {
     (void)kill_cgroup(guard_cgroup_of(spec.cgroup)).ok();
-    return await_end(kGonePatience);
+    return await_end(std::min(kGonePatience, spec.guard->patience));
   }
   exit_watch.stop();
   finish(base::fail(base::Code::kTimeout,
@@ -201,7 +202,8 @@ RunResult Run::Impl::result_of(const base::Status& gone) const {
   const End end = end_of(status, spec.guard.has_value());
   result.clean_exit = gone.ok() && !killed && end.known && end.exited && end.number == 0;
   if (spec.guard) result.guard_note = dir.tail(kNoteFile, kNoteMax);
-  if (forced) result.guard_note += std::string(init::kNoteDamaged) + "it did not end in time\n";
+  if (forced && recorded())
+    result.guard_note += std::string(init::kNoteDamaged) + "it did not end in time\n";
   if (result.clean_exit) return result;
   if (!gone) {
     result.error = gone.error();

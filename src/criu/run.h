@@ -53,7 +53,7 @@ struct RunGuard {
   std::string program;  // tern-guard
   std::string library;  // tern-gentle
   std::string job_cgroup;
-  base::Duration patience = kGuardPatience;  // after kill()
+  base::Duration patience = kGuardPatience;  // after kill(), then as long again at most
 };
 
 struct RunSpec {

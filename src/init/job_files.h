@@ -88,6 +88,16 @@ inline int umask_of(pid_t pid) {
   return read_of(pid, "status", text, sizeof text) ? parse_umask(text) : -1;
 }
 
+// By /proc/PID/pagemap: mapped, or swapped out. True if that cannot be told.
+inline bool in_memory(int pagemap, std::uint64_t at) {
+  constexpr std::uint64_t kPresentOrSwapped = std::uint64_t{3} << 62;
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::uint64_t entry = 0;
+  const auto place = static_cast<off_t>(at / page * sizeof entry);
+  if (::pread(pagemap, &entry, sizeof entry, place) != sizeof entry) return true;
+  return (entry & kPresentOrSwapped) != 0;
+}
+
 inline int pidfd_of(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
 // Ours of a process's local socket, to be closed, and its SO_PEEK_OFF. -1: it is no such thing.

@@ -191,19 +191,27 @@ bool JobRecord::add_threads(Process& process) {
   });
 }
 
+// CRIU writes into the first that is executable. Of the others what the job has not in memory is
+// not read: it may come from a server that does not answer, and no signal ends that wait.
 bool JobRecord::read_mappings(Process& process) {
   if (process.threads->size() == 0) return true;
-  return each_mapping(process.pid, [&](const MapsLine& mapping) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/pagemap", process.pid);
+  const int pagemap = ::open(path, O_RDONLY | O_CLOEXEC);
+  const bool good = each_mapping(process.pid, [&](const MapsLine& mapping) {
     Range* range = process.mappings->add();
     if (range == nullptr) return false;
     *range = {mapping.begin, mapping.end, mapping.rights, mapping.shared};
     if ((mapping.rights & PROT_EXEC) == 0) return true;
+    if (process.code->size() > 0 && !in_memory(pagemap, mapping.begin)) return true;
     Code* code = process.code->add();
     if (code == nullptr) return false;
     code->at = mapping.begin;
     code->known = get(process, code->at, code->bytes, kCodeSize);
     return true;
   });
+  if (pagemap >= 0) ::close(pagemap);
+  return good;
 }
 
 bool JobRecord::read_peeks(Process& process) {
@@ -281,6 +289,7 @@ const char* JobRecord::put_back() {
   if (failed == nullptr) failed = tidy();
   release();
   if (failed != nullptr) return failed;
+  errno = ETIMEDOUT;
   if (!frozen) return "the job does not freeze";
   return await_frozen(kFreezePatienceMs) ? nullptr : "the job does not freeze again";
 }

@@ -11,17 +11,21 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <optional>
 
 #include "criu/leftovers.h"
 #include "criu/run.h"
 #include "init/contract.h"
 #include "init/tracee.h"
+#include "stuck_fs.h"
 #include "world.h"
 
 namespace criu_test {
 namespace {
 
 constexpr const char* kThreads = "exec " TERN_BINARY_DIR "/tests/criu/guarded_job";
+
+constexpr base::Duration kShort = std::chrono::milliseconds(300);
 
 class Repair : public World {
  protected:
@@ -169,11 +173,83 @@ TEST_F(Repair, AGuardThatHasNotRecordedYetDiesWithItsCriu) {
   goes_on("job-w-e1");
 }
 
+// Counts, with a page of code mapped that was never read: at an address, 0 for anywhere.
+std::string with_code_of_a_dead_server(const std::string& address) {
+  return "exec \"$(python3 -c 'import sys; print(sys.executable)')\" -c '\n"
+         "import ctypes, os, time\n"
+         "map = ctypes.CDLL(None).mmap\n"
+         "map.restype = ctypes.c_long\n"
+         "map.argtypes = [ctypes.c_long] * 6\n"
+         "READ_EXEC, PRIVATE = 5, 2\n"
+         "assert map(" +
+         address +
+         ", 4096, READ_EXEC, PRIVATE, os.open(\"stuck/file\", os.O_RDONLY), 0) > 0\n"
+         "n = 0\n"
+         "while True:\n"
+         "  n += 1\n"
+         "  open(\"next\", \"w\").write(str(n))\n"
+         "  os.rename(\"next\", \"count\")\n"
+         "  time.sleep(0.002)\n'";
+}
+
+TEST_F(Repair, CodeOfADeadServerThatCriuDoesNotNeedIsNotRead) {
+  const StuckFs fs(file("stuck"));
+  if (!fs.valid()) GTEST_SKIP() << "no FUSE: " << std::strerror(errno);
+  start_job("job-u-e1", with_code_of_a_dead_server("0"));
+  wait_beyond(3);
+  freeze("job-u-e1");
+  EXPECT_EQ(run("job-u-e1", "/bin/true", {}, [](criu::Run&) {}), "");
+  goes_on("job-u-e1");
+  ASSERT_TRUE(discard("job-u-e1").ok());
+}
+
+// Where CRIU would begin it has to read, and no signal ends that. It holds nothing of the job.
+TEST_F(Repair, AGuardThatWaitsForADeadServerIsLeftBehindAndTheJobGoesOn) {
+  std::optional<StuckFs> fs(file("stuck"));
+  if (!fs->valid()) GTEST_SKIP() << "no FUSE: " << std::strerror(errno);
+  start_job("job-x-e1", with_code_of_a_dead_server("0x100000"));
+  wait_beyond(3);
+  freeze("job-x-e1");
+  patience_ = kShort;
+  EXPECT_EQ(run("job-x-e1", "/bin/true", {},
+                [&](criu::Run& run) {
+                  EXPECT_TRUE(fs->await_read());
+                  run.kill();
+                }),
+            "");
+  goes_on("job-x-e1");
+  ASSERT_TRUE(discard("job-x-e1").ok());
+  fs.reset();
+  EXPECT_EQ(criu::kill_leftovers(root_, {})->remaining, std::vector<std::string>{});
+}
+
+// What hinders it is not the job's: a process that came later, and waits for a dead server.
+TEST_F(Repair, AJobThatDoesNotFreezeIsPutBackNevertheless) {
+  const StuckFs fs(file("stuck"));
+  if (!fs.valid()) GTEST_SKIP() << "no FUSE: " << std::strerror(errno);
+  start_job("job-y-e1", kThreads);
+  wait_beyond(3);
+  freeze("job-y-e1");
+  start_job("job-z-e1", "exec cat stuck/file");
+  ASSERT_TRUE(fs.await_read());
+  const int stuck = init_of("job-z-e1");
+  const std::vector<std::string> words{std::to_string(init_of("job-y-e1")), path_of("job-y-e1"),
+                                       file("meddled")};
+  EXPECT_EQ(run("job-y-e1", TERN_BINARY_DIR "/tests/criu/meddler", words,
+                [&](criu::Run& run) {
+                  wait_beyond(0, "meddled");
+                  ASSERT_TRUE(machine::Cgroup::open(path_of("job-y-e1"))->add(stuck).ok());
+                  run.kill();
+                }),
+            "damaged: the job does not freeze: Connection timed out\n");
+  goes_on("job-y-e1");
+}
+
 TEST_F(Repair, AGuardThatDoesNotEndIsKilledAndThatIsTold) {
   start_job("job-e-e1", kThreads);
   wait_beyond(3);
   freeze("job-e-e1");
-  patience_ = std::chrono::milliseconds(1);
+  patience_ = kShort;
   const std::vector<std::string> words{std::to_string(init_of("job-e-e1")), path_of("job-e-e1"),
                                        file("meddled")};
   EXPECT_EQ(run("job-e-e1", TERN_BINARY_DIR "/tests/criu/meddler", words,

@@ -159,7 +159,9 @@ const char* JobRecord::read_process(Process& process) {
   process.threads->clear();
   const bool ended = !add_threads(process) || process.threads->size() == 0;
   errno = error;
-  return ended ? nullptr : failed;
+  if (!ended) return failed;
+  process.threads->clear();
+  return nullptr;
 }
 
 const char* JobRecord::read_threads(Process& process) {
@@ -456,7 +458,10 @@ const char* JobRecord::tidy() {
     any = true;
     mended_ = true;
     const bool cleared = clear_remains(process, remains);
-    if (!write_states(process) || !cleared) failed = "cannot take away what CRIU left";
+    Remains rest;  // a call may have been refused
+    if (!write_states(process) || !cleared || !find_remains(process, rest) || !rest.none()) {
+      failed = "cannot take away what CRIU left";
+    }
   }
   if (any) freeze();
   return failed;

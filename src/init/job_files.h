@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 #include "init/array.h"
 #include "init/proc_text.h"
@@ -98,15 +98,36 @@ inline bool in_memory(int pagemap, std::uint64_t at) {
   return (entry & kPresentOrSwapped) != 0;
 }
 
-inline int pidfd_of(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+// How to reach the descriptors of a process, which must live.
+struct Descriptors {
+  int pidfd;
+  int folder;
+};
 
-// Ours of a process's local socket, to be closed, and its SO_PEEK_OFF. -1: it is no such thing.
-inline int borrow_local_socket(pid_t pid, int pidfd, int fd, int* peek_offset) {
+inline Descriptors descriptors_of(pid_t pid) {
   char path[64];
-  struct stat info = {};
-  std::snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
-  if (::stat(path, &info) != 0 || !S_ISSOCK(info.st_mode)) return -1;
-  const auto ours = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+  std::snprintf(path, sizeof path, "/proc/%d/fd", pid);
+  return {static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)),
+          ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+}
+
+inline void close_descriptors(const Descriptors& all) {
+  if (all.pidfd >= 0) ::close(all.pidfd);
+  if (all.folder >= 0) ::close(all.folder);
+}
+
+// Ours of a process's local socket, to be closed, and its SO_PEEK_OFF. -1: it is no such thing,
+// by its name: to look at a file may block.
+inline int borrow_local_socket(const Descriptors& all, int fd, int* peek_offset) {
+  constexpr char kSocket[] = "socket:";
+  char number[16];
+  char name[sizeof kSocket - 1];
+  std::snprintf(number, sizeof number, "%d", fd);
+  if (::readlinkat(all.folder, number, name, sizeof name) != sizeof name ||
+      std::memcmp(name, kSocket, sizeof name) != 0) {
+    return -1;
+  }
+  const auto ours = static_cast<int>(::syscall(SYS_pidfd_getfd, all.pidfd, fd, 0));
   int domain = 0;
   socklen_t size = sizeof domain;
   if (ours >= 0 && ::getsockopt(ours, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&

@@ -217,18 +217,18 @@ bool JobRecord::read_mappings(Process& process) {
 }
 
 bool JobRecord::read_peeks(Process& process) {
-  const int pidfd = pidfd_of(process.pid);
+  const Descriptors all = descriptors_of(process.pid);
   bool good = true;
   for (const int fd : *process.descriptors) {
     int offset = 0;
-    const int socket = good ? borrow_local_socket(process.pid, pidfd, fd, &offset) : -1;
+    const int socket = good ? borrow_local_socket(all, fd, &offset) : -1;
     if (socket < 0) continue;
     ::close(socket);
     PeekOffset* peek = process.peeks->add();
     good = peek != nullptr;
     if (good) *peek = {fd, offset};
   }
-  if (pidfd >= 0) ::close(pidfd);
+  close_descriptors(all);
   return good;
 }
 
@@ -339,11 +339,11 @@ bool JobRecord::write_code(const Process& process) {
 
 bool JobRecord::write_peeks(const Process& process) {
   if (process.peeks->size() == 0 || spokesman(process) == nullptr) return true;
-  const int pidfd = pidfd_of(process.pid);
-  bool good = pidfd >= 0;
+  const Descriptors all = descriptors_of(process.pid);
+  bool good = all.pidfd >= 0;
   for (const PeekOffset& peek : *process.peeks) {
     int offset = 0;
-    const int socket = borrow_local_socket(process.pid, pidfd, peek.descriptor, &offset);
+    const int socket = borrow_local_socket(all, peek.descriptor, &offset);
     if (socket < 0) continue;
     if (offset != peek.offset) {
       mended_ = true;
@@ -352,7 +352,7 @@ bool JobRecord::write_peeks(const Process& process) {
     }
     ::close(socket);
   }
-  if (pidfd >= 0) ::close(pidfd);
+  close_descriptors(all);
   return good;
 }
 

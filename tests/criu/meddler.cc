@@ -65,11 +65,11 @@ void meddle(pid_t pid) {
   if (hidden.end != 0) call(SYS_mprotect, hidden.begin, hidden.end - hidden.begin, PROT_READ);
   call(SYS_dup, 0, 0, 0);
   call(SYS_umask, 0, 0, 0);
-  const int pidfd = init::pidfd_of(pid);
+  const init::Descriptors all = init::descriptors_of(pid);
   for (const auto& entry : fs::directory_iterator(proc + "/fd")) {
     int offset = 0;
     const int fd = std::stoi(entry.path().filename());
-    const int socket = init::borrow_local_socket(pid, pidfd, fd, &offset);
+    const int socket = init::borrow_local_socket(all, fd, &offset);
     if (socket < 0) continue;
     offset = 1;
     if (::setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) {

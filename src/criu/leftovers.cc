@@ -51,8 +51,8 @@ base::Status clear(const machine::Cgroup& cgroup, machine::Patience patience) {
 }  // namespace
 
 base::Result<Leftovers> kill_leftovers(const std::string& node_root,
-                                       const std::set<std::string>& keep, base::Duration patience,
-                                       base::Duration guard_patience) {
+                                       const std::set<std::string>& keep,
+                                       const LeftoverPatience& patience) {
   std::vector<std::string> doomed;
   std::error_code error;
   for (fs::directory_iterator at(node_root, error), end; !error && at != end; at.increment(error)) {
@@ -74,12 +74,12 @@ base::Result<Leftovers> kill_leftovers(const std::string& node_root,
     auto cgroup = machine::Cgroup::open(node_root + "/" + name);
     bool ended = false;
     if (cgroup && name.starts_with(kGuardPrefix)) {
-      if (!guards_until) guards_until = Clock::now() + guard_patience;
+      if (!guards_until) guards_until = Clock::now() + patience.guards;
       ended = wait_for_end(*cgroup, *guards_until);
     } else if (cgroup && name.starts_with(kRunPrefix)) {
       (void)wait_for_end(*cgroup, Clock::now() + kGentlePatience);
     }
-    const auto wait = std::chrono::ceil<machine::Patience>(patience);
+    const auto wait = std::chrono::ceil<machine::Patience>(patience.each);
     const base::Status gone = cgroup ? clear(*cgroup, wait) : cgroup.error();
     if (!gone) {
       result.remaining.push_back(name + ": " + gone.error().detail);

@@ -5,7 +5,7 @@
 // leaves in a job its guard has to repair), and every job-* that is not in `keep`, is killed,
 // seen empty and removed; then the work folders go. A guard (guard-criu-*, criu/run.h) is waited
 // for first: it may be repairing its job, which nobody may thaw before. Other cgroups (keepers) are
-// not touched. Blocking: at most `patience` for each, and `guard_patience` for all guards together.
+// not touched. Blocking, as long as LeftoverPatience says.
 // `keep` holds names such as job-<jobid>-e<epoch>: of running jobs and of copies that are held and
 // whose handover has no outcome yet. Getting it wrong loses jobs; it comes from the store.
 #pragma once
@@ -25,10 +25,14 @@ struct Leftovers {
   std::vector<std::string> remaining;  // that would not die or go, with the reason
 };
 
+struct LeftoverPatience {
+  base::Duration each = std::chrono::seconds(10);  // for the killed to be gone
+  base::Duration guards = kGuardPatience;          // for all guards together, before that
+};
+
 // kNotFound if there is no such root. Work folders are those of the root's own name.
-[[nodiscard]] base::Result<Leftovers> kill_leftovers(
-    const std::string& node_root, const std::set<std::string>& keep,
-    base::Duration patience = std::chrono::seconds(10),
-    base::Duration guard_patience = kGuardPatience);
+[[nodiscard]] base::Result<Leftovers> kill_leftovers(const std::string& node_root,
+                                                     const std::set<std::string>& keep,
+                                                     const LeftoverPatience& patience = {});
 
 }  // namespace criu

@@ -264,7 +264,7 @@ TEST_F(Repair, AGuardThatDoesNotEndIsKilledAndThatIsTold) {
 
 TEST_F(Repair, ALeftGuardThatDoesNotEndIsKilled) {
   start_job("guard-criu-9", "sleep 1000");
-  auto left = criu::kill_leftovers(root_, {}, kLong, base::Duration::zero());
+  auto left = criu::kill_leftovers(root_, {}, {kLong, base::Duration::zero()});
   ASSERT_TRUE(left.ok());
   EXPECT_EQ(left->remaining, std::vector<std::string>{});
   EXPECT_EQ(left->killed, std::vector<std::string>{"guard-criu-9"});

@@ -14,7 +14,8 @@
 //    (own cgroup), or says why something is.
 //  - Destroying a Run kills it; the rest (reaping, cgroup, work folder) goes on in the loop, which
 //    stays alive for it, at most as long as kill() takes. `done` does not come then.
-//  - After kill() the end comes within kGonePatience, or is said not to have come.
+//  - After kill() the end comes, or is said not to have come, within the guard's patience, if there
+//    is one, and twice kGonePatience.
 //  - With a guard (src/init/guard_main.cc), it starts CRIU, and its end stands for CRIU's: nothing
 //    of the run is over before the guard has repaired what a killed CRIU left in the job. It lives
 //    in guard_cgroup_of(), a group of its own. kill() kills that too while the job is not recorded

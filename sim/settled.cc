@@ -80,7 +80,10 @@ bool could_take(const World& world, std::uint32_t source, std::uint32_t sink) {
   const Machine& to = world.machine(sink);
   const std::int64_t high = from.settled_ratio_micros();
   const std::int64_t low = to.settled_ratio_micros();
-  std::int64_t free = to.shape().memory_bytes * 3 / 4;
+  // What others know of it may be as far behind as is not worth telling.
+  const std::int64_t untold =
+      to.shape().memory_bytes / static_cast<std::int64_t>(gossip::kMemoryStepPart);
+  std::int64_t free = to.shape().memory_bytes * 3 / 4 - untold;
   for (const Copy& copy : to.copies()) free -= world.jobs()[copy.job].plan.memory_bytes;
   return std::any_of(from.copies().begin(), from.copies().end(), [&](const Copy& copy) {
     const JobTruth& job = world.jobs()[copy.job];

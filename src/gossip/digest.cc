@@ -74,6 +74,8 @@ int read_trit(base::Reader& reader) {
 
 bool worth_telling(const DigestFields& told, const DigestFields& now) {
   if (std::abs(told.effective_milli - now.effective_milli) >= kRatioStepMilli) return true;
+  const auto [low, high] = std::minmax(told.mem_free_bytes, now.mem_free_bytes);
+  if (high - low > now.mem_total_bytes / kMemoryStepPart) return true;
   const auto facts = [](const DigestFields& f) {
     return std::tie(f.trit, f.seat, f.jobs, f.parked, f.cpus_milli, f.power, f.capabilities,
                     f.accepts_jobs, f.left, f.addresses, f.version);

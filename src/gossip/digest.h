@@ -81,7 +81,7 @@ struct DigestHead {
 };
 
 // Whether `now` differs enough from what was last told (design.md §5: trit, seat, jobs, or the
-// ratio by 0.05; and what decides whether a node is fit: consent, power, addresses).
+// ratio by 0.05; and what decides whether a node is fit: free memory, consent, power, addresses).
 [[nodiscard]] bool worth_telling(const DigestFields& told, const DigestFields& now);
 
 // Legal only with fields within the limits above and the key of head.node.

@@ -34,6 +34,7 @@ inline constexpr std::size_t kVersionTextMax = 32;
 static_assert(2 * kMessageHeaderSize + 1 + kDigestSizeMax + identity::kChainSizeMax <=
               kPayloadSizeMax);
 inline constexpr std::int64_t kRatioStepMilli = 50;     // a change of the ratio worth telling
+inline constexpr std::uint64_t kMemoryStepPart = 8;     // and of free memory: this part of all
 inline constexpr base::Duration kPublishMin = 100ms;    // own digests are no closer than this
 inline constexpr base::Duration kRefuteMin = 1s;        // nor are answers to suspicions
 inline constexpr base::Duration kRenewInterval = 5min;  // told again although nothing changed

@@ -16,6 +16,7 @@ namespace {
 constexpr base::Duration kResidenceSlack = std::chrono::seconds(12);
 constexpr std::uint32_t kRescanHostsMax = 256;
 constexpr base::Duration kQuietAfter = std::chrono::seconds(60);
+constexpr base::Duration kRenewalsSpread = std::chrono::seconds(30);
 constexpr base::Duration kJustHeard = std::chrono::seconds(2);  // less than any patience
 
 std::string brief(const balance::HandoverId& id) {
@@ -287,14 +288,16 @@ void Promises::rescan_views() {
   const std::uint32_t step = std::max(hosts / kRescanHostsMax, 1U);
   const bool quiet = world_.quiet_since() != base::kNever &&
                      world_.now() - world_.quiet_since() >= kQuietAfter && hosts <= kRescanHostsMax;
-  std::map<std::uint32_t, Version> made;
+  std::map<std::uint32_t, Made> made;
   for (std::uint32_t host = 0; host < hosts; host += step) {
     const node::Node* node = world_.node(host);
     if (node == nullptr || world_.is_clone(host)) continue;
     for (const node::StatusNode& seen : node->status().nodes) {
       const Version version{seen.view.incarnation, seen.view.sequence};
       if (seen.self) {
-        made[host] = version;
+        const auto before = made_.find(host);
+        const bool same = before != made_.end() && before->second.version == version;
+        made[host] = {version, same ? before->second.since : world_.now()};
       } else {
         check_view(host, seen.view, quiet);
       }
@@ -304,12 +307,21 @@ void Promises::rescan_views() {
   for (const auto& [key, shown] : shown_) {
     const auto origin = made.find(static_cast<std::uint32_t>(key));
     if (origin == made.end() || tainted_nodes_.contains(world_.id(origin->first))) continue;
-    if (shown.version > origin->second) {
+    if (shown.version > origin->second.version) {
       broke("digest", static_cast<std::uint32_t>(key >> 32),
             "it shows one that n" + std::to_string(origin->first) + " never made");
     }
   }
   made_ = std::move(made);
+}
+
+// A digest that only renews the one before is left to the next comparison of views.
+bool Promises::is_late_renewal(std::uint32_t origin, const gossip::NodeView& view,
+                               const Made& made) const {
+  const auto told = told_.find(origin);
+  const bool differs = told != told_.end() && !(told->second.version < made.version) &&
+                       !(told->second.fields == view.fields);
+  return !differs && world_.now() - made.since < kRenewalsSpread;
 }
 
 void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet) {
@@ -322,14 +334,16 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
   if (same_life && version < shown.version) {
     broke("digest", host, "what it shows of n" + std::to_string(origin) + " went back");
   }
-  shown = {world_.life(host), version};
-  if (view.state == gossip::State::kDead &&
-      world_.now() - world_.heard(host, origin) < kJustHeard) {
+  shown = {world_.life(host), version, same_life ? shown.since : world_.now()};
+  // Who was not known yet when he was heard may come in as dead, on another's word.
+  const base::Time heard = world_.heard(host, origin);
+  if (view.state == gossip::State::kDead && heard >= shown.since &&
+      world_.now() - heard < kJustHeard) {
     broke("slander", host, "dead here, and just heard: n" + std::to_string(origin));
   }
   const auto before = made_.find(origin);
   if (quiet && before != made_.end() && world_.node(origin) != nullptr &&
-      version < before->second) {
+      version < before->second.version && !is_late_renewal(origin, view, before->second)) {
     broke("spreads", host, "it does not show the news of n" + std::to_string(origin));
   }
   if (!view.readable) return;

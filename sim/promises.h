@@ -114,6 +114,11 @@ class Promises {
   struct Shown {  // of one origin by one host
     std::uint64_t life = 0;
     Version version;
+    base::Time since{};  // when this life of the host first showed it
+  };
+  struct Made {
+    Version version;
+    base::Time since{};
   };
   [[nodiscard]] bool tainted(const base::TriadId& triad) const;
   [[nodiscard]] bool tainted_job(std::uint32_t job) const;
@@ -121,6 +126,8 @@ class Promises {
   void check_linger(std::uint32_t host, base::ByteView value);
   void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
   void rescan_views();
+  [[nodiscard]] bool is_late_renewal(std::uint32_t origin, const gossip::NodeView& view,
+                                     const Made& made) const;
   void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
@@ -137,9 +144,9 @@ class Promises {
   std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
   std::map<std::uint32_t, base::Epoch> begun_;
   std::map<std::uint32_t, Seated> seated_;
-  std::map<std::uint32_t, Told> told_;     // by origin
-  std::map<std::uint64_t, Shown> shown_;   // by (host, origin)
-  std::map<std::uint32_t, Version> made_;  // at the last rescan, by the origin itself
+  std::map<std::uint32_t, Told> told_;    // by origin
+  std::map<std::uint64_t, Shown> shown_;  // by (host, origin)
+  std::map<std::uint32_t, Made> made_;    // at the last rescan, by the origin itself
   std::set<base::NodeId> tainted_nodes_;
   std::set<base::TriadId> tainted_triads_;
   std::set<base::JobId> tainted_jobs_;

@@ -90,6 +90,7 @@ void Promises::stepped(std::uint32_t host) {
   const auto [found, fresh] =
       coordinators_.emplace(std::make_pair(seat.triad, seat.term), world_.id(host));
   if (fresh) agreements_.leads(host, seat.triad, seat.term);
+  agreements_.still_leads(host, seat.triad, seat.term);
   if (!fresh && found->second != world_.id(host)) {
     broke("one-coordinator", host,
           "triad " + seat.triad.brief() + " term " + std::to_string(seat.term.value));

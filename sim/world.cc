@@ -199,7 +199,10 @@ void World::dispatch(Event& event) {
                  },
                  [&](MemberMessage& e) {
                    const auto link = links_.find((static_cast<std::uint64_t>(e.from) << 32) | host);
-                   if (link == links_.end() || link->second.generation != e.connection) return;
+                   if (e.connection != kAnyConnection &&
+                       (link == links_.end() || link->second.generation != e.connection)) {
+                     return;
+                   }
                    give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes)});
                  },
                  [&](const Handshake& e) {

@@ -306,6 +306,7 @@ class World {
   std::map<std::uint32_t, base::Time> clogged_;        // host to when its packets come
   std::map<std::uint32_t, std::uint32_t> slow_links_;  // host to plan
   std::map<std::uint32_t, std::uint32_t> holes_;
+  std::map<std::uint32_t, std::uint32_t> udp_blocked_;
   bool faults_over_ = false;
   std::uint64_t next_request_ = 1;
   std::uint64_t next_twin_ = 1;

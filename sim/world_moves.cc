@@ -179,8 +179,7 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
   if (strikes(index, Fault::kOriginalDies) && host.machine.find(job) != nullptr) {
     // Whether its load is taken off at the commit or left to fade is the node's choice.
     const std::int64_t load = host.machine.find(job)->load.micros();
-    has_moved(index, load);
-    has_moved(index, -load);
+    for (const std::int64_t either : {load, -load, -load}) has_moved(index, either);
     host.machine.remove(now_, jobs_, job);
     schedule_end(index);
     lose_if_last(job);

@@ -91,6 +91,7 @@ void World::send_datagram(std::uint32_t from, const node::SendDatagram& action) 
   Duration delay = way(from, to, action.bytes.size(), dice);
   if (cut(from, to)) return;
   for (const std::uint32_t end : {from, to}) {
+    if (udp_blocked_.contains(end)) return count(Fault::kUdpBlocked);
     if (action.bytes.size() > kHoleAbove && holes_.contains(end)) return count(Fault::kMtuHole);
     const auto clog = clogged_.find(end);
     if (clog == clogged_.end()) continue;
@@ -223,6 +224,12 @@ void World::send_message(std::uint32_t from, const node::SendMessage& action) {
   link.last = arrives;
   MemberMessage message{from, link.generation, action.bytes};
   if (auto other = lie(from, to, action.bytes)) message.bytes = std::move(*other);
+  // What lay in the buffers of an older connection may be read after what came over a newer one.
+  if (strikes(from, Fault::kMessageLate)) {
+    message.connection = kAnyConnection;
+    const Duration late = host.dice.entropy.between(milliseconds(50), seconds(8));
+    return later(to, arrives - now_ + late, std::move(message));
+  }
   if (strikes(from, Fault::kMessageTwice)) put(arrives, to, 0, MemberMessage(message));
   put(arrives, to, 0, std::move(message));
 }

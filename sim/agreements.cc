@@ -297,11 +297,20 @@ void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acce
   }
 }
 
-void Agreements::stores_acceptance(std::uint32_t host, const balance::RecordChange& change) {
+void Agreements::stores_acceptance(std::uint32_t host, const balance::RecordChange& change,
+                                   bool forms) {
+  const base::Time since = acceptance_since(host);
   acceptance_at_.erase(host);
-  if (!change.value) return;
-  acceptance_at_[host] = world_.now();
   const base::Bytes* before = disk(host, change.key);
+  if (!change.value) {
+    if (before == nullptr || forms || promises_.excused_host(host)) return;
+    auto kept = balance::decode_acceptance(*before);
+    if (!kept || kept->from == world_.id(host) || cancelled_.contains(kept->proposal)) return;
+    if (since == base::kNever || world_.now() - since >= balance::kAcceptanceLife * 99 / 100)
+      return;
+    return promises_.broke("acceptance-kept", host, "it gives up what it accepted a moment ago");
+  }
+  acceptance_at_[host] = world_.now();
   if (before != nullptr && *before != *change.value) {
     promises_.broke("one-acceptance", host, "one proposal's acceptance replaces another's");
   }
@@ -331,9 +340,14 @@ void Agreements::stores_form(std::uint32_t host, const base::TriadId& triad, bas
 
 void Agreements::stores(std::uint32_t host, const node::Persist& batch) {
   consensus_.stores(host, batch);
+  const bool forms = std::any_of(
+      batch.changes.begin(), batch.changes.end(), [](const balance::RecordChange& change) {
+        auto triad = balance::parse_triad_key(change.key);
+        return triad && change.value && change.key == balance::form_key(*triad);
+      });
   for (const balance::RecordChange& change : batch.changes) {
     if (change.key == balance::kAcceptanceKey) {
-      stores_acceptance(host, change);
+      stores_acceptance(host, change, forms);
     } else if (change.key.starts_with("end/")) {
       stores_end(host, change);
     } else if (change.key.starts_with("own/") && change.value) {

@@ -8,6 +8,7 @@
 //   committed         what a leader tells as committed, a majority has stored    §5.3, §5.4.2
 //   committed-stays   no committed entry is replaced; who leads has them all     §5.4.3
 //   one-acceptance    an acceptance ends before the next one begins, for ever    design.md §3
+//   acceptance-kept   until its triad is stored, its proposer cancels, or its time is over
 //   form-accepted     who takes a seat has accepted that very proposal
 //   one-seat          nor is one stored beside a seat
 //   fits              a proposal's roles fit what its node sees                  §2, §3
@@ -81,7 +82,7 @@ class Agreements {
   void check_committed(std::uint32_t host, const base::TriadId& triad, base::ByteView stored);
   void check_end(std::uint32_t host, const balance::HandoverId& id,
                  const balance::EndRecord& record);
-  void stores_acceptance(std::uint32_t host, const balance::RecordChange& change);
+  void stores_acceptance(std::uint32_t host, const balance::RecordChange& change, bool forms);
   void stores_end(std::uint32_t host, const balance::RecordChange& change);
   void stores_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
   void check_acted(std::uint32_t host, const balance::HandoverId& id,
@@ -106,6 +107,7 @@ class Agreements {
   std::map<std::pair<base::JobId, base::Epoch>, base::TriadId> epochs_;
   std::map<std::uint32_t, base::Time> acceptance_at_;
   std::set<std::pair<std::uint32_t, base::ProposalId>> accepted_;  // ever
+  std::set<base::ProposalId> cancelled_;                           // so its proposer said
   std::set<balance::HandoverId> runs_again_;                       // said so by SOURCE
   std::set<balance::HandoverId> overtaken_;  // by a higher epoch: somebody said so
 };

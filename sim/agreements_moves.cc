@@ -114,6 +114,8 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
     const bool runs = report->end.state == EndState::kSourceResumed ||
                       report->end.state == EndState::kSourceWithdrawn;
     if (runs && report->end.acted) runs_again_.insert(report->id);
+  } else if (const auto* cancel = std::get_if<wire::Cancel>(&message.body)) {
+    cancelled_.insert(cancel->proposal);
   } else if (const auto* superseded = std::get_if<wire::Superseded>(&message.body)) {
     overtaken_.insert(superseded->id);
   } else if (const auto* preflight = std::get_if<wire::Preflight>(&message.body)) {

@@ -1,11 +1,13 @@
 #include "sim/promises.h"
 
 #include <algorithm>
+#include <tuple>
 #include <variant>
 
 #include "balance/group_wire.h"
 #include "balance/limits.h"
 #include "balance/wire.h"
+#include "gossip/limits.h"
 #include "node/limits.h"
 #include "sim/world.h"
 
@@ -202,6 +204,15 @@ void Promises::restarted(std::uint32_t host) {
   }
 }
 
+// By its own patience, or on another's word: not right after it heard from it.
+void Promises::happens(std::uint32_t host, const node::Happened& what) {
+  if (what.kind != "death" || excused_host(host)) return;
+  const std::uint32_t other = world_.host_of(what.node);
+  if (other == kNobody || excused_host(other)) return;
+  if (world_.now() - world_.heard(host, other) >= gossip::kRefusedMax) return;
+  broke("slander", host, "it takes for dead whom it just heard: n" + std::to_string(other));
+}
+
 // ---- jobs
 
 void Promises::runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how) {
@@ -298,7 +309,7 @@ void Promises::rescan_views() {
       if (seen.self) {
         const auto before = made_.find(host);
         const bool same = before != made_.end() && before->second.version == version;
-        made[host] = {version, same ? before->second.since : world_.now()};
+        made[host] = {version, same ? before->second.since : world_.now(), seen.view.fields};
       } else {
         check_view(host, seen.view, quiet);
       }
@@ -316,13 +327,16 @@ void Promises::rescan_views() {
   made_ = std::move(made);
 }
 
-// A digest that only renews the one before is left to the next comparison of views.
-bool Promises::is_late_renewal(std::uint32_t origin, const gossip::NodeView& view,
-                               const Made& made) const {
-  const auto told = told_.find(origin);
-  const bool differs = told != told_.end() && !(told->second.version < made.version) &&
-                       !(told->second.fields == view.fields);
-  return !differs && world_.now() - made.since < kRenewalsSpread;
+// Of what its origin has told, or had to tell, by the rescan before. A digest that only renews the
+// one before it is left to the next comparison of views.
+bool Promises::is_behind(const gossip::NodeView& view, const Made& made) const {
+  const Version version{view.incarnation, view.sequence};
+  if (version > made.version) return false;
+  const auto facts = [](const gossip::DigestFields& f) {
+    return std::tie(f.trit, f.seat, f.jobs, f.accepts_jobs, f.left);
+  };
+  if (view.readable && facts(view.fields) != facts(made.fields)) return true;
+  return version < made.version && world_.now() - made.since >= kRenewalsSpread;
 }
 
 void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet) {
@@ -344,7 +358,7 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
   }
   const auto before = made_.find(origin);
   if (quiet && before != made_.end() && world_.node(origin) != nullptr &&
-      version < before->second.version && !is_late_renewal(origin, view, before->second)) {
+      is_behind(view, before->second)) {
     broke("spreads", host, "it does not show the news of n" + std::to_string(origin));
   }
   if (!view.readable) return;

@@ -73,6 +73,7 @@ class Promises {
   void decides(std::uint32_t host, const node::Persist& batch) { agreements_.decides(host, batch); }
   void handover(std::uint32_t host, const node::HandoverSummary& summary);
   void restarted(std::uint32_t host);
+  void happens(std::uint32_t host, const node::Happened& what);
   void rescan();
   void broke(const char* promise, std::uint32_t host, std::string detail);
   // The same, unless a liar or a forgetful store had its hand in what happens to the job.
@@ -119,6 +120,7 @@ class Promises {
   struct Made {
     Version version;
     base::Time since{};
+    gossip::DigestFields fields;  // what it would tell
   };
   [[nodiscard]] bool tainted(const base::TriadId& triad) const;
   [[nodiscard]] bool tainted_job(std::uint32_t job) const;
@@ -126,8 +128,7 @@ class Promises {
   void check_linger(std::uint32_t host, base::ByteView value);
   void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
   void rescan_views();
-  [[nodiscard]] bool is_late_renewal(std::uint32_t origin, const gossip::NodeView& view,
-                                     const Made& made) const;
+  [[nodiscard]] bool is_behind(const gossip::NodeView& view, const Made& made) const;
   void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 

@@ -385,6 +385,7 @@ void World::perform(std::uint32_t host, const node::Action& action) {
                  [&](const node::CheckNeeds& a) { later(host, milliseconds(20), ActionDone{a}); },
                  [&](const node::Reply&) {},
                  [&](const node::Happened& a) {
+                   promises_.happens(host, a);
                    if (a.kind != "output") note(host, a.kind + " " + a.text);
                    if (a.handover) promises_.handover(host, *a.handover);
                  },

@@ -18,7 +18,7 @@
 //   end-order         the states of an end follow each other as in its diagram
 //   acted             an end that says it is done has done to the job what it says
 //   one-handover      of a triad is under way at a time                          §4.5
-//   held-kept         a held copy goes when the original said that it runs, or a higher epoch is
+//   held-kept         a held copy goes when it was told that the original runs, or a higher epoch
 //   ready-held        who says ready holds a restored copy                       §4.3
 //   epoch-once        an epoch of a job belongs to one handover                  §4.1
 #pragma once
@@ -49,6 +49,7 @@ class Agreements {
 
   void says(std::uint32_t host, const base::NodeId& to, const balance::wire::Message& message);
   void says(std::uint32_t host, const node::Message& message);
+  void hears(std::uint32_t host, const balance::wire::Message& message);
   void says_in_group(std::uint32_t host, const base::NodeId& to,
                      const balance::group::Message& message);
   void orders(std::uint32_t host, const balance::Action& action);
@@ -108,8 +109,8 @@ class Agreements {
   std::map<std::uint32_t, base::Time> acceptance_at_;
   std::set<std::pair<std::uint32_t, base::ProposalId>> accepted_;  // ever
   std::set<base::ProposalId> cancelled_;                           // so its proposer said
-  std::set<balance::HandoverId> runs_again_;                       // said so by SOURCE
-  std::set<balance::HandoverId> overtaken_;  // by a higher epoch: somebody said so
+  // What a host was told: that the original runs again, or that a higher epoch is there.
+  std::set<std::pair<std::uint32_t, balance::HandoverId>> may_discard_;
 };
 
 }  // namespace sim

@@ -111,13 +111,8 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
       not_durable(host, std::string("an end's state ") +
                             balance::end_state_name(report->end.state) + " that is not stored");
     }
-    const bool runs = report->end.state == EndState::kSourceResumed ||
-                      report->end.state == EndState::kSourceWithdrawn;
-    if (runs && report->end.acted) runs_again_.insert(report->id);
   } else if (const auto* cancel = std::get_if<wire::Cancel>(&message.body)) {
     cancelled_.insert(cancel->proposal);
-  } else if (const auto* superseded = std::get_if<wire::Superseded>(&message.body)) {
-    overtaken_.insert(superseded->id);
   } else if (const auto* preflight = std::get_if<wire::Preflight>(&message.body)) {
     const base::Bytes* value = disk(host, balance::own_key(preflight->id.job));
     auto own = value == nullptr ? base::Result<balance::OwnRecord>(balance::OwnRecord{})
@@ -133,6 +128,16 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
     if (room->accepts) check_effective(host, room->ratio_micros);
   } else if (const auto* prepare = std::get_if<wire::Prepare>(&message.body)) {
     check_plan(host, *prepare);
+  }
+}
+
+void Agreements::hears(std::uint32_t host, const balance::wire::Message& message) {
+  if (const auto* report = std::get_if<balance::wire::EndReport>(&message.body)) {
+    const bool runs = report->end.state == EndState::kSourceResumed ||
+                      report->end.state == EndState::kSourceWithdrawn;
+    if (runs && report->end.acted) may_discard_.emplace(host, report->id);
+  } else if (const auto* superseded = std::get_if<balance::wire::Superseded>(&message.body)) {
+    may_discard_.emplace(host, superseded->id);
   }
 }
 
@@ -307,10 +312,10 @@ void Agreements::check_discarded(std::uint32_t host, const balance::HandoverId& 
   const auto arrival = world_.incoming(host).find(id);
   const bool held =
       arrival != world_.incoming(host).end() && arrival->second.state == Incoming::kHeld;
-  if (!held || runs_again_.contains(id) || overtaken_.contains(id)) return;
+  if (!held || may_discard_.contains({host, id}) || world_.hosts() > kWatchedHostsMax) return;
   promises_.broke("held-kept", host,
                   "the held copy of job " + id.job.brief() +
-                      " is given up, and nobody said that "
+                      " is given up, and nobody told it that "
                       "the original runs");
 }
 

@@ -127,6 +127,13 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
   if (known.term < raft->term) known = {raft->term, message.to};
 }
 
+void Promises::hears(std::uint32_t host, base::ByteView message) {
+  auto decoded = node::decode_message(message);
+  const auto* agreement = decoded ? std::get_if<node::Agreement>(&*decoded) : nullptr;
+  if (agreement == nullptr) return;
+  if (auto inner = balance::wire::decode(agreement->bytes)) agreements_.hears(host, *inner);
+}
+
 // ---- what is durable
 
 void Promises::persists(std::uint32_t host, const node::Persist& batch) {

@@ -63,6 +63,7 @@ class Promises {
   // ---- told by the world as it runs
   void stepped(std::uint32_t host);
   void sends(std::uint32_t host, const node::SendMessage& message);
+  void hears(std::uint32_t host, base::ByteView message);  // of another member; small worlds only
   void persists(std::uint32_t host, const node::Persist& batch);
   void runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how);
   void destroyed(std::uint32_t host, std::uint32_t job, const char* how);

@@ -203,6 +203,7 @@ void World::dispatch(Event& event) {
                        (link == links_.end() || link->second.generation != e.connection)) {
                      return;
                    }
+                   if (hosts_.size() <= kWatchedHostsMax) promises_.hears(host, e.bytes);
                    give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes)});
                  },
                  [&](const Handshake& e) {

@@ -37,7 +37,8 @@ namespace sim {
 inline constexpr base::Time kWorldBegins{std::chrono::hours(1)};
 inline constexpr base::WallTime kWallBegins{1'800'000'000};
 inline constexpr base::Duration kSampleEvery = std::chrono::seconds(5);  // as the kernel does
-inline constexpr std::uint32_t kUser = 1000;                             // whose all jobs are
+inline constexpr std::size_t kWatchedHostsMax = 64;  // in larger worlds it would cost memory
+inline constexpr std::uint32_t kUser = 1000;         // whose all jobs are
 
 enum class Incoming : std::uint8_t { kReceiving, kSealed, kHeld, kReleased, kGone };
 

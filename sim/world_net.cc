@@ -20,7 +20,6 @@ using std::chrono::seconds;
 constexpr std::size_t kHoleAbove = 1000;                 // bytes of a datagram, kMtuHole
 constexpr Duration kLinkIdle = std::chrono::minutes(5);  // a connection that nobody used
 constexpr std::int64_t kSlowFactor = 100;
-constexpr std::size_t kWatchedHostsMax = 64;  // in larger worlds it would cost memory
 
 std::uint64_t link_key(std::uint32_t from, std::uint32_t to) {
   return (static_cast<std::uint64_t>(from) << 32) | to;

@@ -72,8 +72,10 @@ void Agreements::not_durable(std::uint32_t host, const std::string& what) {
 void Agreements::says(std::uint32_t host, const node::Message& message) {
   if (const auto* here = std::get_if<node::Here>(&message)) {
     const base::Bytes* value = disk(host, balance::own_key(here->job));
-    if (value == nullptr) return;
-    auto own = balance::decode_own(*value);
+    const std::uint32_t job = world_.job_index(here->job);
+    if (value == nullptr && (job == kNobody || world_.jobs()[job].ended)) return;
+    auto own = value == nullptr ? base::Result<balance::OwnRecord>(balance::OwnRecord{})
+                                : balance::decode_own(*value);
     if (!own || own->at != world_.id(host) || own->epoch < here->epoch) {
       not_durable(host, "it tells that a job is here before its record says so");
     }
@@ -84,7 +86,20 @@ void Agreements::says(std::uint32_t host, const node::Message& message) {
     if (value != nullptr && known && !job_is_over(*value)) {
       not_durable(host, "it confirms the end of a job before that is stored");
     }
+    if (known) check_exit(host, world_.job_index(ack->job));
   }
+}
+
+// Who is told that it may forget a job forgets what of its output home lacks.
+void Agreements::check_exit(std::uint32_t host, std::uint32_t job) {
+  if (promises_.excused_job(job) || promises_.excused_host(host)) return;
+  const JobTruth& truth = world_.jobs()[job];
+  const auto spool = world_.spools(host).find(job);
+  const std::uint64_t has = spool == world_.spools(host).end() ? 0 : spool->second.end;
+  if (!truth.ended || truth.lost || has >= truth.output()) return;
+  promises_.broke("exit-told", host,
+                  "it confirms the end of job " + std::to_string(job) + " with " +
+                      std::to_string(has) + " of " + std::to_string(truth.output()) + " bytes");
 }
 
 void Agreements::says_in_group(std::uint32_t host, const base::NodeId& to,
@@ -109,6 +124,7 @@ void Agreements::says_in_group(std::uint32_t host, const base::NodeId& to,
     }
   }
   if (promises_.excused(triad)) return;
+  consensus_.says(host, to, message);
   if (const auto* let = std::get_if<PreVoteReply>(&message.body)) {
     if (let->granted) let_[{{triad, let->asked_term}, to}].insert(world_.id(host));
     const auto& seat = world_.node(host)->seat();
@@ -185,6 +201,10 @@ void Agreements::check_committed(std::uint32_t host, const base::TriadId& triad,
     return out;
   };
   if (const auto* begin = std::get_if<balance::BeginEntry>(&*what)) {
+    for (const balance::HandoverId& id : begun_[triad]) {
+      if (decided_.contains(id)) continue;
+      promises_.broke("one-handover", host, "begun before the one before has its outcome");
+    }
     begun_[triad].push_back({triad, begin->job, begin->epoch});
   } else if (const auto* outcome = std::get_if<balance::OutcomeEntry>(&*what)) {
     const auto sink = end_at(balance::Seat::kSink, {triad, outcome->job, outcome->epoch});
@@ -216,6 +236,9 @@ void Agreements::leads(std::uint32_t host, const base::TriadId& triad, base::Ter
                     "it leads term " + std::to_string(term.value) + " of triad " + triad.brief() +
                         " with " + std::to_string(votes) + " durable votes");
   }
+  const auto left = std::count_if(all.begin(), all.end(),
+                                  [&](std::uint32_t voter) { return has_left(voter, triad); });
+  consensus_.takes_office(host, triad, term, all, static_cast<std::size_t>(left));
   for (const auto& [key, value] : committed_[triad].entries) {
     // Of its own term it may lack one that the two others have stored first.
     const auto entry = balance::group::decode_entry(value);
@@ -225,6 +248,11 @@ void Agreements::leads(std::uint32_t host, const base::TriadId& triad, base::Ter
       return promises_.broke("committed-stays", host, "it leads without " + key);
     }
   }
+}
+
+void Agreements::still_leads(std::uint32_t host, const base::TriadId& triad, base::Term term) {
+  const balance::FormRecord* form = promises_.form(triad);
+  if (form != nullptr && !form->is_pair()) consensus_.stays_in_office(host, triad, term);
 }
 
 // ---- what is stored
@@ -269,29 +297,59 @@ void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acce
   }
 }
 
+void Agreements::stores_acceptance(std::uint32_t host, const balance::RecordChange& change,
+                                   bool forms) {
+  const base::Time since = acceptance_since(host);
+  acceptance_at_.erase(host);
+  const base::Bytes* before = disk(host, change.key);
+  if (!change.value) {
+    if (before == nullptr || forms || promises_.excused_host(host)) return;
+    auto kept = balance::decode_acceptance(*before);
+    if (!kept || kept->from == world_.id(host) || cancelled_.contains(kept->proposal)) return;
+    if (since == base::kNever || world_.now() - since >= balance::kAcceptanceLife * 99 / 100)
+      return;
+    return promises_.broke("acceptance-kept", host, "it gives up what it accepted a moment ago");
+  }
+  acceptance_at_[host] = world_.now();
+  if (before != nullptr && *before != *change.value) {
+    promises_.broke("one-acceptance", host, "one proposal's acceptance replaces another's");
+  }
+  auto acceptance = balance::decode_acceptance(*change.value);
+  if (!acceptance || promises_.excused_host(host)) return;
+  if (!accepted_.emplace(host, acceptance->proposal).second && before == nullptr) {
+    promises_.broke("one-acceptance", host, "a proposal that was over is accepted again");
+  }
+}
+
+void Agreements::stores_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value) {
+  stored_form_[triad].insert(host);
+  auto stored = balance::decode_stored_form(value);
+  if (!stored || disk(host, balance::form_key(triad)) != nullptr) return;
+  const base::Bytes* accepted = disk(host, balance::kAcceptanceKey);
+  auto acceptance =
+      accepted == nullptr
+          ? base::Result<balance::Acceptance>(base::fail(base::Code::kInvalid, "there is none"))
+          : balance::decode_acceptance(*accepted);
+  if (promises_.excused_host(host)) return;
+  if (acceptance && acceptance->proposal == stored->proposal &&
+      acceptance->roles == balance::roles_of(stored->form)) {
+    return;
+  }
+  promises_.broke("form-accepted", host, "triad " + triad.brief() + " is not what it accepted");
+}
+
 void Agreements::stores(std::uint32_t host, const node::Persist& batch) {
+  consensus_.stores(host, batch);
+  const bool forms = std::any_of(
+      batch.changes.begin(), batch.changes.end(), [](const balance::RecordChange& change) {
+        auto triad = balance::parse_triad_key(change.key);
+        return triad && change.value && change.key == balance::form_key(*triad);
+      });
   for (const balance::RecordChange& change : batch.changes) {
     if (change.key == balance::kAcceptanceKey) {
-      acceptance_at_.erase(host);
-      if (!change.value) continue;
-      acceptance_at_[host] = world_.now();
-      const base::Bytes* before = disk(host, change.key);
-      if (before != nullptr && *before != *change.value) {
-        promises_.broke("one-acceptance", host, "one proposal's acceptance replaces another's");
-      }
-    } else if (change.key.starts_with("end/") && !change.value) {
-      const base::Bytes* before = disk(host, change.key);
-      auto record =
-          before == nullptr
-              ? base::Result<balance::EndRecord>(base::fail(base::Code::kInvalid, "there is none"))
-              : balance::decode_end(*before);
-      if (record && (!record->acted || !balance::is_final_state(record->state))) {
-        promises_.broke("end-order", host, "an end is forgotten before it is done");
-      }
-    } else if (change.key.starts_with("end/") && change.value) {
-      auto id = balance::parse_end_key(change.key);
-      auto record = balance::decode_end(*change.value);
-      if (id && record) check_end(host, *id, *record);
+      stores_acceptance(host, change, forms);
+    } else if (change.key.starts_with("end/")) {
+      stores_end(host, change);
     } else if (change.key.starts_with("own/") && change.value) {
       const base::Bytes* before = disk(host, change.key);
       auto old_own = before == nullptr ? base::Result<balance::OwnRecord>(balance::OwnRecord{})
@@ -303,7 +361,9 @@ void Agreements::stores(std::uint32_t host, const node::Persist& batch) {
     }
     auto triad = balance::parse_triad_key(change.key);
     if (!triad || !change.key.starts_with("tri/")) continue;
-    if (change.key == balance::form_key(*triad) && change.value) stored_form_[*triad].insert(host);
+    if (change.key == balance::form_key(*triad) && change.value) {
+      stores_form(host, *triad, *change.value);
+    }
     if (change.key == balance::hard_key(*triad) && change.value) {
       auto hard = balance::group::decode_hard_state(*change.value);
       if (hard) votes_[{*triad, world_.store(host)}] = *hard;

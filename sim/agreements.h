@@ -7,13 +7,18 @@
 //   pre-vote          who asks for votes was let by a majority; no leader lets   thesis §9.6
 //   committed         what a leader tells as committed, a majority has stored    §5.3, §5.4.2
 //   committed-stays   no committed entry is replaced; who leads has them all     §5.4.3
-//   one-acceptance    an acceptance ends before the next one begins              design.md §3
+//   one-acceptance    an acceptance ends before the next one begins, for ever    design.md §3
+//   acceptance-kept   until its triad is stored, its proposer cancels, or its time is over
+//   form-accepted     who takes a seat has accepted that very proposal
 //   one-seat          nor is one stored beside a seat
 //   fits              a proposal's roles fit what its node sees                  §2, §3
 //   plan              what moves by rule was offered, has room, narrows the gap  §2
 //   effective         work just moved is counted at both ends                    §2
 //   by-outcome        the ends of a handover follow the committed outcome        §4.5
 //   end-order         the states of an end follow each other as in its diagram
+//   acted             an end that says it is done has done to the job what it says
+//   one-handover      of a triad is under way at a time                          §4.5
+//   held-kept         a held copy goes when it was told that the original runs, or a higher epoch
 //   ready-held        who says ready holds a restored copy                       §4.3
 //   epoch-once        an epoch of a job belongs to one handover                  §4.1
 #pragma once
@@ -28,6 +33,7 @@
 #include "balance/wire.h"
 #include "node/event.h"
 #include "node/job_wire.h"
+#include "sim/consensus.h"
 
 namespace sim {
 
@@ -38,10 +44,12 @@ inline constexpr std::size_t kWordsKeptMax = 16;  // offers and rooms of one ter
 
 class Agreements {
  public:
-  Agreements(const World& world, Promises& promises) : world_(world), promises_(promises) {}
+  Agreements(const World& world, Promises& promises)
+      : world_(world), promises_(promises), consensus_(world, promises) {}
 
   void says(std::uint32_t host, const base::NodeId& to, const balance::wire::Message& message);
   void says(std::uint32_t host, const node::Message& message);
+  void hears(std::uint32_t host, const balance::wire::Message& message);
   void says_in_group(std::uint32_t host, const base::NodeId& to,
                      const balance::group::Message& message);
   void orders(std::uint32_t host, const balance::Action& action);
@@ -50,6 +58,7 @@ class Agreements {
   void stores(std::uint32_t host, const node::Persist& batch);
   // The first time that this host leads this term.
   void leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
+  void still_leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
   [[nodiscard]] base::Time acceptance_since(std::uint32_t host) const;  // kNever: it has none
 
  private:
@@ -74,6 +83,13 @@ class Agreements {
   void check_committed(std::uint32_t host, const base::TriadId& triad, base::ByteView stored);
   void check_end(std::uint32_t host, const balance::HandoverId& id,
                  const balance::EndRecord& record);
+  void stores_acceptance(std::uint32_t host, const balance::RecordChange& change, bool forms);
+  void stores_end(std::uint32_t host, const balance::RecordChange& change);
+  void stores_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
+  void check_acted(std::uint32_t host, const balance::HandoverId& id,
+                   const balance::EndRecord& record);
+  void check_discarded(std::uint32_t host, const balance::HandoverId& id);
+  void check_exit(std::uint32_t host, std::uint32_t job);
   void check_epoch(std::uint32_t host, const balance::HandoverId& id);
   void check_plan(std::uint32_t host, const balance::wire::Prepare& prepare);
   void check_effective(std::uint32_t host, std::int64_t ratio_micros);
@@ -81,6 +97,7 @@ class Agreements {
 
   const World& world_;
   Promises& promises_;
+  Consensus consensus_;
   std::map<base::TriadId, Committed> committed_;
   std::map<base::TriadId, std::vector<balance::HandoverId>> begun_;  // committed
   std::map<balance::HandoverId, balance::Decision> decided_;         // committed
@@ -90,6 +107,10 @@ class Agreements {
   std::map<Term, Words> words_;
   std::map<std::pair<base::JobId, base::Epoch>, base::TriadId> epochs_;
   std::map<std::uint32_t, base::Time> acceptance_at_;
+  std::set<std::pair<std::uint32_t, base::ProposalId>> accepted_;  // ever
+  std::set<base::ProposalId> cancelled_;                           // so its proposer said
+  // What a host was told: that the original runs again, or that a higher epoch is there.
+  std::set<std::pair<std::uint32_t, balance::HandoverId>> may_discard_;
 };
 
 }  // namespace sim

@@ -43,6 +43,7 @@ bool may_follow(std::optional<EndState> before, EndState next) {
   }
 }
 
+constexpr base::Duration kLidMax = std::chrono::minutes(1);
 constexpr base::Duration kMovedShows = std::chrono::minutes(3);  // then the load average has it all
 
 std::int64_t share(std::int64_t load_micros, std::int64_t cpus_millis) {
@@ -110,6 +111,8 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
       not_durable(host, std::string("an end's state ") +
                             balance::end_state_name(report->end.state) + " that is not stored");
     }
+  } else if (const auto* cancel = std::get_if<wire::Cancel>(&message.body)) {
+    cancelled_.insert(cancel->proposal);
   } else if (const auto* preflight = std::get_if<wire::Preflight>(&message.body)) {
     const base::Bytes* value = disk(host, balance::own_key(preflight->id.job));
     auto own = value == nullptr ? base::Result<balance::OwnRecord>(balance::OwnRecord{})
@@ -125,6 +128,16 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
     if (room->accepts) check_effective(host, room->ratio_micros);
   } else if (const auto* prepare = std::get_if<wire::Prepare>(&message.body)) {
     check_plan(host, *prepare);
+  }
+}
+
+void Agreements::hears(std::uint32_t host, const balance::wire::Message& message) {
+  if (const auto* report = std::get_if<balance::wire::EndReport>(&message.body)) {
+    const bool runs = report->end.state == EndState::kSourceResumed ||
+                      report->end.state == EndState::kSourceWithdrawn;
+    if (runs && report->end.acted) may_discard_.emplace(host, report->id);
+  } else if (const auto* superseded = std::get_if<balance::wire::Superseded>(&message.body)) {
+    may_discard_.emplace(host, superseded->id);
   }
 }
 
@@ -157,6 +170,8 @@ void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) 
   if (promises_.excused_host(host) || world_.is_clone(host)) return;
   // A daemon forgets what moved when it stops.
   if (world_.life(host) != 1 && world_.now() - world_.born(host) < kMovedShows) return;
+  // Who slept when the faults stopped gets his samples when he was to wake.
+  if (world_.quiet_since() != base::kNever && world_.now() - world_.quiet_since() < kLidMax) return;
   const World::Moved moved = world_.moved(host);
   const std::int64_t load = world_.machine(host).load_micros();
   const std::int64_t cpus = world_.machine(host).shape().cpus_millis;
@@ -230,6 +245,78 @@ std::optional<Decision> Agreements::outcome_on_disk(std::uint32_t host,
       return outcome->decision;
     }
   }
+}
+
+void Agreements::stores_end(std::uint32_t host, const balance::RecordChange& change) {
+  const base::Bytes* value = disk(host, change.key);
+  auto before =
+      value == nullptr
+          ? base::Result<balance::EndRecord>(base::fail(base::Code::kInvalid, "there is none"))
+          : balance::decode_end(*value);
+  if (!change.value) {
+    if (before && (!before->acted || !balance::is_final_state(before->state))) {
+      promises_.broke("end-order", host, "an end is forgotten before it is done");
+    }
+    return;
+  }
+  auto id = balance::parse_end_key(change.key);
+  auto record = balance::decode_end(*change.value);
+  if (!id || !record) return;
+  check_end(host, *id, *record);
+  if (promises_.excused(id->triad) || promises_.excused_host(host)) return;
+  if (record->acted && !(before && before->acted)) check_acted(host, *id, *record);
+  const bool was_ready = before && before->state == EndState::kSinkReady;
+  if (was_ready && record->state == EndState::kSinkDiscarded) check_discarded(host, *id);
+}
+
+// What the machine shows against what an end says that it did.
+void Agreements::check_acted(std::uint32_t host, const balance::HandoverId& id,
+                             const balance::EndRecord& record) {
+  using S = EndState;
+  const std::uint32_t job = world_.job_index(id.job);
+  if (promises_.excused_job(job)) return;
+  const Copy* copy = world_.machine(host).find(job);
+  const auto arrival = world_.incoming(host).find(id);
+  const bool waits =
+      arrival != world_.incoming(host).end() &&
+      (arrival->second.state == Incoming::kHeld || arrival->second.state == Incoming::kSealed ||
+       arrival->second.state == Incoming::kReceiving);
+  bool done = true;
+  switch (record.state) {
+    case S::kSourceWithdrawn:
+    case S::kSourceResumed:
+      done = copy == nullptr || !copy->frozen || copy->frozen_for != id;
+      break;
+    case S::kSourceGoneAway:
+      done = copy == nullptr || copy->epoch > id.epoch;
+      break;
+    case S::kSinkFailed:
+    case S::kSinkVoid:
+    case S::kSinkDiscarded:
+    case S::kSinkReleased:
+      done = !waits;
+      break;
+    case S::kResolvedHere:
+      done = !waits && (copy == nullptr || !copy->frozen || copy->frozen_for != id);
+      break;
+    default:
+      break;
+  }
+  if (done) return;
+  promises_.broke("acted", host,
+                  std::string(balance::end_state_name(record.state)) + " of job " + id.job.brief() +
+                      " is not what its machine shows");
+}
+
+void Agreements::check_discarded(std::uint32_t host, const balance::HandoverId& id) {
+  const auto arrival = world_.incoming(host).find(id);
+  const bool held =
+      arrival != world_.incoming(host).end() && arrival->second.state == Incoming::kHeld;
+  if (!held || may_discard_.contains({host, id}) || world_.hosts() > kWatchedHostsMax) return;
+  promises_.broke("held-kept", host,
+                  "the held copy of job " + id.job.brief() +
+                      " is given up, and nobody told it that "
+                      "the original runs");
 }
 
 void Agreements::check_end(std::uint32_t host, const balance::HandoverId& id,

@@ -81,11 +81,18 @@ bool decides(const World& world, const base::TriadId& triad) {
   return fit * 2 > form->members.size();
 }
 
+// Aborted, but only the source knows whether its original runs, and it is off (design.md §4.6).
+bool waits_for_source(const World& world, const balance::HandoverId& id) {
+  const balance::FormRecord* form = world.promises().form(id.triad);
+  if (form == nullptr || world.promises().outcome(id) != balance::Decision::kAbort) return false;
+  return !is_fit(world, world.host_of(form->seat(balance::Seat::kSource)->node));
+}
+
 void check_host(World& world, std::uint32_t host) {
   for (const auto& [id, arrival] : world.incoming(host)) {
     if (arrival.state != Incoming::kHeld || !long_ago(world, arrival.held_at, kOutcomes)) continue;
-    if (world.promises().excused_job(world.job_index(id.job)) || !decides(world, id.triad))
-      continue;
+    if (world.promises().excused_job(world.job_index(id.job))) continue;
+    if (!decides(world, id.triad) || waits_for_source(world, id)) continue;
     world.promises().broke("outcome", host, "a copy of job " + id.job.brief() + " stays held");
   }
   const base::Time accepted = world.promises().agreements().acceptance_since(host);

@@ -29,6 +29,7 @@ struct Datagram {
   base::Bytes bytes;
   std::uint64_t twin = 0;  // of one that comes more than once: which
 };
+inline constexpr std::uint64_t kAnyConnection = UINT64_MAX;
 struct MemberMessage {
   std::uint32_t from = 0;
   std::uint64_t connection = 0;  // its generation: a reset one delivers nothing

@@ -63,6 +63,8 @@ constexpr Row kRows[] = {
     {Fault::kLieDeaths, "lie-deaths"},
     {Fault::kDrift, "drift"},
     {Fault::kSkew, "skew"},
+    {Fault::kMessageLate, "message-late"},
+    {Fault::kUdpBlocked, "udp-blocked"},
 };
 constexpr bool in_order() {
   std::size_t i = 0;
@@ -85,6 +87,8 @@ std::optional<Fault> fault_from(std::string_view name) {
 }
 
 FaultSort fault_sort(Fault fault) {
+  if (fault == Fault::kMessageLate) return FaultSort::kRate;
+  if (fault == Fault::kUdpBlocked) return FaultSort::kScheduled;
   if (fault >= Fault::kDrift) return FaultSort::kEach;
   return fault >= Fault::kPartition ? FaultSort::kScheduled : FaultSort::kRate;
 }

@@ -79,6 +79,9 @@ enum class Fault : std::uint8_t {
   // ---- drawn once for each node
   kDrift,  // its clock is wrong by up to 500 ppm
   kSkew,   // its wall clock by up to a minute
+  // ---- later than the others, whose draws stay what they were
+  kMessageLate,  // rate: overtaken by others, up to 8 s, even by those of a newer connection
+  kUdpBlocked,   // scheduled: one node's datagrams vanish, its connections work
   kCount,
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(Fault::kCount);

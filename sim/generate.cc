@@ -14,6 +14,7 @@ using std::chrono::seconds;
 constexpr Duration kSettle = seconds(240);
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kOrdersMax = 12;         // of a restless world's people, for each job
+constexpr std::uint64_t kFlappingOneIn = 5;      // worlds
 constexpr Duration kHandoverTakes = seconds(6);  // about: what strikes within strikes it
 
 // Each decision has an ordinal of its own, so that none shifts another.
@@ -29,8 +30,10 @@ void plan_machines(Scenario& world, const Draws& draws) {
     shape.cpus_millis = cpus[dice.below(std::size(cpus))];
     shape.memory_bytes = static_cast<std::int64_t>(1 + dice.below(32)) << 30;
     if (dice.below(4) == 0) shape.memory_bytes >>= 5;  // a board, where memory is what lacks
-    if (dice.below(4) == 0)
-      shape.other_load_micros = static_cast<std::int64_t>(dice.below(4) * kMillion);
+    const std::uint64_t others = dice.below(8);
+    if (others < 2) shape.other_load_micros = static_cast<std::int64_t>(dice.below(4) * kMillion);
+    // As much as a MINUS may have: what comes in addition may widen the gap.
+    if (others == 2) shape.other_load_micros = shape.cpus_millis / 4000 * 1'000'000;
     if (!(shape == world.shape)) world.shapes[i] = shape;
   }
 }
@@ -58,10 +61,10 @@ void plan_people(Scenario& world, Dice& dice, bool restless) {
                    [](const PersonPlan& a, const PersonPlan& b) { return a.at < b.at; });
 }
 
-void plan_jobs(Scenario& world, const Draws& draws) {
+void plan_jobs(Scenario& world, const Draws& draws, bool flapping) {
   Dice dice(draws, Stream::kWorld, kNobody - 1);
   const std::uint64_t jobs = 1 + dice.below(3 * std::min(world.nodes, 2000U));
-  const bool restless = dice.below(2) == 0;
+  const bool restless = dice.below(2) == 0 || flapping;
   // Some worlds are loaded at one node, others everywhere.
   const std::uint32_t spread = dice.below(2) == 0 ? std::max(world.nodes / 3, 1U) : world.nodes;
   for (std::uint64_t i = 0; i < jobs; ++i) {
@@ -156,14 +159,41 @@ void plan_faults(Scenario& world, const Draws& draws, FaultMode mode) {
                    [](const FaultPlan& a, const FaultPlan& b) { return a.at < b.at; });
 }
 
+// One node after another is cut off, or stops, for about as long as a coordinator is waited for,
+// while writes and handovers take long and messages come late: terms follow each other, and members
+// come back with what nobody else has stored.
+void plan_flapping(Scenario& world, const Draws& draws) {
+  Dice dice(draws, Stream::kPlan, kNobody - 2);
+  for (Duration at = seconds(8); at < world.faulty;) {
+    FaultPlan plan;
+    plan.fault = dice.below(3) == 0 ? Fault::kPause : Fault::kIsolate;
+    plan.at = at;
+    plan.node = static_cast<std::uint32_t>(dice.below(world.nodes));
+    plan.length = dice.between(milliseconds(300), seconds(6));
+    world.faults.push_back(plan);
+    at += dice.between(milliseconds(200), seconds(4));
+  }
+  const auto rate = [&](Fault fault, std::uint32_t ppm) {
+    std::uint32_t& drawn = world.rate_ppm[static_cast<std::size_t>(fault)];
+    drawn = std::max(drawn, ppm);
+  };
+  rate(Fault::kSlowDisk, 200'000);
+  rate(Fault::kDumpSlow, 500'000);
+  rate(Fault::kMessageLate, 50'000);
+  rate(Fault::kMessageLost, 50'000);
+}
+
 }  // namespace
 
 Scenario generate(const Wanted& wanted) {
   const Draws draws(wanted.seed);
   Scenario world;
   world.seed = wanted.seed;
+  const bool flapping = wanted.faults == FaultMode::kSwarm && wanted.nodes == 0 &&
+                        drawn(draws, 1004, kFlappingOneIn) == 0;
   world.nodes =
       wanted.nodes != 0 ? wanted.nodes : static_cast<std::uint32_t>(2 + drawn(draws, 1000, 8));
+  if (flapping) world.nodes = 3 + world.nodes % 3;
   world.faulty = wanted.faulty.count() != 0
                      ? wanted.faulty
                      : seconds(60 + static_cast<std::int64_t>(drawn(draws, 1001, 180)));
@@ -171,9 +201,10 @@ Scenario generate(const Wanted& wanted) {
   world.latency_min = Duration(static_cast<std::int64_t>(50 + drawn(draws, 1002, 2000)));
   world.latency_typical = Duration(static_cast<std::int64_t>(200 + drawn(draws, 1003, 30'000)));
   plan_machines(world, draws);
-  plan_jobs(world, draws);
+  plan_jobs(world, draws, flapping);
   if (wanted.faults != FaultMode::kNone) {
     plan_rates(world, draws, wanted.faults);
+    if (flapping) plan_flapping(world, draws);
     plan_faults(world, draws, wanted.faults);
   }
   return world;

@@ -1,11 +1,13 @@
 #include "sim/promises.h"
 
 #include <algorithm>
+#include <tuple>
 #include <variant>
 
 #include "balance/group_wire.h"
 #include "balance/limits.h"
 #include "balance/wire.h"
+#include "gossip/limits.h"
 #include "node/limits.h"
 #include "sim/world.h"
 
@@ -17,6 +19,7 @@ constexpr base::Duration kResidenceSlack = std::chrono::seconds(12);
 constexpr std::uint32_t kEntriesRead = 32;    // of views at a rescan, for each host of the world
 constexpr std::uint32_t kWindowRescans = 15;  // a minute
 constexpr base::Duration kQuietAfter = std::chrono::seconds(60);
+constexpr base::Duration kRenewalsSpread = std::chrono::seconds(30);
 constexpr base::Duration kJustHeard = std::chrono::seconds(2);  // less than any patience
 
 std::string brief(const balance::HandoverId& id) {
@@ -89,6 +92,7 @@ void Promises::stepped(std::uint32_t host) {
   const auto [found, fresh] =
       coordinators_.try_emplace(std::make_pair(seat.triad, seat.term), world_.id(host));
   if (fresh) agreements_.leads(host, seat.triad, seat.term);
+  agreements_.still_leads(host, seat.triad, seat.term);
   if (!fresh && found->second != world_.id(host)) {
     broke("one-coordinator", host,
           "triad " + seat.triad.brief() + " term " + std::to_string(seat.term.value));
@@ -121,6 +125,13 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
               raft->group.brief());
   }
   if (known.term < raft->term) known = {raft->term, message.to};
+}
+
+void Promises::hears(std::uint32_t host, base::ByteView message) {
+  auto decoded = node::decode_message(message);
+  const auto* agreement = decoded ? std::get_if<node::Agreement>(&*decoded) : nullptr;
+  if (agreement == nullptr) return;
+  if (auto inner = balance::wire::decode(agreement->bytes)) agreements_.hears(host, *inner);
 }
 
 // ---- what is durable
@@ -198,6 +209,15 @@ void Promises::restarted(std::uint32_t host) {
   if (node != nullptr && node->jobs().unreadable_records() != 0) {
     broke("own-records", host, "a job's record cannot be read");
   }
+}
+
+// By its own patience, or on another's word: not right after it heard from it.
+void Promises::happens(std::uint32_t host, const node::Happened& what) {
+  if (what.kind != "death" || excused_host(host)) return;
+  const std::uint32_t other = world_.host_of(what.node);
+  if (other == kNobody || excused_host(other)) return;
+  if (world_.now() - world_.heard(host, other) >= gossip::kRefusedMax) return;
+  broke("slander", host, "it takes for dead whom it just heard: n" + std::to_string(other));
 }
 
 // ---- jobs
@@ -295,8 +315,8 @@ void Promises::move_window() {
   std::fill(made_.begin(), made_.end(), std::nullopt);
 }
 
-const std::optional<Promises::Version>* Promises::in_window(
-    const std::vector<std::optional<Version>>& made, std::uint32_t host) const {
+const std::optional<Promises::Made>* Promises::in_window(
+    const std::vector<std::optional<Made>>& made, std::uint32_t host) const {
   const std::uint32_t place = (host + world_.hosts() - window_at_) % world_.hosts();
   return place < made.size() ? &made[place] : nullptr;
 }
@@ -322,7 +342,9 @@ void Promises::rescan_views() {
     if (node == nullptr || world_.is_clone(host)) continue;
     for (const node::StatusNode& seen : node->status().nodes) {
       if (seen.self) {
-        made_now_[i] = Version{seen.view.incarnation, seen.view.sequence};
+        const Version version{seen.view.incarnation, seen.view.sequence};
+        const bool same = made_[i] && made_[i]->version == version;
+        made_now_[i] = Made{version, same ? made_[i]->since : world_.now(), seen.view.fields};
       } else {
         check_view(host, seen.view, quiet);
       }
@@ -331,10 +353,23 @@ void Promises::rescan_views() {
   // Nobody shows what its origin has not made.
   for (const Seen& seen : seen_now_) {
     const auto* origin = in_window(made_now_, seen.origin);
-    if (origin == nullptr || !*origin || !(seen.version > **origin)) continue;
+    if (origin == nullptr || !*origin || !(seen.version > (*origin)->version)) continue;
+    if (tainted_nodes_.contains(world_.id(seen.origin))) continue;
     broke("digest", seen.host, "it shows one that n" + std::to_string(seen.origin) + " never made");
   }
   std::swap(made_, made_now_);
+}
+
+// Of what its origin has told, or had to tell, by the rescan before. A digest that only renews the
+// one before it is left to the next comparison of views.
+bool Promises::is_behind(const gossip::NodeView& view, const Made& made) const {
+  const Version version{view.incarnation, view.sequence};
+  if (version > made.version) return false;
+  const auto facts = [](const gossip::DigestFields& f) {
+    return std::tie(f.trit, f.seat, f.jobs, f.accepts_jobs, f.left);
+  };
+  if (view.readable && facts(view.fields) != facts(made.fields)) return true;
+  return version < made.version && world_.now() - made.since >= kRenewalsSpread;
 }
 
 void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet) {
@@ -347,15 +382,17 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
   if (same_life && version < shown.version) {
     broke("digest", host, "what it shows of n" + std::to_string(origin) + " went back");
   }
-  shown = {world_.life(host), version};
+  shown = {world_.life(host), version, same_life ? shown.since : world_.now()};
   seen_now_.push_back({host, origin, version});
-  if (view.state == gossip::State::kDead &&
-      world_.now() - world_.heard(host, origin) < kJustHeard) {
+  // Who was not known yet when he was heard may come in as dead, on another's word.
+  const base::Time heard = world_.heard(host, origin);
+  if (view.state == gossip::State::kDead && heard >= shown.since &&
+      world_.now() - heard < kJustHeard) {
     broke("slander", host, "dead here, and just heard: n" + std::to_string(origin));
   }
   const auto* before = in_window(made_, origin);
   if (quiet && before != nullptr && *before && world_.node(origin) != nullptr &&
-      version < **before) {
+      is_behind(view, **before)) {
     broke("spreads", host, "it does not show the news of n" + std::to_string(origin));
   }
   if (!view.readable) return;

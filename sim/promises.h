@@ -64,6 +64,7 @@ class Promises {
   // ---- told by the world as it runs
   void stepped(std::uint32_t host);
   void sends(std::uint32_t host, const node::SendMessage& message);
+  void hears(std::uint32_t host, base::ByteView message);  // of another member; small worlds only
   void persists(std::uint32_t host, const node::Persist& batch);
   void runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how);
   void destroyed(std::uint32_t host, std::uint32_t job, const char* how);
@@ -74,6 +75,7 @@ class Promises {
   void decides(std::uint32_t host, const node::Persist& batch) { agreements_.decides(host, batch); }
   void handover(std::uint32_t host, const node::HandoverSummary& summary);
   void restarted(std::uint32_t host);
+  void happens(std::uint32_t host, const node::Happened& what);
   void rescan();
   void broke(const char* promise, std::uint32_t host, std::string detail);
   // The same, unless a liar or a forgetful store had its hand in what happens to the job.
@@ -116,6 +118,12 @@ class Promises {
   struct Shown {  // of one origin by one host
     std::uint64_t life = 0;
     Version version;
+    base::Time since{};  // when this life of the host first showed it
+  };
+  struct Made {
+    Version version;
+    base::Time since{};
+    gossip::DigestFields fields;  // what it would tell
   };
   struct Seen {  // the same, of this rescan
     std::uint32_t host = 0;
@@ -129,9 +137,9 @@ class Promises {
   void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
   void rescan_views();
   void move_window();
-  [[nodiscard]] const std::optional<Version>* in_window(
-      const std::vector<std::optional<Version>>& made,
-      std::uint32_t host) const;  // null: it is not
+  [[nodiscard]] const std::optional<Made>* in_window(const std::vector<std::optional<Made>>& made,
+                                                     std::uint32_t host) const;  // null: it is not
+  [[nodiscard]] bool is_behind(const gossip::NodeView& view, const Made& made) const;
   void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
@@ -152,11 +160,11 @@ class Promises {
   // on every minute, so that a rescan costs the same for each host.
   std::uint32_t window_at_ = 0;
   std::uint32_t window_size_ = 0;
-  std::uint32_t window_left_ = 0;                        // rescans until it moves
-  std::unordered_map<std::uint32_t, Told> told_;         // by origin
-  std::unordered_map<std::uint64_t, Shown> shown_;       // by (host, origin)
-  std::vector<std::optional<Version>> made_, made_now_;  // by place in the window: of itself,
-                                                         // at the last rescan and at this one
+  std::uint32_t window_left_ = 0;                     // rescans until it moves
+  std::unordered_map<std::uint32_t, Told> told_;      // by origin
+  std::unordered_map<std::uint64_t, Shown> shown_;    // by (host, origin)
+  std::vector<std::optional<Made>> made_, made_now_;  // by place in the window: of itself,
+                                                      // at the last rescan and at this one
   std::vector<Seen> seen_now_;
   std::vector<std::uint32_t> copies_now_, running_now_;  // by job
   std::set<base::NodeId> tainted_nodes_;

@@ -201,8 +201,11 @@ void World::dispatch(Event& event) {
                  },
                  [&](MemberMessage& e) {
                    const auto link = links_.find((static_cast<std::uint64_t>(e.from) << 32) | host);
-                   if (link == links_.end()) return;
-                   if (refreshed(e.from, host, link->second).generation != e.connection) return;
+                   if (e.connection != kAnyConnection) {
+                     if (link == links_.end()) return;
+                     if (refreshed(e.from, host, link->second).generation != e.connection) return;
+                   }
+                   if (hosts_.size() <= kWatchedHostsMax) promises_.hears(host, e.bytes);
                    give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes)});
                  },
                  [&](const Handshake& e) {
@@ -411,6 +414,7 @@ void World::perform(std::uint32_t host, node::Action& action) {
           [&](const node::CheckNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
           [&](const node::Reply&) {},
           [&](const node::Happened& a) {
+            promises_.happens(host, a);
             if (a.kind != "output") note(host, a.kind + " " + a.text);
             if (a.handover) promises_.handover(host, *a.handover);
           },

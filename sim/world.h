@@ -38,7 +38,8 @@ namespace sim {
 inline constexpr base::Time kWorldBegins{std::chrono::hours(1)};
 inline constexpr base::WallTime kWallBegins{1'800'000'000};
 inline constexpr base::Duration kSampleEvery = std::chrono::seconds(5);  // as the kernel does
-inline constexpr std::uint32_t kUser = 1000;                             // whose all jobs are
+inline constexpr std::size_t kWatchedHostsMax = 64;  // in larger worlds it would cost memory
+inline constexpr std::uint32_t kUser = 1000;         // whose all jobs are
 
 enum class Incoming : std::uint8_t { kReceiving, kSealed, kHeld, kReleased, kGone };
 
@@ -328,6 +329,7 @@ class World {
   std::map<std::uint32_t, base::Time> clogged_;        // host to when its packets come
   std::map<std::uint32_t, std::uint32_t> slow_links_;  // host to plan
   std::map<std::uint32_t, std::uint32_t> holes_;
+  std::map<std::uint32_t, std::uint32_t> udp_blocked_;
   bool faults_over_ = false;
   std::uint64_t next_request_ = 1;
   std::uint64_t next_twin_ = 1;

@@ -35,6 +35,9 @@ void World::fault_begins(std::uint32_t index) {
     case Fault::kMtuHole:
       holes_[plan.node] = index;
       return;
+    case Fault::kUdpBlocked:
+      udp_blocked_[plan.node] = index;
+      return;
     case Fault::kDiskFull:
       host.disk.full_until = end;
       return;
@@ -110,6 +113,9 @@ void World::fault_ends(std::uint32_t index) {
     case Fault::kMtuHole:
       holes_.erase(plan.node);
       return;
+    case Fault::kUdpBlocked:
+      udp_blocked_.erase(plan.node);
+      return;
     case Fault::kLid:
       host.machine.sleep(now_, jobs_, false);
       schedule_end(plan.node);
@@ -169,6 +175,7 @@ void World::end_faults(const std::vector<std::uint32_t>& outsiders) {
   clogged_.clear();
   slow_links_.clear();
   holes_.clear();
+  udp_blocked_.clear();
   for (std::uint32_t i = 0; i < hosts_.size(); ++i) {
     Host& host = *hosts_[i];
     if (host.frozen_until > now_) host.machine.sleep(now_, jobs_, false);

@@ -179,7 +179,9 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
   report(index, balance::StreamComplete{id, balance::SealHash{{9}},
                                         static_cast<std::uint64_t>(jobs_[job].plan.memory_bytes)});
   if (strikes(index, Fault::kOriginalDies) && host.machine.find(job) != nullptr) {
-    has_moved(index, -host.machine.find(job)->load.micros());
+    // Whether its load is taken off at the commit or left to fade is the node's choice.
+    const std::int64_t load = host.machine.find(job)->load.micros();
+    for (const std::int64_t either : {load, -load, -load}) has_moved(index, either);
     host.machine.remove(now_, jobs_, job);
     schedule_end(index);
     lose_if_last(job);

@@ -20,7 +20,6 @@ using std::chrono::seconds;
 constexpr std::size_t kHoleAbove = 1000;                 // bytes of a datagram, kMtuHole
 constexpr Duration kLinkIdle = std::chrono::minutes(5);  // a connection that nobody used
 constexpr std::int64_t kSlowFactor = 100;
-constexpr std::size_t kWatchedHostsMax = 64;  // in larger worlds it would cost memory
 
 std::uint64_t link_key(std::uint32_t from, std::uint32_t to) {
   return (static_cast<std::uint64_t>(from) << 32) | to;
@@ -91,6 +90,7 @@ void World::send_datagram(std::uint32_t from, node::SendDatagram& action) {
   Duration delay = way(from, to, action.bytes.size(), dice);
   if (cut(from, to)) return;
   for (const std::uint32_t end : {from, to}) {
+    if (udp_blocked_.contains(end)) return count(Fault::kUdpBlocked);
     if (action.bytes.size() > kHoleAbove && holes_.contains(end)) return count(Fault::kMtuHole);
     const auto clog = clogged_.find(end);
     if (clog == clogged_.end()) continue;
@@ -227,6 +227,12 @@ void World::send_message(std::uint32_t from, node::SendMessage& action) {
   link.last = arrives;
   MemberMessage message{from, link.generation, std::move(action.bytes)};
   if (auto other = lie(from, to, message.bytes)) message.bytes = std::move(*other);
+  // What lay in the buffers of an older connection may be read after what came over a newer one.
+  if (strikes(from, Fault::kMessageLate)) {
+    message.connection = kAnyConnection;
+    const Duration late = host.dice.entropy.between(milliseconds(50), seconds(8));
+    return later(to, arrives - now_ + late, std::move(message));
+  }
   if (strikes(from, Fault::kMessageTwice)) put(arrives, to, 0, MemberMessage(message));
   put(arrives, to, 0, std::move(message));
 }

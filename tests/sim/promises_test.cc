@@ -1,0 +1,246 @@
+// The promises about agreements can be broken: each is shown a history that breaks it.
+#include "sim/promises.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "base/crypto.h"
+#include "sim/at_rest.h"
+#include "sim/scenario_text.h"
+#include "sim/world.h"
+
+namespace sim {
+namespace {
+
+using balance::group::Append;
+using balance::group::AppendReply;
+using balance::group::Entry;
+using balance::group::LogEnd;
+using balance::group::PreVote;
+using balance::group::PreVoteReply;
+using balance::group::Vote;
+using balance::group::VoteReply;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr base::LogIndex kTwo{2};
+constexpr base::LogIndex kThree{3};
+
+Scenario scenario_of(const char* text) {
+  auto scenario = parse_scenario(text);
+  CHECK(scenario.ok());
+  return *scenario;
+}
+
+// A world, and watchers beside its own.
+class PromisesTest : public testing::Test {
+ protected:
+  static Scenario one_move() {
+    CHECK(base::crypto::init().ok());
+    return scenario_of(
+        "seed 4\nnodes 4\nseconds 60\njob at 5s on 0 threads 1\nperson at 10s migrate 0 to 1\n");
+  }
+
+  [[nodiscard]] balance::group::Message message(balance::group::Body body, std::uint64_t term) {
+    return {triad, {}, base::Incarnation{1}, base::Term{term}, std::move(body)};
+  }
+  void says(std::uint32_t host, std::uint32_t to, balance::group::Body body, std::uint64_t term) {
+    consensus.says(host, world.id(to), message(std::move(body), term));
+  }
+  void run_until(const std::function<bool()>& there) {
+    for (base::Duration at = world.elapsed(); !there(); at += milliseconds(2)) {
+      ASSERT_LT(at, seconds(60));
+      world.run_until(at);
+    }
+  }
+  void stores(std::uint32_t host, std::string key, std::optional<base::Bytes> value) {
+    node::Persist batch;
+    batch.changes.push_back({std::move(key), std::move(value)});
+    agreements.stores(host, batch);
+  }
+  [[nodiscard]] bool broke(const std::string& promise) const {
+    const auto& all = promises.violations();
+    return std::any_of(all.begin(), all.end(),
+                       [&](const Violation& one) { return one.promise == promise; });
+  }
+
+  World world{one_move(), QueueKind::kHeap};
+  Promises promises{world};
+  Consensus consensus{world, promises};
+  Agreements agreements{world, promises};
+  base::TriadId triad{{7}};
+};
+
+TEST_F(PromisesTest, AnIndexAndATermNameOneEntry) {
+  const LogEnd form{base::Term{}, base::LogIndex{1}};
+  says(0, 1, Append{form, {}, {Entry{base::Term{1}, {1}}}}, 1);
+  says(0, 2, Append{form, {}, {Entry{base::Term{1}, {1}}}}, 1);
+  EXPECT_FALSE(broke("one-entry"));
+  says(0, 1, Append{form, {}, {Entry{base::Term{1}, {2}}}}, 1);
+  EXPECT_TRUE(broke("one-entry"));
+}
+
+TEST_F(PromisesTest, WhoConfirmsHoldsWhatTheLeaderTold) {
+  says(0, 1, Append{{base::Term{}, base::LogIndex{1}}, {}, {}}, 1);
+  says(1, 0, AppendReply{true, {}, base::LogIndex{1}, base::LogIndex{1}}, 1);
+  EXPECT_FALSE(broke("log-matching"));
+  says(0, 1, Append{{base::Term{}, base::LogIndex{1}}, {}, {Entry{base::Term{1}, {}}}}, 1);
+  says(1, 0, AppendReply{true, {}, kTwo, base::LogIndex{1}}, 1);  // and has it not on disk
+  EXPECT_TRUE(broke("log-matching"));
+}
+
+TEST_F(PromisesTest, NobodyConfirmsInATermWithoutALeader) {
+  says(1, 0, AppendReply{true, {}, base::LogIndex{1}, base::LogIndex{1}}, 2);
+  EXPECT_TRUE(broke("log-matching"));
+}
+
+TEST_F(PromisesTest, WhatIsCommittedWasToldByALeader) {
+  says(1, 0, AppendReply{false, {}, base::LogIndex{1}, base::LogIndex{1}}, 1);
+  EXPECT_FALSE(broke("commit-proven"));
+  says(1, 0, AppendReply{false, {}, base::LogIndex{1}, kThree}, 1);
+  EXPECT_TRUE(broke("commit-proven"));
+}
+
+TEST_F(PromisesTest, NobodyElectsWhoDidNotStandOrEndsEarlier) {
+  says(0, 1, PreVote{{base::Term{}, base::LogIndex{1}}}, 3);
+  says(1, 0, PreVoteReply{true, base::Term{3}}, 3);
+  EXPECT_FALSE(broke("up-to-date"));
+  says(0, 1, Vote{{base::Term{}, base::LogIndex{0}}}, 4);
+  says(1, 0, VoteReply{true}, 4);
+  EXPECT_TRUE(broke("up-to-date"));
+}
+
+TEST_F(PromisesTest, AnOfficeIsOpenedOnAMajoritysDisks) {
+  consensus.takes_office(0, triad, base::Term{1}, {0, 1, 2}, 2);  // two have left, with all of it
+  EXPECT_FALSE(broke("in-office"));
+  consensus.takes_office(0, triad, base::Term{1}, {0, 1, 2}, 1);
+  EXPECT_TRUE(broke("in-office"));
+}
+
+TEST_F(PromisesTest, NobodyStaysInOfficeUnanswered) {
+  says(0, 1, Append{{base::Term{}, base::LogIndex{1}}, {}, {}}, 1);
+  for (int second = 1; second < 60; ++second) {
+    world.run_until(seconds(second));
+    consensus.stays_in_office(0, triad, base::Term{1});
+    const bool patient = second < 30;
+    EXPECT_TRUE(!patient || !broke("quorum")) << second;
+  }
+  EXPECT_TRUE(broke("quorum"));
+}
+
+TEST_F(PromisesTest, NothingStaysBehindAReplacedEntry) {
+  std::string key;
+  run_until([&] {
+    for (const auto& [name, value] : world.disk(0)) {
+      if (name.ends_with("/log/00000003")) key = name;
+    }
+    return !key.empty();
+  });
+  key.back() = '2';
+  ASSERT_TRUE(world.disk(0).contains(key));
+  stores(0, key, world.disk(0).at(key));
+  EXPECT_FALSE(broke("log-whole"));
+  stores(0, key, balance::group::encode_entry({base::Term{9}, {}}));
+  EXPECT_TRUE(broke("log-whole"));
+}
+
+TEST_F(PromisesTest, AnAcceptanceStaysUntilSomethingEndsIt) {
+  run_until([&] {
+    const auto found = world.disk(1).find(balance::kAcceptanceKey);
+    return found != world.disk(1).end();
+  });
+  const std::string key = balance::kAcceptanceKey;
+  stores(1, key, world.disk(1).at(key));
+  EXPECT_FALSE(broke("one-acceptance"));
+  stores(1, key, std::nullopt);
+  EXPECT_TRUE(broke("acceptance-kept"));
+  // Of a node that has nothing on disk: what was over is accepted again.
+  stores(2, key, world.disk(1).at(key));
+  if (world.disk(2).contains(key)) return;
+  stores(2, key, world.disk(1).at(key));
+  EXPECT_TRUE(broke("one-acceptance"));
+}
+
+TEST_F(PromisesTest, ASeatIsOfWhatWasAccepted) {
+  std::string key;
+  run_until([&] {
+    for (const auto& [name, value] : world.disk(1)) {
+      if (name.ends_with("/form")) key = name;
+    }
+    return !key.empty();
+  });
+  for (std::uint32_t host = 0; host < world.hosts(); ++host) {
+    const bool accepted = world.disk(host).contains(balance::kAcceptanceKey);
+    if (!accepted && !world.disk(host).contains(key)) stores(host, key, world.disk(1).at(key));
+  }
+  EXPECT_TRUE(broke("form-accepted"));
+}
+
+TEST_F(PromisesTest, WhoSaysThatItThawedHasThawed) {
+  const Copy* copy = nullptr;
+  run_until([&] {
+    const auto& copies = world.machine(0).copies();
+    copy = copies.empty() || !copies.front().frozen ? nullptr : &copies.front();
+    return copy != nullptr;
+  });
+  balance::EndRecord record;
+  record.state = balance::EndState::kSourceWithdrawn;
+  stores(0, balance::end_key(copy->frozen_for), balance::encode(record));
+  EXPECT_FALSE(broke("acted"));
+  record.acted = true;
+  stores(0, balance::end_key(copy->frozen_for), balance::encode(record));
+  EXPECT_TRUE(broke("acted"));
+}
+
+TEST_F(PromisesTest, AHeldCopyIsKeptUntilTheOriginalRuns) {
+  std::optional<balance::HandoverId> held;
+  run_until([&] {
+    for (const auto& [id, arrival] : world.incoming(1)) {
+      const auto end = world.disk(1).find(balance::end_key(id));
+      if (arrival.state != Incoming::kHeld || end == world.disk(1).end()) continue;
+      auto record = balance::decode_end(end->second);
+      if (record && record->state == balance::EndState::kSinkReady) held = id;
+    }
+    return held.has_value();
+  });
+  balance::EndRecord record;
+  record.state = balance::EndState::kSinkDiscarded;
+  stores(1, balance::end_key(*held), balance::encode(record));
+  EXPECT_TRUE(broke("held-kept"));
+}
+
+struct AtRestRow {
+  const char* promise;
+  const char* world;
+  base::Duration looked_at;
+};
+
+// Looked at while what keeps home from knowing still holds.
+TEST(AtRest, WhatHomeDoesNotKnowIsSeen) {
+  ASSERT_TRUE(base::crypto::init().ok());
+  const AtRestRow rows[] = {
+      {"starts",
+       "seed 4\nnodes 3\nseconds 200\nfault at 2s disk-full node 0 for 190s\n"
+       "job at 5s on 0 threads 1\n",
+       seconds(100)},
+      {"exit-told",
+       "seed 4\nnodes 4\nseconds 300\njob at 5s on 0 threads 1 work 40s\n"
+       "person at 10s migrate 0 to 1\nfault at 35s isolate node 0 for 260s\n",
+       seconds(200)},
+  };
+  for (const AtRestRow& row : rows) {
+    SCOPED_TRACE(row.promise);
+    World world(scenario_of(row.world), QueueKind::kHeap);
+    world.run_until(row.looked_at);
+    EXPECT_TRUE(world.promises().violations().empty());
+    check_at_rest(world);
+    const auto& all = world.promises().violations();
+    EXPECT_TRUE(std::any_of(all.begin(), all.end(),
+                            [&](const Violation& one) { return one.promise == row.promise; }));
+  }
+}
+
+}  // namespace
+}  // namespace sim

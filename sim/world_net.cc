@@ -206,6 +206,8 @@ void World::send_message(std::uint32_t from, node::SendMessage& action) {
     ++link.generation;
     link.open_at = now_ + 2 * way(from, to, 600, dice);  // TCP, then the handshake
     link.last = link.open_at;
+    put(link.open_at, from, hosts_[from]->life, Handshake{to});
+    put(link.open_at, to, hosts_[to]->life, Handshake{from});
   }
   link.used = now_;
   if (strikes(from, Fault::kReset)) {

@@ -245,6 +245,9 @@ using Event =
 struct Send {  // may be lost, doubled, delayed, reordered; never to this node itself
   NodeId to;
   base::Bytes bytes;  // at most kMessageSizeMax
+  // The others of a triad that it proposes or forms: the receiver may not know where they are, as
+  // the views of large meshes are samples. At most two.
+  std::vector<NodeId> meets;
 };
 struct RecordChange {
   std::string key;

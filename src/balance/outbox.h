@@ -24,7 +24,8 @@ class Outbox {
     if (to == self_) {
       to_self_.push_back(std::move(body));
     } else {
-      actions_.emplace_back(Send{to, wire::encode({store_, std::move(body)})});
+      std::vector<NodeId> meets = meets_of(to, body);
+      actions_.emplace_back(Send{to, wire::encode({store_, std::move(body)}), std::move(meets)});
     }
   }
   template <typename T>
@@ -44,6 +45,16 @@ class Outbox {
   [[nodiscard]] const Actions& pending() const { return actions_; }
 
  private:
+  [[nodiscard]] static std::vector<NodeId> meets_of(const NodeId& to, const wire::Body& body) {
+    std::vector<NodeId> out;
+    if (const auto* propose = std::get_if<wire::Propose>(&body)) out = propose->roles.nodes();
+    if (const auto* form = std::get_if<wire::Form>(&body)) {
+      for (const Member& member : form->form.members) out.push_back(member.node);
+    }
+    std::erase(out, to);
+    return out;
+  }
+
   NodeId self_;
   StoreId store_;
   Actions actions_;

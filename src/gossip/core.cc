@@ -93,6 +93,7 @@ void Core::on(const MemberIntroduced& event) {
     view_.set_endpoint(*member, event.endpoint);
     detector_->renewed(now_, id);
   } else {
+    std::erase_if(introduced_, [&id](const auto& one) { return one.first == id; });
     introduced_.emplace_back(id, event.endpoint);
     if (introduced_.size() > kIntroducedMax) introduced_.pop_front();
   }
@@ -235,6 +236,10 @@ base::Time Core::next_deadline() const {
 std::optional<base::Endpoint> Core::endpoint_of(const base::NodeId& id) const {
   const Member* member = view_.find(id);
   if (member != nullptr && member->reach != Member::Reach::kNowhere) return view_.endpoint(*member);
+  return met(id);
+}
+
+std::optional<base::Endpoint> Core::met(const base::NodeId& id) const {
   for (const auto& [who, endpoint] : introduced_) {
     if (who == id) return endpoint;
   }

@@ -27,6 +27,7 @@ class Core {
   [[nodiscard]] base::Time next_deadline() const;
   [[nodiscard]] std::vector<NodeView> node_views() const;
   [[nodiscard]] std::optional<NodeView> node_view(const base::NodeId& id) const;
+  [[nodiscard]] std::optional<base::Endpoint> met(const base::NodeId& id) const;
   [[nodiscard]] const identity::Roster& roster() const { return roster_; }
   [[nodiscard]] const Counters& counters() const { return counters_; }
   [[nodiscard]] const base::NodeId& self() const { return self_; }

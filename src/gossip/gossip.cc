@@ -14,6 +14,7 @@ Actions Gossip::step(base::Time now, const Event& event) { return core_->step(no
 base::Time Gossip::next_deadline() const { return core_->next_deadline(); }
 std::vector<NodeView> Gossip::view() const { return core_->node_views(); }
 std::optional<NodeView> Gossip::find(const base::NodeId& id) const { return core_->node_view(id); }
+std::optional<base::Endpoint> Gossip::met(const base::NodeId& id) const { return core_->met(id); }
 const identity::Roster& Gossip::roster() const { return core_->roster(); }
 const Counters& Gossip::counters() const { return core_->counters(); }
 base::NodeId Gossip::self() const { return core_->self(); }

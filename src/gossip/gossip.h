@@ -68,6 +68,8 @@ class Gossip {
   // At most kViewMax + 1 nodes, this one among them (heard == kSelf), ordered by id.
   [[nodiscard]] std::vector<NodeView> view() const;
   [[nodiscard]] std::optional<NodeView> find(const base::NodeId& id) const;  // one of view()
+  // Where a member is that is not in the view but was met lately (the last kIntroducedMax).
+  [[nodiscard]] std::optional<base::Endpoint> met(const base::NodeId& id) const;
   [[nodiscard]] const identity::Roster& roster() const;
   [[nodiscard]] const Counters& counters() const;
   [[nodiscard]] base::NodeId self() const;

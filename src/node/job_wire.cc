@@ -17,7 +17,10 @@ constexpr std::uint64_t kSpecVersion = 1;
 
 // ---- encoders, one per message; the envelope is written by encode()
 
-void put(Writer& w, const Agreement& m) { w.bin(m.bytes); }
+void put(Writer& w, const Agreement& m) {
+  w.array(2).bin(m.bytes).array(m.meets.size());
+  for (const Whereabouts& other : m.meets) w.array(2).id(other.node).bin(other.at.packed());
+}
 void put(Writer& w, const Output& m) {
   w.array(5).id(m.job).counter(m.epoch).u64(static_cast<std::uint64_t>(m.stream) + 1);
   w.u64(m.offset).bin(m.bytes);
@@ -106,7 +109,24 @@ JobInfo read_info(Reader& r) {
   return info;
 }
 
-Message read_agreement(Reader& r) { return Agreement{base::to_bytes(r.bin(kMessageSizeMax))}; }
+base::Endpoint read_endpoint(Reader& r) {
+  const auto endpoint = base::Endpoint::unpack(r.bin(base::Endpoint::kPackedSize));
+  if (endpoint) return *endpoint;
+  r.reject("no address");
+  return {};
+}
+Message read_agreement(Reader& r) {
+  Agreement m;
+  r.array_of(2);
+  m.bytes = base::to_bytes(r.bin(kMessageSizeMax));
+  m.meets.resize(r.array(kMeetsMax));
+  for (Whereabouts& other : m.meets) {
+    r.array_of(2);
+    other.node = r.id<base::NodeId>();
+    other.at = read_endpoint(r);
+  }
+  return m;
+}
 Message read_output(Reader& r) {
   Output m;
   r.array_of(5);
@@ -278,19 +298,19 @@ base::Result<Message> decode_message(base::ByteView bytes) {
 
 base::Bytes encode(const JobSpec& spec) {
   Writer w;
-  w.array(13).u64(kSpecVersion).id(spec.id).text(spec.name).array(spec.argv.size());
+  w.array(14).u64(kSpecVersion).id(spec.id).text(spec.name).array(spec.argv.size());
   for (const std::string& argument : spec.argv) w.text(argument);
   w.text(spec.cwd).u64(spec.uid).u64(spec.gid).array(spec.groups.size());
   for (const std::uint32_t group : spec.groups) w.u64(group);
   w.id(spec.home).i64(base::wall_seconds(spec.started_at)).u64(spec.cpu_micros).u64(spec.moves);
-  w.i64(spec.load_micros);
+  w.i64(spec.load_micros).bin(spec.home_at.packed());
   return w.take();
 }
 
 base::Result<JobSpec> decode_spec(base::ByteView bytes) {
   Reader r(bytes);
   JobSpec spec;
-  r.array_of(13);
+  r.array_of(14);
   if (r.u64() != kSpecVersion) r.reject("an unknown version of a job's description");
   spec.id = r.id<base::JobId>();
   spec.name = printable(r.text(kNameSizeMax));
@@ -311,6 +331,7 @@ base::Result<JobSpec> decode_spec(base::ByteView bytes) {
   spec.cpu_micros = r.u64();
   spec.moves = r.u64();
   spec.load_micros = r.i64();
+  spec.home_at = read_endpoint(r);
   if (base::Status status = r.finish(); !status) return status.error();
   return spec;
 }

@@ -51,6 +51,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/endpoint.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -74,6 +75,7 @@ struct JobSpec {
   std::uint64_t cpu_micros = 0;  // used on earlier nodes
   std::uint64_t moves = 0;
   std::int64_t load_micros = 0;  // its own average when it last left a node
+  base::Endpoint home_at;  // where home was when it started; for whoever has the job, not home
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
 
@@ -109,8 +111,14 @@ struct JobInfo {
   friend bool operator==(const JobInfo&, const JobInfo&) = default;
 };
 
+struct Whereabouts {
+  base::NodeId node;
+  base::Endpoint at;
+  friend bool operator==(const Whereabouts&, const Whereabouts&) = default;
+};
 struct Agreement {
   base::Bytes bytes;
+  std::vector<Whereabouts> meets = {};  // where the others of its triad are; at most kMeetsMax
   friend bool operator==(const Agreement&, const Agreement&) = default;
 };
 struct Output {

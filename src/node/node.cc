@@ -56,6 +56,7 @@ Node::Node(Config config, const Records& records,
                                                 agreements_of(records), log);
   jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
   addresses_ = node::addresses_of(records);
+  met_ = node::met_of(records);
   // Questions are numbered from anywhere: what answers the daemon before a restart fits none.
   next_query_ = seeded(config_.seed, 2).next() >> 16;
 }
@@ -123,6 +124,7 @@ void Node::on(const MessageIn& event) {
 
 void Node::on_message(NodeId from, const Message& message) {
   if (const auto* agreement = std::get_if<Agreement>(&message)) {
+    for (const Whereabouts& other : agreement->meets) meet(other);
     return to_balance(balance::Received{from, agreement->bytes});
   }
   if (const auto* query = std::get_if<JobsQuery>(&message)) {
@@ -369,7 +371,7 @@ gossip::DigestFields Node::digest_fields() const {
 
 void Node::take(const balance::Action& action) {
   if (const auto* message = std::get_if<balance::Send>(&action)) {
-    return send(message->to, Agreement{message->bytes});
+    return send(message->to, Agreement{message->bytes, whereabouts_of(message->meets)});
   }
   if (const auto* record = std::get_if<balance::Persist>(&action)) {
     return persist(record->changes, record->id, kBalance);

@@ -180,6 +180,9 @@ class Node {
   void take_person_reply(const balance::PersonReply& reply);
   void on_view(const gossip::ViewChanged& view);
   void remember_address(const gossip::NodeView& view);
+  [[nodiscard]] std::vector<Whereabouts> whereabouts_of(
+      const std::vector<base::NodeId>& nodes) const;
+  void meet(const Whereabouts& met);
   void seek_remembered();
   void on_local();
   void on_message(base::NodeId from, const Message& message);
@@ -228,6 +231,7 @@ class Node {
   std::deque<std::variant<gossip::Action, balance::Action, jobs::Action>> said_;
   bool routing_ = false;
   std::map<base::NodeId, base::Endpoint> addresses_;  // as stored
+  std::deque<Whereabouts> met_;                       // as stored, but for the order
   bool starting_ = false;
 
   // This node's own load.

@@ -34,7 +34,9 @@ std::string Node::why_not(const jobs::Job& job, std::uint32_t uid, const NodeId&
 void Node::on(const RunJob& event) {
   if (jobs_->full()) return reply(event.request, 1, "this node knows too many jobs already");
   running_[event.spec.id] = event.request;
-  to_jobs(jobs::Begin{event.spec});
+  JobSpec spec = event.spec;
+  if (!config_.addresses.empty()) spec.home_at = config_.addresses.front();
+  to_jobs(jobs::Begin{std::move(spec)});
 }
 
 void Node::on(const MigrateJob& event) {

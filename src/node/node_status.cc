@@ -153,18 +153,6 @@ Status Node::status() const {
   return status;
 }
 
-std::vector<base::Endpoint> Node::addresses_of(const NodeId& node) const {
-  const auto view = gossip_->find(node);
-  if (!view) return {};
-  // What a node says of itself first: what others saw may be a translated or shared address.
-  std::vector<base::Endpoint> addresses = view->fields.addresses;
-  if (view->endpoint.port != 0 &&
-      std::find(addresses.begin(), addresses.end(), view->endpoint) == addresses.end()) {
-    addresses.push_back(view->endpoint);
-  }
-  return addresses;
-}
-
 std::string Node::name_of(const NodeId& node) const {
   const identity::Certificate* certificate = gossip_->roster().find(node);
   if (certificate != nullptr) return certificate->body.name;

@@ -7,6 +7,18 @@ namespace {
 
 constexpr const char* kMemberPrefix = "member/";
 constexpr const char* kAddressPrefix = "addr/";
+constexpr const char* kMetPrefix = "met/";
+
+// Calls `each` with the nodes and endpoints under a prefix until it says that it has enough.
+template <typename Each>
+void read_endpoints(const StoredRecords& records, const std::string& prefix, Each each) {
+  for (auto it = records.lower_bound(prefix); it != records.end(); ++it) {
+    if (!it->first.starts_with(prefix)) return;
+    const auto node = base::NodeId::from_hex_text(it->first.substr(prefix.size()));
+    const auto endpoint = base::Endpoint::unpack(it->second);
+    if (node && endpoint && !each(*node, *endpoint)) return;
+  }
+}
 
 }  // namespace
 
@@ -34,15 +46,23 @@ identity::Roster roster_of(const StoredRecords& records, const base::crypto::Sig
 
 std::map<base::NodeId, base::Endpoint> addresses_of(const StoredRecords& records) {
   std::map<base::NodeId, base::Endpoint> addresses;
-  for (auto it = records.lower_bound(kAddressPrefix); it != records.end(); ++it) {
-    if (!it->first.starts_with(kAddressPrefix) || addresses.size() >= kAddressesKeptMax) break;
-    auto node = base::NodeId::from_hex_text(it->first.substr(std::string(kAddressPrefix).size()));
-    auto endpoint = base::Endpoint::unpack(it->second);
-    if (node && endpoint) addresses.emplace(*node, *endpoint);
-  }
+  read_endpoints(records, kAddressPrefix, [&](const base::NodeId& node, const base::Endpoint& at) {
+    addresses.emplace(node, at);
+    return addresses.size() < kAddressesKeptMax;
+  });
   return addresses;
 }
 
+std::deque<Whereabouts> met_of(const StoredRecords& records) {
+  std::deque<Whereabouts> met;
+  read_endpoints(records, kMetPrefix, [&](const base::NodeId& node, const base::Endpoint& at) {
+    met.push_back({node, at});
+    return met.size() < kMetKeptMax;
+  });
+  return met;
+}
+
 std::string address_key(const base::NodeId& node) { return kAddressPrefix + node.hex(); }
+std::string met_key(const base::NodeId& node) { return kMetPrefix + node.hex(); }
 
 }  // namespace node

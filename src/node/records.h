@@ -1,6 +1,7 @@
 // What a node finds in its store at start, part by part (node.h lists the keys).
 #pragma once
 
+#include <deque>
 #include <map>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "base/ids.h"
 #include "base/time.h"
 #include "identity/roster.h"
+#include "node/job_wire.h"
 
 namespace node {
 
@@ -23,5 +25,8 @@ using StoredRecords = std::map<std::string, base::Bytes>;
 // Where members were seen; at most kAddressesKeptMax, what cannot be read is left out.
 [[nodiscard]] std::map<base::NodeId, base::Endpoint> addresses_of(const StoredRecords& records);
 [[nodiscard]] std::string address_key(const base::NodeId& node);
+// The same of those that triads met and views did not show; at most kMetKeptMax.
+[[nodiscard]] std::deque<Whereabouts> met_of(const StoredRecords& records);
+[[nodiscard]] std::string met_key(const base::NodeId& node);
 
 }  // namespace node

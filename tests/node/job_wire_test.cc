@@ -64,7 +64,8 @@ JobInfo info_of(bool ended) {
 std::vector<std::pair<std::string, Message>> examples() {
   Order order{41, Verb::kMigrate, kJob, 1000, 15, id_of<base::NodeId>(12), 2500};
   LogReply log{43, true, kJob, 1, 5, {1, 2, 3}, {8, 9}, true, 256, false};
-  return {{"agreement", Agreement{{1, 2, 3}}},
+  const base::Endpoint at = base::Endpoint::v4({192, 0, 2, 1}, 7333);
+  return {{"agreement", Agreement{{1, 2, 3}, {{id_of<base::NodeId>(14), at}}}},
           {"output", Output{kJob, base::Epoch{4}, 1, 70'000, {4, 5}}},
           {"output-ack", OutputAck{kJob, {70'000, 3}}},
           {"here", Here{kJob, base::Epoch{4}, 2}},

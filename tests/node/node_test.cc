@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "node/limits.h"
+#include "node/records.h"
 #include "node_world.h"
 
 namespace node::testing {
@@ -45,6 +46,37 @@ TEST(Node, NodesThatMeetSeeEachOther) {
     World world(5, nodes(count));
     EXPECT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s)) << count;
   }
+}
+
+// Views of large meshes are samples: a triad's members may not know each other.
+TEST(Node, WhereTheOthersOfATriadAreIsToldWithTheProposalAndKept) {
+  World world(6, nodes(2));
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  const auto unknown = [](std::uint8_t number) {
+    return Whereabouts{base::NodeId{{number, 1}}, base::Endpoint::v4({10, 1, 0, number}, 7333)};
+  };
+  const auto hear = [&](const Whereabouts& other) {
+    return world.node(0)->step(world.now(),
+                               MessageIn{world.id(1), encode(Agreement{{0xc0}, {other}})});
+  };
+  EXPECT_TRUE(world.node(0)->addresses_of(unknown(1).node).empty());
+  const Actions first = hear(unknown(1));
+  EXPECT_EQ(world.node(0)->addresses_of(unknown(1).node), std::vector{unknown(1).at});
+  StoredRecords records;
+  for (const Action& action : first) {
+    const auto* persist = std::get_if<Persist>(&action);
+    if (persist == nullptr) continue;
+    for (const auto& change : persist->changes) records[change.key] = *change.value;
+  }
+  EXPECT_EQ(met_of(records), (std::deque{unknown(1)})) << "over a restart";
+  // Of a member that the view shows, its own word counts.
+  const auto own = world.node(0)->addresses_of(world.id(1));
+  (void)hear({world.id(1), unknown(9).at});
+  EXPECT_EQ(world.node(0)->addresses_of(world.id(1)), own);
+  // The oldest goes.
+  for (std::size_t i = 2; i < 2 + kMetKeptMax; ++i) (void)hear(unknown(std::uint8_t(i)));
+  EXPECT_TRUE(world.node(0)->addresses_of(unknown(1).node).empty());
+  EXPECT_FALSE(world.node(0)->addresses_of(unknown(2).node).empty());
 }
 
 // Nobody seeks a node that left in order, so that it has to find the others itself.

@@ -294,7 +294,7 @@ class World {
   void release(std::uint32_t host, const balance::ReleaseCopy& order);
   void discard(std::uint32_t host, const balance::HandoverId& id);
   void thaw(std::uint32_t host, const balance::HandoverId& id);
-  void kill_original(std::uint32_t host, const balance::HandoverId& id);
+  void kill_original(std::uint32_t host, const balance::KillOriginal& order);
   void report(std::uint32_t host, const balance::Event& event);
   [[nodiscard]] bool was_released(const balance::HandoverId& id) const;
   [[nodiscard]] bool runs_or_moves(std::uint32_t job, base::Epoch epoch) const;

@@ -99,7 +99,9 @@ void World::move_done(std::uint32_t index, const MoveDone& done) {
   if (const auto* a = std::get_if<balance::Restore>(&action)) return sink_restores(index, *a);
   if (const auto* a = std::get_if<balance::ReleaseCopy>(&action)) return release(index, *a);
   if (std::holds_alternative<balance::Thaw>(action)) return thaw(index, id);
-  if (std::holds_alternative<balance::KillOriginal>(action)) return kill_original(index, id);
+  if (const auto* kill = std::get_if<balance::KillOriginal>(&action)) {
+    return kill_original(index, *kill);
+  }
   if (std::holds_alternative<balance::DiscardCopy>(action)) return discard(index, id);
   if (std::holds_alternative<balance::CollectRequirement>(action)) {
     const bool here = job != kNobody && host.machine.find(job) != nullptr;
@@ -204,10 +206,12 @@ void World::thaw(std::uint32_t index, const balance::HandoverId& id) {
   report(index, balance::Thawed{id, true});
 }
 
-void World::kill_original(std::uint32_t index, const balance::HandoverId& id) {
+void World::kill_original(std::uint32_t index, const balance::KillOriginal& order) {
+  const balance::HandoverId& id = order.id;
   Host& host = *hosts_[index];
   const std::uint32_t job = job_index(id.job);
   const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
+  if (copy != nullptr && copy->epoch > order.newest) copy = nullptr;  // a younger one
   if (copy != nullptr && !was_released(id)) {
     promises_.broke_job("last-copy", index, job, "killed before the other copy was let go");
   }

@@ -136,6 +136,11 @@ void End::mark_acted(Step step) {
   writing_ = step.out.persist({{end_key(id_), encode(next_)}});
 }
 
+Epoch End::doomed() const {
+  const OwnRecord* own = own_.find(id_.job);
+  return own == nullptr || own->at == self_ ? id_.epoch : std::max(own->epoch, id_.epoch);
+}
+
 bool End::ask(Step step) {
   if (step.now < ask_at_) return false;
   ask_at_ = step.now + kCheckAgain;

@@ -108,6 +108,8 @@ class End {
     ask_at_ = base::Time::min();
     answer_.reset();
   }
+  // GoneAway: the newest copy here that has to go.
+  [[nodiscard]] Epoch doomed() const;
   // While a person's word waits for the check of the copy here.
   void decide_resolve(Step step, bool present);
 

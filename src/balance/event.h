@@ -285,10 +285,13 @@ struct SendSeal {  // SOURCE: the stream's last record may go now; unanswered
 struct Thaw {
   HandoverId id;
 };
-// (*) The job is elsewhere: kill whatever copy of it is here, frozen or running, and see it empty.
-// On SOURCE the original; on SINK (after a person's resolve elsewhere) the copy that was let go.
+// (*) The job is elsewhere: kill whatever copy of it that was born at or before `newest` is here,
+// frozen or running, and see it empty. On SOURCE the original; on SINK (after a person's resolve
+// elsewhere) the copy that was let go. `newest` is above the handover's epoch where the job came
+// back since and a person's word elsewhere beats that copy too.
 struct KillOriginal {
   HandoverId id;
+  Epoch newest;
 };
 struct CheckOriginal {  // SOURCE (*)
   HandoverId id;

@@ -91,7 +91,7 @@ void SinkEnd::decide(Step step) {
       recovered_ = false;
       if (record_.acted) return;
       if (answer_) return mark_acted(step);
-      if (ask(step)) step.out.act(KillOriginal{id_});
+      if (ask(step)) step.out.act(KillOriginal{id_, doomed()});
       return;
     default:  // Failed, Void, Discarded
       recovered_ = false;

@@ -123,7 +123,7 @@ void SourceEnd::entered(Step step) {
   switch (state()) {
     case EndState::kSourceGoneAway:
       if (answer_) return mark_acted(step);
-      if (ask(step)) step.out.act(KillOriginal{id_});
+      if (ask(step)) step.out.act(KillOriginal{id_, doomed()});
       return;
     case EndState::kSourceGone:
       return mark_acted(step);

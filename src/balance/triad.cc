@@ -232,14 +232,19 @@ void Triad::hear(Step step, const NodeId& from, const wire::Body& body) {
   } else if (const auto* decided = std::get_if<wire::Decided>(&body)) {
     hear_decided(step, decided->outcome);
   } else if (const auto* superseded = std::get_if<wire::Superseded>(&body)) {
-    const auto found = ends_.find(superseded->id);
-    // The job may have moved on and come back since then, under a higher epoch still.
-    const OwnRecord* own = around_.own.find(superseded->id.job);
-    const Epoch known = own == nullptr ? Epoch{} : own->epoch;
-    if (found != ends_.end() && superseded->epoch > std::max(superseded->id.epoch, known)) {
-      found->second->superseded(step);
-    }
+    hear_superseded(step, from, *superseded);
   }
+}
+
+// The job may have moved on and come back since, under a higher epoch still. What came back is no
+// matter of the third's: only the other end may have been resolved, and beats that copy too.
+void Triad::hear_superseded(Step step, const NodeId& from, const wire::Superseded& message) {
+  const auto found = ends_.find(message.id);
+  if (found == ends_.end()) return;
+  const OwnRecord* own = around_.own.find(message.id.job);
+  const Epoch known = own == nullptr ? Epoch{} : own->epoch;
+  if (known > message.id.epoch && from != other_end()) return;
+  if (message.epoch > std::max(message.id.epoch, known)) found->second->superseded(step);
 }
 
 void Triad::hear_report(Step step, const NodeId& from, const wire::EndReport& report) {

@@ -174,6 +174,7 @@ class Triad {
   void make_end(const HandoverId& id, std::optional<EndRecord> recovered);
   void hear(Step step, const NodeId& from, const wire::Body& body);
   void hear_report(Step step, const NodeId& from, const wire::EndReport& report);
+  void hear_superseded(Step step, const NodeId& from, const wire::Superseded& message);
   void settle(Step step);
   void report_ends(Step step, bool again);
   void ask_silent(Step step);

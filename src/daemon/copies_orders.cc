@@ -133,15 +133,20 @@ void Copies::thaw(const JobId& job, Epoch handover, std::function<void(Result<bo
 
 void Copies::kill(const JobId& job, Epoch newest, Done done) {
   auto copy = get(job);
-  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest, roots = roots_,
+  // A younger copy is the job: its keeper, too, stays.
+  const bool younger = copy && copy->born > newest;
+  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest, younger, roots = roots_,
                root = paths_.init_root(job)]() -> Status {
-    if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
+    if (!younger) {
+      if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
+    }
     if (Status killed = kill_copies(cgroups, job, newest); !killed) return killed;
     roots->drop_through(job, newest, root);
     return {};
   };
   // After a restart nobody attends to a copy whose job is elsewhere: it is there all the same.
   if (!copy) return off_loop(work, std::move(done));
+  if (younger) return enqueue(copy, work, std::move(done));
   copy->gone = true;
   copy->retry.reset();
   copy->keeper_poll.reset();

@@ -459,7 +459,7 @@ void HandoverOut::kill(const balance::KillOriginal& order) {
     }
     callbacks_.report(balance::Killed{id});
   };
-  copies_.kill(order.id.job, order.id.epoch, killed);
+  copies_.kill(order.id.job, order.newest, killed);
 }
 
 // One whose original was gone is neither thawed nor killed.

@@ -133,12 +133,17 @@ class Rig {
     return std::all_of(cores_.begin(), cores_.end(),
                        [](const auto& c) { return !c || c->triad() == nullptr; });
   }
+  // One that `from` might say, by itself or late.
+  void say(std::size_t from, std::size_t to, wire::Body body) {
+    give(to, Received{node(from), wire::encode({store(from), std::move(body)})});
+  }
   void migrate(std::optional<std::size_t> to) {
     give(0, PersonMigrate{1, job(), to ? std::optional(node(*to)) : std::nullopt});
   }
 
   base::Time now{std::chrono::hours(1)};
   std::vector<std::string> done;  // host operations as "0 thaw"
+  std::vector<KillOriginal> kills;
   std::vector<PersonReply> replies;
   std::vector<HandoverEvent> events;
   struct Sent {
@@ -227,6 +232,7 @@ class Rig {
     } else if (const auto* m = std::get_if<Thaw>(&action)) {
       operation(i, "thaw", m->id, Thawed{m->id, true});
     } else if (const auto* n = std::get_if<KillOriginal>(&action)) {
+      kills.push_back(*n);
       operation(i, "kill", n->id, Killed{n->id});
     }
   }

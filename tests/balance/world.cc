@@ -223,7 +223,7 @@ void World::perform(std::size_t node, const Action& action) {
   if (const auto* a = std::get_if<ReleaseCopy>(&action)) return release(node, *a);
   if (const auto* a = std::get_if<DiscardCopy>(&action)) return discard(node, a->id);
   if (const auto* a = std::get_if<Thaw>(&action)) return thaw(node, a->id);
-  if (const auto* a = std::get_if<KillOriginal>(&action)) return kill(node, a->id);
+  if (const auto* a = std::get_if<KillOriginal>(&action)) return kill(node, *a);
 }
 
 void World::send(std::size_t node, const Send& action) {
@@ -376,9 +376,12 @@ void World::thaw(std::size_t node, const HandoverId& id) {
   });
 }
 
-void World::kill(std::size_t node, const HandoverId& id) {
-  host(node, [this, node, id](bool) -> std::optional<Event> {
-    if (machines_[node].local.erase(id.job) > 0) destroyed(id.job, true, "kill");
+void World::kill(std::size_t node, const KillOriginal& order) {
+  host(node, [this, node, id = order.id, order](bool) -> std::optional<Event> {
+    Machine& m = machines_[node];
+    const auto born = m.local_epoch.find(id.job);
+    const bool younger = born != m.local_epoch.end() && born->second > order.newest.value;
+    if (!younger && m.local.erase(id.job) > 0) destroyed(id.job, true, "kill");
     return Killed{id};
   });
 }

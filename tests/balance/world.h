@@ -110,7 +110,7 @@ class World {
   void release(std::size_t node, const ReleaseCopy& action);
   void discard(std::size_t node, const HandoverId& id);
   void thaw(std::size_t node, const HandoverId& id);
-  void kill(std::size_t node, const HandoverId& id);
+  void kill(std::size_t node, const KillOriginal& order);
   void crash(std::size_t node, bool power);
   void start(std::size_t node);
   void weather();

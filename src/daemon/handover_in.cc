@@ -402,7 +402,8 @@ void HandoverIn::release(const balance::ReleaseCopy& order) {
         if (!there) outcome->marked = there.error();
         outcome->present = let_go_before || (there && *there);
         outcome->stopped = job_folder::stopped_when_held(dir, id.epoch);
-        if (there && outcome->present && !let_go_before) {
+        // Again where it was found: a daemon that was killed may not have synced it.
+        if (there && outcome->present) {
           outcome->marked = job_folder::mark_released(dir, id.epoch);
         }
       },

@@ -216,13 +216,13 @@ Status Store::load() {
     if (!whole) return whole.error();
     if (*whole) continue;
     tail_was_torn_ = true;
-    if (::ftruncate(fd_, static_cast<off_t>(at)) != 0 || ::fsync(fd_) != 0) {
-      return io_error("cannot mend " + journal);
-    }
+    if (::ftruncate(fd_, static_cast<off_t>(at)) != 0) return io_error("cannot mend " + journal);
     break;
   }
   size_ = at;
-  return {};
+  // What an earlier process wrote may not be on the disk yet, nor what it renamed: it was killed.
+  if (::fsync(fd_) != 0) return io_error("cannot sync " + journal);
+  return sync_dir(dir_);
 }
 
 // True: a record was applied and `at` moved past it. False: what starts at `at` is a torn tail.

@@ -11,7 +11,9 @@
 //           | payload
 //   payload MessagePack [[key, present, value], ...]; present = false erases the key
 //
-// open() cuts off a torn last record (the write that a crash interrupted, never acknowledged). Any
+// What open() found is on the disk when it returns: a process that was killed may have left it in
+// the page cache alone. It cuts off a torn last record (the write that a crash interrupted, never
+// acknowledged). Any
 // other damage is refused with a sentence: a store that forgot must not vote (ARCHITECTURE.md,
 // "What it survives"). A newer version is refused. When the journal is much larger than what lives
 // in it, it is written anew beside itself and renamed into place.

@@ -1,11 +1,13 @@
 // What is done to jobs' folders and init roots, without a job: order, and who still needs them.
 #include "daemon/copies.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <future>
 
+#include "daemon/handover_in.h"
 #include "daemon/handover_out.h"
 #include "daemon/job_folder.h"
 #include "loop_rig.h"
@@ -25,8 +27,10 @@ class CopiesTest : public ::testing::Test {
   CopiesTest() {
     paths_.state = dir_.path();
     fs::create_directories(paths_.jobs());
+    Copies::Callbacks callbacks;
+    callbacks.ended = [](const JobId&, std::int32_t, node::StreamEnds) {};
     copies_ = std::make_unique<Copies>(loop_, paths_, machine::Helpers{}, base::null_log(),
-                                       Copies::Callbacks{});
+                                       std::move(callbacks));
   }
   bool until(const std::function<bool()>& done) { return run_until(loop_, done); }
   [[nodiscard]] std::string folder() const { return paths_.job(kJob); }
@@ -104,6 +108,30 @@ TEST_F(CopiesTest, AnAttemptThatIsOverLeavesTheRootToTheNext) {
   EXPECT_TRUE(::geteuid() != 0 || !fs::exists(root));  // unmounting needs root
   EXPECT_TRUE(roots->claim(kJob, Epoch{4}, "").ok());  // a job without one
   roots->drop(kJob, Epoch{4}, "");
+}
+
+// Whoever stored the mark may have been killed before it was on the disk.
+TEST_F(CopiesTest, AMarkThatIsFoundIsStoredAgainBeforeTheCopyCountsAsReleased) {
+  paths_.cgroup = dir_.path() + "/no-cgroup";
+  ASSERT_TRUE(job_folder::make(folder()).ok());
+  ASSERT_TRUE(job_folder::mark_released(folder(), Epoch{2}).ok());
+  const auto file = [&] {
+    struct stat info {};
+    EXPECT_EQ(::stat((folder() + "/released-e2").c_str(), &info), 0);
+    return info.st_ino;
+  };
+  const auto before = file();
+  std::vector<balance::Event> told;
+  HandoverIn::Callbacks callbacks;
+  callbacks.report = [&](const balance::Event& event) { told.push_back(event); };
+  HandoverIn in(loop_, paths_, *copies_, base::null_log(), false, std::move(callbacks));
+  const balance::HandoverId id{base::TriadId{{1}}, kJob, Epoch{2}};
+  in.release({id, base::NodeId{{4}}, {}});
+  ASSERT_TRUE(until([&] { return !told.empty(); }));
+  const auto* released = std::get_if<balance::Released>(&told[0]);
+  ASSERT_NE(released, nullptr);
+  EXPECT_TRUE(released->ran);
+  EXPECT_NE(file(), before);
 }
 
 // An original that was gone is neither thawed nor killed: nothing else ends the attempt.

@@ -7,14 +7,17 @@ namespace balance {
 
 SinkEnd::SinkEnd(HandoverId id, NodeId self, NodeId source, OwnTable& own,
                  std::optional<EndRecord> recovered)
-    : End(id, self, source, own, std::move(recovered)) {
-  if (durable_ && state() == EndState::kSinkExpecting) failure_ = "the daemon was restarted";
-}
+    : End(id, self, source, own, std::move(recovered)),
+      check_first_(durable_ && state() == EndState::kSinkExpecting) {}
 
 void SinkEnd::give_up(Step step, std::string reason) {
   if (durable_ && state() != EndState::kSinkExpecting) return;
-  if (outcome_ == Decision::kAbort && source_gone()) return;  // perhaps the last copy that can run
-  if (failure_.empty()) failure_ = std::move(reason);
+  // Perhaps the last copy that can run: the coordinator is asked for an abort, SOURCE for its word.
+  if (sealed_ || check_first_) {
+    wish_ = std::move(reason);
+  } else if (failure_.empty()) {
+    failure_ = std::move(reason);
+  }
   decide(step);
 }
 
@@ -48,7 +51,8 @@ void SinkEnd::hear(Step, const Event& event) {
   } else if (const auto* restore = std::get_if<RestoreFailed>(&event)) {
     if (failure_.empty()) failure_ = "the restore failed: " + restore->reason;
   } else if (const auto* copy = std::get_if<CopyState>(&event)) {
-    if (state() == EndState::kSinkReady && !writing()) answer_ = copy->present;
+    const bool asked = state() == EndState::kSinkReady || check_first_;
+    if (asked && !writing()) answer_ = copy->present;
   } else if (const auto* released = std::get_if<Released>(&event)) {
     if (state() == EndState::kSinkReleased || state() == EndState::kResolvedHere) {
       answer_ = released->ran;
@@ -105,10 +109,17 @@ void SinkEnd::decide_expecting(Step step) {
   if (!failure_.empty()) return enter(step, EndState::kSinkFailed);
   if (held_) {
     record_.offsets = *held_;
+    record_.reason.clear();  // of a wish that came too late
     return enter(step, EndState::kSinkReady);
   }
-  if (outcome_ == Decision::kAbort && (source_runs() || (source_gone() && !sealed_))) {
+  const bool perhaps_whole = sealed_ || check_first_;
+  if (outcome_ == Decision::kAbort && (source_runs() || (source_gone() && !perhaps_whole))) {
     return enter(step, EndState::kSinkDiscarded);
+  }
+  if (check_first_) return check_first(step);
+  if (!wish_.empty() && record_.reason.empty()) {
+    record_.reason = cut_reason(wish_);
+    return enter(step, EndState::kSinkExpecting);
   }
   if (!std::exchange(expecting_, true)) step.out.act(ExpectStream{id_, peer_});
   if (sealed_ && !std::exchange(restoring_, true)) return step.out.act(Restore{id_});
@@ -116,6 +127,22 @@ void SinkEnd::decide_expecting(Step step) {
   if (restoring_ && outcome_ == Decision::kAbort && source_gone() && ask(step)) {
     step.out.act(Restore{id_});
   }
+}
+
+// The daemon was killed, perhaps when the copy was held and nobody knew of it yet.
+void SinkEnd::check_first(Step step) {
+  recovered_ = false;
+  if (!answer_) {
+    if (ask(step)) step.out.act(CheckCopy{id_});
+    return;
+  }
+  check_first_ = false;
+  if (*answer_) {
+    record_.reason.clear();
+    return enter(step, EndState::kSinkReady);
+  }
+  failure_ = "the daemon was restarted";
+  enter(step, EndState::kSinkFailed);
 }
 
 void SinkEnd::decide_ready(Step step) {

@@ -2,7 +2,7 @@
 //
 //            begin committed               held, output stored
 //   (none) ------------------> Expecting ----------------------> Ready
-//      | outcome is known,     | failed, daemon restarted          | commit, copy here -> Released
+//      | outcome is known,     | failed, daemon restarted (*)      | commit, copy here -> Released
 //      | stale epoch           |                                   | commit, copy gone -> Void
 //      +-------> Failed <------+                                   | abort, SOURCE runs ->
 //      Discarded
@@ -13,6 +13,9 @@
 //   (after abort: Discarded). Failed, Void, Discarded: DiscardCopy until Discarded.
 //   A higher epoch leads to Discarded, or, for a copy that was let go, to GoneAway; a person's word
 //   leads from Ready to ResolvedHere.
+//
+// (*) Whoever was killed may have held the copy already: CheckCopy first, and what is there is
+// Ready.
 //
 // - ExpectStream only after Expecting is durable, so that whatever a killed daemon left behind is
 //   found and discarded. Restore only after StreamSealed: without the seal nothing is ever ready.
@@ -29,7 +32,10 @@ class SinkEnd final : public End {
  public:
   SinkEnd(HandoverId id, NodeId self, NodeId source, OwnTable& own,
           std::optional<EndRecord> recovered);
-  void give_up(Step step, std::string reason) override;  // until Ready
+  // Fails until the stream is whole. From then on this may be the last copy that can run: the
+  // reason goes into the record, which asks the coordinator for an abort, and SOURCE's word
+  // decides.
+  void give_up(Step step, std::string reason) override;
   [[nodiscard]] bool sealed() const { return sealed_; }
 
  protected:
@@ -39,6 +45,7 @@ class SinkEnd final : public End {
 
  private:
   void decide_expecting(Step step);
+  void check_first(Step step);
   void decide_ready(Step step);
   void decide_released(Step step);
   void give_way(Step step);
@@ -46,9 +53,11 @@ class SinkEnd final : public End {
   [[nodiscard]] bool source_gone() const;
   [[nodiscard]] bool may_start() const;
 
-  bool expecting_ = false;  // asked for in this life
+  bool check_first_ = false;  // recovered in Expecting: whether a copy is held is not known yet
+  bool expecting_ = false;    // asked for in this life
   bool sealed_ = false;
   bool restoring_ = false;
+  std::string wish_;  // why this end would like an abort
   std::optional<OutputOffsets> held_;
 };
 

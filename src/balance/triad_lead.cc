@@ -132,7 +132,8 @@ std::optional<OutcomeEntry> Triad::verdict(Step step, const Handover& open) cons
     out.reason = source->reason.empty() ? "the source gave up" : source->reason;
     return out;
   }
-  if (sink && is_final_state(sink->state)) {
+  const bool wants_out = sink && sink->state == EndState::kSinkExpecting && !sink->reason.empty();
+  if (wants_out || (sink && is_final_state(sink->state))) {
     out.reason = sink->reason.empty() ? "the sink gave up" : sink->reason;
     return out;
   }

@@ -166,6 +166,33 @@ TEST(Handover, ADaemonRestartedInMidStreamThawsAtOnce) {
   EXPECT_TRUE(rig.did("0 thaw"));
 }
 
+// Held, but the word of it was not durable; and SOURCE's machine has lost power (design.md §4.6).
+TEST(Handover, ASinkThatIsRestartedLooksWhetherItHoldsTheCopy) {
+  for (const bool held : {true, false}) {
+    SCOPED_TRACE(held);
+    Rig rig(3);
+    rig.answers["0 check-original"] = [](HandoverId id) { return OriginalState{id, false}; };
+    rig.answers["1 check-copy"] = [&](HandoverId id) { return CopyState{id, held}; };
+    bool dead = false;
+    rig.on_operation = [&](std::size_t, const std::string& name) {
+      if (name != "restore" || std::exchange(dead, true)) return;
+      rig.kill(kSource);
+      rig.kill(kSink);
+    };
+    rig.migrate(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return dead; }));
+    rig.start(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return rig.did("1 check-copy"); }));
+    rig.run(std::chrono::minutes(1));
+    EXPECT_EQ(rig.did("1 discard"), !held);
+    rig.start(kSource);
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+    EXPECT_EQ(rig.did("1 release"), held);
+    EXPECT_EQ(rig.did("1 discard"), !held);
+    EXPECT_FALSE(rig.did("0 thaw"));
+  }
+}
+
 TEST(Handover, TheOtherTwoFinishWhenTheCoordinatorDiesInAnyPhase) {
   for (const char* phase : {"collect", "preflight", "freeze", "expect", "seal", "restore",
                             "check-copy", "release", "kill"}) {

@@ -120,6 +120,25 @@ TEST(Stopping, SinkDiscardsBeforeItIsReadyAndTheOriginalRunsOn) {
   EXPECT_FALSE(rig.did("0 kill"));
 }
 
+// design.md §4.6: its restore may be done, and the original's machine may be off.
+TEST(Stopping, OnceTheStreamIsWholeSinkWaitsForSourcesWord) {
+  Rig rig(3);
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name == "restore") rig.kill(kSource);
+  };
+  hang_at(rig, kSink, "restore");
+  rig.give(kSink, Stopping{true});
+  rig.run(std::chrono::minutes(2));
+  EXPECT_FALSE(rig.did("1 discard"));
+  // Its machine had lost power.
+  rig.on_operation = nullptr;
+  rig.answers["0 check-original"] = [](HandoverId id) { return OriginalState{id, false}; };
+  rig.silent.clear();
+  rig.start(kSource);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 release") && rig.all_free(); }));
+  EXPECT_FALSE(rig.did("1 discard"));
+}
+
 TEST(Stopping, WhoSaidReadyWaitsForTheOutcome) {
   Rig rig(3);
   rig.on_operation = [&](std::size_t, const std::string& name) {

@@ -190,7 +190,10 @@ void Balance::on(Step step, const PersonResolve& event) {
   if (end == nullptr) return refuse("the job is not in doubt on this node");
   if (resolve_) return refuse("another job is being resolved");
   const OwnRecord* own = own_.find(event.job);
-  const Epoch above = std::max(own == nullptr ? Epoch{} : own->next, end->id().epoch).next();
+  const Epoch known = std::max(own == nullptr ? Epoch{} : own->next, end->id().epoch);
+  // Far above: where the other copy lives after all, its node gives out the next ones meanwhile.
+  const Epoch above{known.value + 1 + rng_.below(kResolveStride)};
+  if (above.value > kEpochMax) return refuse("the job has no epochs left");
   end->resolve(step, above);
   if (!end->resolve_failed().empty()) return refuse(end->resolve_failed());
   resolve_ = Resolve{event.request, end->id()};

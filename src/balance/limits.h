@@ -30,6 +30,14 @@ inline constexpr std::size_t kEndedProposalsMax = 64;  // remembered against lat
 inline constexpr std::size_t kLingeringMax = 256;      // dissolved triads kept; full: no new seats
 inline constexpr std::size_t kKeySizeMax = 120;
 
+// ---- epochs
+// A member could hand a job over under any epoch. A move's stays so far below the largest one that
+// a person's word is always above it.
+inline constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;      // larger ones are not read
+inline constexpr std::uint64_t kMoveEpochMax = std::uint64_t{1} << 61;  // then the job stays
+inline constexpr std::uint64_t kResolveStride = std::uint64_t{1} << 32;
+static_assert(kMoveEpochMax + kResolveStride < kEpochMax);
+
 // ---- patience
 inline constexpr base::Duration kProposalWait = std::chrono::seconds(3);     // answers to Propose
 inline constexpr base::Duration kAcceptanceLife = std::chrono::seconds(10);  // without Form

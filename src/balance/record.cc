@@ -187,7 +187,7 @@ HandoverId get_handover_id(base::Reader& in) {
   in.array_of(3);
   id.triad = in.id<TriadId>();
   id.job = in.id<JobId>();
-  id.epoch = Epoch{in.u64(INT64_MAX)};
+  id.epoch = Epoch{in.u64(kMoveEpochMax)};
   return id;
 }
 
@@ -301,8 +301,8 @@ base::Result<OwnRecord> decode_own(base::ByteView bytes) {
   OwnRecord record;
   in.array_of(4);
   get_version(in);
-  record.epoch = Epoch{in.u64(INT64_MAX)};
-  record.next = Epoch{in.u64(INT64_MAX)};
+  record.epoch = Epoch{in.u64(kEpochMax)};
+  record.next = Epoch{in.u64(kEpochMax)};
   record.at = in.id<NodeId>();
   if (in.ok() && record.next < record.epoch) in.reject("an epoch that was never given out");
   return finished(in, record);
@@ -343,7 +343,7 @@ namespace {
 LogEntry get_begin(base::Reader& in) {
   BeginEntry begin;
   begin.job = in.id<JobId>();
-  begin.epoch = Epoch{in.u64(INT64_MAX)};
+  begin.epoch = Epoch{in.u64(kMoveEpochMax)};
   begin.preflight = get_duration(in);
   return begin;
 }
@@ -351,7 +351,7 @@ LogEntry get_begin(base::Reader& in) {
 LogEntry get_outcome(base::Reader& in) {
   OutcomeEntry outcome;
   outcome.job = in.id<JobId>();
-  outcome.epoch = Epoch{in.u64(INT64_MAX)};
+  outcome.epoch = Epoch{in.u64(kMoveEpochMax)};
   outcome.decision = in.enumeration(Decision::kAbort);
   outcome.reason = in.text(kReasonSizeMax);
   outcome.stream = get_duration(in);

@@ -33,6 +33,7 @@ std::string Triad::why_not_prepare(Step step, const JobId& job) const {
   }
   if (!around_.own.is_here(job)) return "the job is not on this node any more";
   if (in_doubt_elsewhere(job)) return kIsInDoubt;
+  if (around_.own.find(job)->next.value >= kMoveEpochMax) return "the job has no epochs left";
   const auto facts = std::find_if(around_.local.jobs.begin(), around_.local.jobs.end(),
                                   [&](const JobFacts& f) { return f.id == job; });
   if (facts == around_.local.jobs.end()) return "the job does not run here";

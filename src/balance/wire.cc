@@ -184,7 +184,7 @@ Body get_handover(base::Reader& in, std::uint64_t kind) {
     case 14:
       return EndReport{get_handover_id(in), get_end_record(in), in.u64()};
     case 15:
-      return Superseded{get_handover_id(in), Epoch{in.u64(INT64_MAX)}};
+      return Superseded{get_handover_id(in), Epoch{in.u64(kEpochMax)}};
     default:
       return get_decided(in);
   }

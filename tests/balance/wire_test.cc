@@ -235,6 +235,23 @@ TEST(Records, EntriesComeBackAndFitTheLog) {
   }
 }
 
+// A member hands a job over under any epoch that it likes: what comes after it must still fit.
+TEST(Records, EpochsOfMovesLeaveRoomForAPersonsWord) {
+  const OutcomeEntry outcome{
+      id_of<JobId>(3), Epoch{kMoveEpochMax}, Decision::kAbort, {}, {}, {}, 0};
+  OutcomeEntry over = outcome;
+  over.epoch = outcome.epoch.next();
+  EXPECT_TRUE(decode_log_entry(encode(LogEntry{outcome})).ok());
+  EXPECT_FALSE(decode_log_entry(encode(LogEntry{over})).ok());
+  EXPECT_FALSE(decode_log_entry(encode(LogEntry{BeginEntry{over.job, over.epoch, {}}})).ok());
+  wire::Superseded superseded{{id_of<TriadId>(1), over.job, outcome.epoch}, Epoch{kEpochMax}};
+  EXPECT_TRUE(wire::decode(wire::encode({id_of<StoreId>(2), superseded})).ok());
+  superseded.epoch = superseded.epoch.next();
+  EXPECT_FALSE(wire::decode(wire::encode({id_of<StoreId>(2), superseded})).ok());
+  superseded = {{id_of<TriadId>(1), over.job, over.epoch}, Epoch{kEpochMax}};
+  EXPECT_FALSE(wire::decode(wire::encode({id_of<StoreId>(2), superseded})).ok());
+}
+
 TEST(Records, AnOwnerWithAnEpochNeverGivenOutIsRefused) {
   EXPECT_TRUE(decode_own(encode(OwnRecord{Epoch{2}, Epoch{2}, {}})).ok());
   EXPECT_FALSE(decode_own(encode(OwnRecord{Epoch{3}, Epoch{2}, {}})).ok());

@@ -122,6 +122,7 @@ Balance::Outlook Balance::why_not_moved(const JobId& job, const std::optional<No
   if (stopping_) return {ReplyCode::kError, kIsStopping, {}};
   const OwnRecord* own = own_.find(job);
   if (own == nullptr) return {ReplyCode::kError, "this node knows no such job", {}};
+  if (own->at.is_zero()) return {ReplyCode::kError, "the job is lost", {}};
   if (!own_.is_here(job)) return {ReplyCode::kError, "the job is on node " + own->at.brief(), {}};
   const JobFacts* facts = facts_of(local_, job);
   if (facts == nullptr) return {ReplyCode::kError, "the job does not run here", {}};

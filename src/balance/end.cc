@@ -130,10 +130,13 @@ void End::enter(Step step, EndState state, std::optional<OwnRecord> own) {
   writing_ = step.out.persist(std::move(changes));
 }
 
-void End::mark_acted(Step step) {
+void End::mark_acted(Step step, std::optional<OwnRecord> own) {
   next_ = record_;
   next_.acted = true;
-  writing_ = step.out.persist({{end_key(id_), encode(next_)}});
+  std::vector<RecordChange> changes{{end_key(id_), encode(next_)}};
+  if (own) changes.push_back({own_key(id_.job), encode(*own)});
+  next_own_ = own;
+  writing_ = step.out.persist(std::move(changes));
 }
 
 Epoch End::doomed() const {

@@ -82,7 +82,7 @@ class End {
     return durable_ && record_.acted && is_final_state(record_.state);
   }
   // Must stay: it has begun, and what it has to wait for or to do is not over.
-  [[nodiscard]] bool bound() const { return (durable_ || writing_) && !settled(); }
+  [[nodiscard]] bool bound() const { return writing() || (durable_ && !settled()); }
   // Nothing but the outcome, or the other end, can end the wait here.
   [[nodiscard]] bool waits_for_others() const {
     return !writing_ &&
@@ -101,7 +101,7 @@ class End {
 
   // Writes the next state, with the ownership record that belongs to it.
   void enter(Step step, EndState state, std::optional<OwnRecord> own = std::nullopt);
-  void mark_acted(Step step);
+  void mark_acted(Step step, std::optional<OwnRecord> own = std::nullopt);
   // True when a question is due (at once in a new state, then every kCheckAgain).
   [[nodiscard]] bool ask(Step step);
   void forget_answers() {

@@ -159,7 +159,8 @@ struct PersonMigrate {  // given to the node that has the job
 };
 // The daemon is to end. From the first one on this node begins nothing: no seat, no preparation, no
 // handover. With `withdraw` what has begun here is given up as far as it still may be: SOURCE that
-// has not stored the seal withdraws and thaws, SINK that has not said ready discards.
+// has not stored the seal withdraws and thaws; SINK discards before it has the whole stream, and
+// asks for an abort until it has said ready.
 struct Stopping {
   bool withdraw = false;
 };
@@ -327,7 +328,7 @@ struct OwnerChanged {
   JobId job;
   Epoch epoch;
   bool here = false;
-  NodeId at;  // this node itself when here
+  NodeId at;  // this node itself when here; zero: the job is lost, gone at both ends of its move
 };
 
 enum class Phase : std::uint8_t { kPreflight, kFreezeAndStream, kRestore, kDecide, kResume };

@@ -79,8 +79,8 @@ struct StoredForm {
   FormRecord form;
 };
 
-// Whose a job is. `epoch`: of the copy that may run, at `at`; `next`: the highest epoch that this
-// store ever gave out or saw for the job (aborted ones stay burned).
+// Whose a job is. `epoch`: of the copy that may run, at `at` (zero: it is lost); `next`: the
+// highest epoch that this store ever gave out or saw for the job (aborted ones stay burned).
 struct OwnRecord {
   Epoch epoch;
   Epoch next;

@@ -76,8 +76,18 @@ void SourceEnd::decide(Step step) {
       return decide_sealed(step);
     default:
       recovered_ = false;
-      if (!record_.acted) entered(step);
+      if (!record_.acted) return entered(step);
+      if (lost()) mark_acted(step, own_.moved(id_.job, id_.epoch, NodeId{}));
   }
+}
+
+// Gone here, and SINK's copy is gone too: whose it was is the one to say so, for `tern ps`.
+bool SourceEnd::lost() const {
+  if (state() != EndState::kSourceGone || !heard_ || !heard_->acted) return false;
+  const OwnRecord* own = own_.find(id_.job);
+  if (own == nullptr || own->epoch != id_.epoch || own->at != peer_) return false;
+  return heard_->state == EndState::kSinkFailed || heard_->state == EndState::kSinkVoid ||
+         heard_->state == EndState::kSinkDiscarded;
 }
 
 void SourceEnd::decide_begun(Step step) {

@@ -12,8 +12,9 @@
 //               settled                                                     | abort, original gone
 //                                                                           +-------------> Gone
 //   GoneAway: KillOriginal until Killed. Resumed, Withdrawn: Thaw until Thawed; if the original
-//   turns out to be gone before it ran on, and the outcome was abort: Gone. Gone: nothing to do.
-//   From any unsettled state a higher epoch leads to GoneAway, a person's word to ResolvedHere.
+//   turns out to be gone before it ran on, and the outcome was abort: Gone. Gone: nothing to do;
+//   the job is lost once SINK says that its copy is gone, too. From any unsettled state a higher
+//   epoch leads to GoneAway, a person's word to ResolvedHere.
 //
 // - FreezeAndStream only after Begun is durable, SendSeal only after Sealed is: what might have
 //   frozen is thawed after a restart, and who might have sent the seal never withdraws.
@@ -44,6 +45,7 @@ class SourceEnd final : public End {
   void decide_sealed(Step step);
   void entered(Step step);
   [[nodiscard]] bool may_start() const;
+  [[nodiscard]] bool lost() const;
 
   std::optional<SealHash> complete_;
   base::Time stalled_at_ = base::kNever;

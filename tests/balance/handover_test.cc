@@ -117,6 +117,29 @@ TEST(Handover, AbortWithTheOriginalGoneLetsTheCopyGo) {
   EXPECT_EQ(rig.core(kSink).owner(Rig::job())->at, Rig::node(kSink));
 }
 
+// Its machine lost power, and the copy could not be restored: `tern ps` at home says lost.
+TEST(Handover, AJobThatIsGoneAtBothEndsIsLost) {
+  for (const bool source_last : {true, false}) {
+    SCOPED_TRACE(source_last);
+    Rig rig(3);
+    rig.answers["1 restore"] = [](HandoverId id) { return RestoreFailed{id, "no such file"}; };
+    rig.answers["0 check-original"] = [](HandoverId id) { return OriginalState{id, false}; };
+    if (!source_last) rig.silent.insert("1 discard");
+    rig.migrate(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return rig.did("0 check-original"); }));
+    rig.run(std::chrono::minutes(1));
+    if (!source_last) {
+      EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
+    }
+    rig.silent.clear();
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+    EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, NodeId{});
+    rig.kill(kSource);
+    rig.start(kSource);
+    EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, NodeId{});
+  }
+}
+
 TEST(Handover, SourceCutOffBeforeTheSealThawsByItself) {
   for (const std::size_t nodes : {std::size_t{2}, std::size_t{3}}) {
     SCOPED_TRACE(nodes);

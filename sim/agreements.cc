@@ -18,7 +18,7 @@ namespace {
 
 bool job_is_over(base::ByteView record) {
   base::Reader reader(record);
-  (void)reader.array(6);
+  (void)reader.array(8);
   (void)reader.bin(2 * node::kMessageSizeMax);
   return reader.boolean() && reader.ok();
 }

@@ -69,6 +69,9 @@ void put(Writer& w, const NeedsReply& m) {
   }
 }
 
+void put(Writer& w, const Moved& m) { w.array(3).id(m.job).counter(m.epoch).id(m.to); }
+void put(Writer& w, const Where& m) { w.array(1).id(m.job); }
+
 // ---- decoders
 
 int read_stream(Reader& r) {
@@ -249,12 +252,25 @@ Message read_needs_reply(Reader& r) {
   for (std::string& obstacle : m.obstacles) obstacle = printable(r.text(kReasonSizeMax));
   return m;
 }
+Message read_moved(Reader& r) {
+  Moved m;
+  r.array_of(3);
+  m.job = r.id<base::JobId>();
+  m.epoch = r.counter<base::Epoch>();
+  m.to = r.id<base::NodeId>();
+  return m;
+}
+Message read_where(Reader& r) {
+  r.array_of(1);
+  return Where{r.id<base::JobId>()};
+}
 
 using Decoder = Message (*)(Reader&);
 constexpr Decoder kDecoders[] = {
     read_agreement,   read_output,     read_output_ack, read_here,        read_here_ack,
     read_exited,      read_exited_ack, read_jobs_query, read_jobs_reply,  read_order,
     read_order_reply, read_log_query,  read_log_reply,  read_needs_query, read_needs_reply,
+    read_moved,       read_where,
 };
 static_assert(std::size(kDecoders) == std::variant_size_v<Message>);
 

@@ -21,6 +21,8 @@
 //                        wait status, refused]
 //   kind 13 needs query [query, job, requirement <= 48 KiB]     host -> sink: could that run there?
 //   kind 14 needs reply [query, [obstacle <= 1 KiB...] <= 8]    none: it could
+//   kind 15 moved       [job, epoch, node]: it left the sender for that one; zero: it is lost
+//   kind 16 where       [job]: is it still with you?  answered by here or moved      home -> host
 //
 // Who may ask what. The asking person's uid is what the control socket of the node where she sits
 // saw (SO_PEERCRED); the other nodes have only that node's word for it. Who decides is the node
@@ -31,7 +33,11 @@
 // join --trust). The word of the job's home always counts: the job came from there, and its root
 // made it.
 //
-//   output, here, exited, acks   taken from whoever the agreement made the job's host, or its home
+//   output, here, exited, moved  taken from whoever the agreement made the job's host: home itself
+//                                took part, or the host before named the next one (moved). From
+//                                anybody else only once that host was asked (where) and has said
+//                                nothing for kClaimPatience: its machine may be lost
+//   acks, where                  taken from the job's home
 //   jobs query (tern ps)         anybody; names and command lines, as ps shows them on one machine
 //   order (kill, migrate, try)   the job's host decides by the rule above
 //   needs query                  any member may ask, as it may propose a move; kTrialsMax bounds it
@@ -218,10 +224,20 @@ struct NeedsReply {
   std::vector<std::string> obstacles;  // a sentence each
   friend bool operator==(const NeedsReply&, const NeedsReply&) = default;
 };
+struct Moved {
+  base::JobId job;
+  base::Epoch epoch;
+  base::NodeId to;
+  friend bool operator==(const Moved&, const Moved&) = default;
+};
+struct Where {
+  base::JobId job;
+  friend bool operator==(const Where&, const Where&) = default;
+};
 
-using Message =
-    std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck, JobsQuery,
-                 JobsReply, Order, OrderReply, LogQuery, LogReply, NeedsQuery, NeedsReply>;
+using Message = std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck,
+                             JobsQuery, JobsReply, Order, OrderReply, LogQuery, LogReply,
+                             NeedsQuery, NeedsReply, Moved, Where>;
 
 [[nodiscard]] base::Bytes encode(const Message& message);
 [[nodiscard]] base::Result<Message> decode_message(base::ByteView bytes);

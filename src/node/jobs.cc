@@ -16,27 +16,29 @@ constexpr char kPrefix[] = "job/";
 
 std::string key_of(JobId job) { return kPrefix + job.hex(); }
 
-// Durable form: [spec bytes, ended, wait status, stdout end, stderr end, arriving under epoch].
-// Where the output of an ended job stops is kept, or a restart would tell home of the end before
-// home has all of it. Records of the first version have no epoch.
+// Durable form: [spec bytes, ended, wait status, stdout end, stderr end, arriving under epoch, at,
+// epoch]. Where the output of an ended job stops is kept, or a restart would tell home of the end
+// before home has all of it; where the job is and under which epoch, at home, or a restart would
+// follow whoever says that he has it.
 base::Bytes record_of(const Job& job) {
   base::Writer w;
-  w.array(6).bin(encode(job.spec)).boolean(job.wait_status.has_value());
+  w.array(8).bin(encode(job.spec)).boolean(job.wait_status.has_value());
   w.i64(job.wait_status.value_or(0)).u64(job.spool[0]).u64(job.spool[1]);
-  w.counter(job.arriving_under);
+  w.counter(job.arriving_under).id(job.lost ? NodeId{} : job.at).counter(job.epoch);
   return w.take();
 }
 
 base::Result<Job> read_record(base::ByteView bytes) {
   base::Reader r(bytes);
-  const std::size_t fields = r.array(6);
-  if (fields < 5) r.reject("too few fields");
+  r.array_of(8);
   const base::ByteView spec_bytes = r.bin(2 * kMessageSizeMax);
   const bool ended = r.boolean();
   const std::int64_t status = r.i64();
   const std::uint64_t stdout_end = r.u64();
   const std::uint64_t stderr_end = r.u64();
-  const base::Epoch arriving_under = fields == 6 ? r.counter<base::Epoch>() : base::Epoch{};
+  const auto arriving_under = r.counter<base::Epoch>();
+  const auto at = r.id<NodeId>();
+  const auto epoch = r.counter<base::Epoch>();
   if (status < 0 || status > 0xffff) r.reject("no wait status");
   if (base::Status finished = r.finish(); !finished) return finished.error();
   auto spec = decode_spec(spec_bytes);
@@ -46,6 +48,8 @@ base::Result<Job> read_record(base::ByteView bytes) {
   job.recovered = true;
   job.arriving_under = arriving_under;
   job.kept_moves = job.spec.moves;
+  job.at = at;
+  job.epoch = epoch;
   if (ended) {
     job.wait_status = static_cast<std::int32_t>(status);
     job.spool = {stdout_end, stderr_end};
@@ -69,6 +73,14 @@ Jobs::Jobs(NodeId self, const std::map<std::string, base::Bytes>& records,
     const auto ends = home_ends.find(job->spec.id);
     if (ends != home_ends.end()) job->have = ends->second;
     if (job->wait_status && job->spec.home == self_) exited_.push_back(job->spec.id);
+    if (job->spec.home != self_) {  // balance knows
+      job->at = {};
+      job->epoch = {};
+    } else if (job->at.is_zero() && job->epoch != base::Epoch{}) {
+      job->lost = true;
+      job->at = self_;
+      exited_.push_back(job->spec.id);
+    }
     const JobId id = job->spec.id;
     jobs_.emplace(id, std::move(*job));
   }
@@ -147,8 +159,11 @@ void Jobs::on(Time now, const Owner& event) {
   job->epoch = event.epoch;
   job->here = event.here;
   job->at = event.at;
+  job->claimed.reset();
+  if (event.at.is_zero()) return on_lost(now, *job);
   job->lost = false;
   if (event.here) {
+    job->left = false;
     // It ended, and the daemon too before balance knew.
     if (job->exit_kept && job->spec.home == self_) out(OverHere{event.job});
     if (was_here || job->wait_status) return;
@@ -184,7 +199,10 @@ void Jobs::on(Time now, const Owner& event) {
   }
   if (was_here) out(Changed{event.job, "left"});
   job->launched = false;
-  if (job->spec.home != self_ && !job->arriving) forget(event.job);
+  if (job->spec.home == self_ || job->arriving) return;
+  if (event.at == job->spec.home) return forget(event.job);  // it knows
+  job->left = true;
+  tell_moved(now, *job);
 }
 
 void Jobs::on(Time now, const Arriving& event) {
@@ -208,6 +226,7 @@ void Jobs::on(Time /*now*/, const DropArrival& event) {
   // One that was described before a restart is not marked as arriving any more.
   if (job == nullptr || job->here) return;
   job->arriving = false;
+  if (job->left) return;
   if (job->spec.home != self_) return forget(event.job);
   if (std::exchange(job->arriving_under, base::Epoch{}) != base::Epoch{}) keep(*job, nullptr);
 }
@@ -216,6 +235,7 @@ void Jobs::on(Time /*now*/, const Unowned& event) {
   Job* job = get(event.job);
   if (job == nullptr || !job->recovered || job->here || job->wait_status || job->lost) return;
   if (job->spec.home != self_) return forget(event.job);
+  if (!job->at.is_zero() && job->at != self_) return;  // its host tells how it goes
   job->lost = true;
   job->at = self_;
   out(Changed{event.job, "lost: this node has no record of where it runs"});
@@ -312,6 +332,28 @@ void Jobs::tell_exit(Time now, Job& job) {
            Exited{job.spec.id, job.epoch, *job.wait_status, job.spool, job.spec.moves}});
 }
 
+void Jobs::tell_moved(Time now, Job& job) {
+  job.told_moved = now;
+  out(Tell{job.spec.home, Moved{job.spec.id, job.epoch, job.at}});
+}
+
+void Jobs::on_here_ack(NodeId from, const HereAck& message) {
+  Job* job = get(message.job);
+  if (job == nullptr || job->spec.home != from || message.epoch != job->epoch) return;
+  if (job->here) {
+    job->here_acked = true;
+  } else if (std::exchange(job->left, false) && !job->arriving) {
+    forget(message.job);
+  }
+}
+
+void Jobs::on_where(Time now, NodeId from, const Where& message) {
+  Job* job = get(message.job);
+  if (job == nullptr || job->spec.home != from || from == self_) return;
+  if (job->left) return tell_moved(now, *job);
+  if (job->here) out(Tell{from, Here{job->spec.id, job->epoch, job->spec.moves}});
+}
+
 void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
   Job* job = get(message.job);
   if (job == nullptr || job->spec.home != from || !job->wait_status) return;
@@ -319,140 +361,29 @@ void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
   forget(message.job);
 }
 
-// ---- at home
-
-void Jobs::follow(Job& job, NodeId from, base::Epoch epoch) {
-  if (epoch > job.epoch) job.pending_exit.reset();  // of a copy that is not the job any more
-  job.epoch = epoch;
-  job.at = from;
-  job.lost = false;
-}
-
-void Jobs::on_output(NodeId from, const Output& message) {
-  Job* job = get(message.job);
-  if (job == nullptr || job->spec.home != self_ || job->here) {
-    // A job that is over or was forgotten: let the sender stop.
-    if (job == nullptr) out(Tell{from, ExitedAck{message.job}});
-    return;
-  }
-  if (message.epoch < job->epoch) return;  // a copy that is not the job any more
-  follow(*job, from, message.epoch);
-  const auto s = static_cast<std::size_t>(message.stream);
-  const std::uint64_t end = message.offset + message.bytes.size();
-  if (job->appending[s]) return;  // answered when it is done
-  if (message.offset > job->have[s] || end <= job->have[s]) {
-    out(Tell{from, OutputAck{message.job, job->have}});
-    return;
-  }
-  const auto skip = static_cast<std::ptrdiff_t>(job->have[s] - message.offset);
-  job->appending[s] = true;
-  out(AppendHome{message.job, message.stream, job->have[s],
-                 base::Bytes(message.bytes.begin() + skip, message.bytes.end())});
-}
-
-void Jobs::on(Time /*now*/, const HomeAppended& event) {
-  Job* job = get(event.job);
-  if (job == nullptr) return;
-  const auto s = static_cast<std::size_t>(event.stream);
-  job->appending[s] = false;
-  if (job->here) return;  // it came home meanwhile: its spool says where the log ends
-  if (event.end) job->have[s] = *event.end;
-  out(Tell{job->at, OutputAck{event.job, job->have}});
-  out(Changed{event.job, "output"});
-  if (!job->pending_exit) return;
-  const Exited exit = *job->pending_exit;
-  if (job->have[0] >= exit.ends[0] && job->have[1] >= exit.ends[1]) {
-    finish_at_home(*job, exit.wait_status, job->at);
-  }
-}
-
-void Jobs::on_here(NodeId from, const Here& message) {
-  Job* job = get(message.job);
-  // The sink may speak before we, the source, know that the job has left: it will say so again.
-  if (job != nullptr && job->here && message.epoch > job->epoch) return;
-  if (job != nullptr && job->spec.home == self_ && message.epoch >= job->epoch && !job->here) {
-    follow(*job, from, message.epoch);
-    out(Changed{message.job, "moved"});
-    job->spec.moves = std::max(job->spec.moves, message.moves);
-    if (message.moves > job->kept_moves) {
-      // Durable before it is acknowledged: it is not told again then.
-      return keep(*job, [this, from, message] {
-        Job* kept = get(message.job);
-        if (kept != nullptr) kept->kept_moves = std::max(kept->kept_moves, message.moves);
-        out(Tell{from, HereAck{message.job, message.epoch}});
-      });
-    }
-  }
-  out(Tell{from, HereAck{message.job, message.epoch}});
-}
-
-void Jobs::on_exited(NodeId from, const Exited& message) {
-  Job* job = get(message.job);
-  if (job == nullptr || (job->exit_kept && job->spec.home == self_)) {
-    out(Tell{from, ExitedAck{message.job}});
-    return;
-  }
-  // Not durable here yet: acknowledged when it is, since the teller forgets the job then.
-  if (job->wait_status) return;
-  if (job->spec.home != self_ || job->here || message.epoch < job->epoch) return;
-  follow(*job, from, message.epoch);
-  // It may end before home has heard that it moved; stored with the end.
-  job->spec.moves = std::max(job->spec.moves, message.moves);
-  if (job->have[0] < message.ends[0] || job->have[1] < message.ends[1]) {
-    job->pending_exit = message;
-    out(Tell{from, OutputAck{message.job, job->have}});
-    return;
-  }
-  finish_at_home(*job, message.wait_status, from);
-}
-
-void Jobs::finish_at_home(Job& job, std::int32_t wait_status, NodeId teller) {
-  if (job.wait_status) return;
-  job.wait_status = wait_status;
-  job.pending_exit.reset();
-  const JobId id = job.spec.id;
-  keep(job, [this, id, teller] {
-    Job* ended = get(id);
-    if (ended == nullptr) return;
-    ended->exit_kept = true;
-    out(OverHere{id});
-    if (teller != self_) out(Tell{teller, ExitedAck{id}});
-    out(Changed{id, "exited"});
-    exited_.push_back(id);
-    trim_exited();
-  });
-}
-
-void Jobs::trim_exited() {
-  while (exited_.size() > kExitedKeptMax) {
-    const JobId oldest = exited_.front();
-    exited_.pop_front();
-    const Job* job = find(oldest);
-    if (job != nullptr && (job->wait_status || job->lost)) forget(oldest);
-  }
-}
-
 // ---- routing and time
 
 void Jobs::on(Time now, const Peer& event) {
   const NodeId from = event.from;
-  if (const auto* output = std::get_if<Output>(&event.message)) return on_output(from, *output);
+  if (const auto* output = std::get_if<Output>(&event.message)) {
+    return on_output(now, from, *output);
+  }
   if (const auto* ack = std::get_if<OutputAck>(&event.message)) {
     return on_output_ack(now, from, *ack);
   }
-  if (const auto* here = std::get_if<Here>(&event.message)) return on_here(from, *here);
-  if (const auto* exited = std::get_if<Exited>(&event.message)) return on_exited(from, *exited);
-  if (const auto* ack = std::get_if<ExitedAck>(&event.message)) return on_exited_ack(from, *ack);
-  if (const auto* ack = std::get_if<HereAck>(&event.message)) {
-    Job* job = get(ack->job);
-    if (job != nullptr && job->spec.home == from && ack->epoch == job->epoch) {
-      job->here_acked = true;
-    }
+  if (const auto* here = std::get_if<Here>(&event.message)) return on_here(now, from, *here);
+  if (const auto* exited = std::get_if<Exited>(&event.message)) {
+    return on_exited(now, from, *exited);
   }
+  if (const auto* moved = std::get_if<Moved>(&event.message)) return on_moved(now, from, *moved);
+  if (const auto* where = std::get_if<Where>(&event.message)) return on_where(now, from, *where);
+  if (const auto* ack = std::get_if<ExitedAck>(&event.message)) return on_exited_ack(from, *ack);
+  if (const auto* ack = std::get_if<HereAck>(&event.message)) on_here_ack(from, *ack);
 }
 
 void Jobs::on(Time now, const Tick& /*event*/) {
   for (auto& [id, job] : jobs_) {
+    if (job.left && now - job.told_moved >= kHereResend) tell_moved(now, job);
     if (!job.here || job.spec.home == self_) continue;
     if (!job.here_acked && now - job.told_here >= kHereResend) tell_here(now, job);
     relay(now, job);
@@ -463,6 +394,7 @@ void Jobs::on(Time now, const Tick& /*event*/) {
 base::Time Jobs::next_deadline() const {
   Time next = base::kNever;
   for (const auto& [id, job] : jobs_) {
+    if (job.left) next = std::min(next, job.told_moved + kHereResend);
     if (!job.here || job.spec.home == self_) continue;
     if (!job.here_acked) next = std::min(next, job.told_here + kHereResend);
     for (std::size_t s = 0; s < kStreams; ++s) {

@@ -6,17 +6,19 @@
 //   Begin -> [stored] -> Announce -> Owner(here) -> Launch --Launched--> running here
 //                                                     \--LaunchFailed--> forgotten
 //   Arriving(spec) -> [stored] -> Stored -> Owner(here) -> running here   (DropArrival: forgotten)
-//   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it)
+//   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it once
+//                                     home knows where it went: Moved)
 //   known after a restart, and to balance not --Unowned--> at home lost; elsewhere forgotten
 //   running here --Ended--> exited: at home kept for `tern ps`; elsewhere told to home until home
 //                           has acknowledged it with all of its output, then forgotten
 //
 // Output. A node that runs a job of another home sends what its spool gained, piece after piece,
 // each sent again until home says how far it has it; nothing of that is remembered here, home's
-// word is the state. Offsets count the bytes of one stream since the job first started, on all
-// nodes, so nothing is ever missing or doubled: home takes a piece only where it continues, only
-// from the newest epoch that it has heard of, and acknowledges it after the fsync. A job that
-// leaves takes what home has not acknowledged along (daemon), so its next host can go on.
+// word is the state. Home follows whom the agreement made the host (job_wire.h), durably. Offsets
+// count the bytes of one stream since the job first started, on all nodes, so nothing is ever
+// missing or doubled: home takes a piece only where it continues, only from the newest epoch that
+// it has heard of, and acknowledges it after the fsync. A job that leaves takes what home has not
+// acknowledged along (daemon), so its next host can go on.
 //
 // Rules for callers: actions are performed in order; Keep is answered by Kept after the fsync, and
 // what depends on it is emitted only then.
@@ -183,11 +185,18 @@ struct Job {
   base::Time told_exit{};
   base::Time told_here{};
   bool here_acked = false;
+  bool left = false;  // for another node; home has to hear of it
+  base::Time told_moved{};
   // At home, for a job elsewhere.
   StreamEnds have{};
   std::array<bool, kStreams> appending{};
   std::uint64_t kept_moves = 0;  // as far as they are on the disk
   std::optional<Exited> pending_exit;
+  // Somebody whom nobody named says that it is there; `at` was asked, and has said nothing since.
+  std::optional<base::Time> claimed;
+  base::Time asked_where{};
+  base::NodeId named_by;  // who said Moved last
+  bool naming = false;    // that is not on the disk yet
 };
 
 class Jobs {
@@ -219,16 +228,23 @@ class Jobs {
   void on(base::Time now, const Peer& event);
   void on(base::Time now, const Kept& event);
   void on(base::Time now, const Tick& event);
-  static void follow(Job& job, base::NodeId from, base::Epoch epoch);
-  void on_output(base::NodeId from, const Output& message);
   void on_output_ack(base::Time now, base::NodeId from, const OutputAck& message);
-  void on_here(base::NodeId from, const Here& message);
-  void on_exited(base::NodeId from, const Exited& message);
+  void on_here_ack(base::NodeId from, const HereAck& message);
+  void on_where(base::Time now, base::NodeId from, const Where& message);
+  // jobs_home.cc
+  [[nodiscard]] bool believes(base::Time now, Job& job, base::NodeId from, base::Epoch epoch);
+  void on_lost(base::Time now, Job& job);
+  static void follow(Job& job, base::NodeId at, base::Epoch epoch);
+  void on_output(base::Time now, base::NodeId from, const Output& message);
+  void on_here(base::Time now, base::NodeId from, const Here& message);
+  void on_exited(base::Time now, base::NodeId from, const Exited& message);
+  void on_moved(base::Time now, base::NodeId from, const Moved& message);
   void on_exited_ack(base::NodeId from, const ExitedAck& message);
 
   void relay(base::Time now, Job& job);
   void tell_here(base::Time now, Job& job);
   void tell_exit(base::Time now, Job& job);
+  void tell_moved(base::Time now, Job& job);
   void finish_at_home(Job& job, std::int32_t wait_status, base::NodeId teller);
   void trim_exited();
   void forget(base::JobId job);

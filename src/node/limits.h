@@ -34,6 +34,7 @@ static_assert(kOutputChunkMax + 1024 < kMessageSizeMax);
 inline constexpr base::Duration kOutputResend = std::chrono::milliseconds(700);
 inline constexpr base::Duration kExitResend = std::chrono::seconds(1);
 inline constexpr base::Duration kHereResend = std::chrono::seconds(2);
+inline constexpr base::Duration kClaimPatience = std::chrono::seconds(60);  // job_wire.h
 inline constexpr base::Duration kQueryPatience = std::chrono::milliseconds(1500);
 // A question to a peer is said again after kAskAgainMin, then after twice as long and so on; once
 // the peer was heard of, every kAskAgainMax, as long as it has not answered.

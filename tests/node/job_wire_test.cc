@@ -79,7 +79,9 @@ std::vector<std::pair<std::string, Message>> examples() {
           {"log-query", LogQuery{42, kJob, 0, 12, 1000}},
           {"log-reply", log},
           {"needs-query", NeedsQuery{44, kJob, {1, 2, 3}}},
-          {"needs-reply", NeedsReply{44, {"b has no CRIU", "no room"}}}};
+          {"needs-reply", NeedsReply{44, {"b has no CRIU", "no room"}}},
+          {"moved", Moved{kJob, base::Epoch{5}, id_of<base::NodeId>(12)}},
+          {"where", Where{kJob}}};
 }
 
 std::vector<std::pair<std::string, base::Bytes>> encoded() {

@@ -32,24 +32,24 @@ class Rig {
   explicit Rig(NodeId self) : self_(self) { restart(); }
   void restart() { jobs_ = std::make_unique<Jobs>(self_, disk_, std::map<JobId, StreamEnds>()); }
   Actions give(const Event& event) {
-    Actions said = jobs_->step(now_, event);
+    Actions said = jobs_->step(now, event);
     for (std::size_t i = 0; i < said.size(); ++i) {
       const auto* keep = std::get_if<Keep>(&said[i]);
       if (keep == nullptr || !synced) continue;
       if (keep->value) disk_[keep->key] = *keep->value;
       if (!keep->value) disk_.erase(keep->key);
       const Kept kept{keep->id};
-      for (Action& more : jobs_->step(now_, kept)) said.push_back(std::move(more));
+      for (Action& more : jobs_->step(now, kept)) said.push_back(std::move(more));
     }
     return said;
   }
   [[nodiscard]] const Job& job() const { return *jobs_->find(kJob); }
   [[nodiscard]] bool knows() const { return jobs_->find(kJob) != nullptr; }
+  base::Time now{std::chrono::hours(1)};
   bool synced = true;  // false: the daemon dies before the disk has it
 
  private:
   NodeId self_;
-  base::Time now_{std::chrono::hours(1)};
   std::map<std::string, base::Bytes> disk_;
   std::unique_ptr<Jobs> jobs_;
 };
@@ -110,7 +110,7 @@ TEST(Jobs, WhatCouldNotBeStoredIsNotAcknowledgedAndTakenLater) {
 
 TEST(Jobs, OutputOfAnOlderEpochIsNeverTaken) {
   Rig rig = home_of_a_guest_elsewhere();
-  (void)rig.give(Peer{kSecond, Here{kJob, Epoch{3}, 2}});
+  (void)rig.give(Peer{kFirst, Moved{kJob, Epoch{3}, kSecond}});
   EXPECT_EQ(rig.job().at, kSecond);
   const Actions late = rig.give(output(kFirst, 2, 0, 0, 10));
   EXPECT_TRUE(late.empty());
@@ -119,11 +119,119 @@ TEST(Jobs, OutputOfAnOlderEpochIsNeverTaken) {
   EXPECT_EQ(acknowledged(rig.give(HomeAppended{kJob, 0, 10}), kSecond).size(), 1U);
 }
 
-TEST(Jobs, OutputOfANewerEpochTellsWhereTheJobIs) {
+template <typename T>
+std::vector<T> told(const Actions& actions, NodeId to) {
+  std::vector<T> found;
+  for (const Tell& tell : all_of<Tell>(actions)) {
+    const auto* one = std::get_if<T>(&tell.message);
+    if (one != nullptr && tell.to == to) found.push_back(*one);
+  }
+  return found;
+}
+
+// What anybody could say of any job (job_wire.h, "Who may ask what").
+std::vector<Peer> claims_of(NodeId from, Epoch epoch) {
+  return {{from, Output{kJob, epoch, 0, 0, base::Bytes(10, 7)}},
+          {from, Here{kJob, epoch, 2}},
+          {from, Exited{kJob, epoch, 0, {}, 2}}};
+}
+
+TEST(Jobs, WhoNobodyNamedIsNotBelievedAndTheHostIsAsked) {
   Rig rig = home_of_a_guest_elsewhere();
-  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kSecond, 3, 0, 0, 10))).size(), 1U);
+  for (const Peer& claim : claims_of(kSecond, Epoch{1ULL << 61})) {
+    rig.now += kHereResend;
+    const Actions said = rig.give(claim);
+    EXPECT_EQ(said.size(), 1U);
+    EXPECT_EQ(told<Where>(said, kFirst).size(), 1U);
+    EXPECT_EQ(rig.job().at, kFirst);
+    EXPECT_EQ(rig.job().epoch, Epoch{2});
+  }
+  // The host answers, and has the last word.
+  rig.now += kClaimPatience / 2;
+  (void)rig.give(Peer{kFirst, Here{kJob, Epoch{2}, 1}});
+  rig.now += kClaimPatience;
+  for (const Peer& claim : claims_of(kSecond, Epoch{3})) (void)rig.give(claim);
+  EXPECT_EQ(rig.job().at, kFirst);
+  const Actions end = rig.give(Peer{kFirst, Exited{kJob, Epoch{2}, 256, {}, 1}});
+  EXPECT_EQ(told<ExitedAck>(end, kFirst).size(), 1U);
+  EXPECT_EQ(rig.job().wait_status, 256);
+}
+
+// A majority went on without it, and home was none of the three.
+TEST(Jobs, WhereTheHostIsLostItsSuccessorIsBelievedInTheEnd) {
+  Rig rig = home_of_a_guest_elsewhere();
+  const Peer here{kSecond, Here{kJob, Epoch{3}, 2}};
+  EXPECT_TRUE(told<HereAck>(rig.give(here), kSecond).empty());
+  rig.now += kClaimPatience;
+  EXPECT_EQ(told<HereAck>(rig.give(here), kSecond).size(), 1U);
+  rig.restart();
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst, true});
   EXPECT_EQ(rig.job().at, kSecond);
   EXPECT_EQ(rig.job().epoch, Epoch{3});
+}
+
+TEST(Jobs, TheHostNamesTheNextOneAndHomeKeepsThat) {
+  Rig rig = home_of_a_guest_elsewhere();
+  const Peer moved{kFirst, Moved{kJob, Epoch{3}, kSecond}};
+  EXPECT_TRUE(rig.give(Peer{kSecond, Moved{kJob, Epoch{4}, NodeId{{5}}}}).empty());  // too early
+  rig.synced = false;
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(told<HereAck>(rig.give(moved), kFirst).empty());
+  rig.restart();
+  rig.synced = true;
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst, true});
+  EXPECT_EQ(told<HereAck>(rig.give(moved), kFirst).size(), 1U);
+  EXPECT_EQ(told<HereAck>(rig.give(moved), kFirst).size(), 1U);  // a double
+  rig.restart();
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst, true});
+  EXPECT_EQ(all_of<AppendHome>(rig.give(output(kSecond, 3, 0, 0, 10))).size(), 1U);
+}
+
+TEST(Jobs, AJobThatIsGoneAtBothEndsIsLost) {
+  {
+    SCOPED_TRACE("home was the source");
+    Rig rig(kHome);
+    (void)rig.give(Begin{spec()});
+    (void)rig.give(Owner{kJob, Epoch{1}, true, kHome});
+    (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst});
+    EXPECT_FALSE(rig.job().lost);
+    EXPECT_EQ(all_of<Changed>(rig.give(Owner{kJob, Epoch{2}, false, NodeId{}})).size(), 1U);
+    EXPECT_TRUE(rig.job().lost);
+    rig.restart();
+    (void)rig.give(Owner{kJob, Epoch{2}, false, NodeId{}, true});
+    EXPECT_TRUE(rig.job().lost);
+  }
+  SCOPED_TRACE("home hears of it");
+  Rig guest(kFirst);
+  (void)guest.give(Arriving{spec(), Epoch{2}});
+  (void)guest.give(Owner{kJob, Epoch{2}, true, kFirst});
+  Rig rig = home_of_a_guest_elsewhere();
+  for (const NodeId& at : {kSecond, NodeId{}}) {
+    const auto moved = told<Moved>(guest.give(Owner{kJob, Epoch{3}, false, at}), kHome);
+    ASSERT_EQ(moved.size(), 1U);
+    EXPECT_EQ(told<HereAck>(rig.give(Peer{kFirst, moved[0]}), kFirst).size(), 1U);
+  }
+  EXPECT_TRUE(rig.job().lost);
+  rig.restart();
+  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst, true});
+  EXPECT_TRUE(rig.job().lost);
+}
+
+TEST(Jobs, AGuestThatLeftIsForgottenOnceHomeKnowsWhereItWent) {
+  Rig rig(kFirst);
+  (void)rig.give(Arriving{spec(), Epoch{2}});
+  (void)rig.give(Owner{kJob, Epoch{2}, true, kFirst});
+  const Moved moved{kJob, Epoch{3}, kSecond};
+  EXPECT_EQ(told<Moved>(rig.give(Owner{kJob, Epoch{3}, false, kSecond}), kHome),
+            std::vector<Moved>{moved});
+  rig.restart();
+  EXPECT_EQ(told<Moved>(rig.give(Owner{kJob, Epoch{3}, false, kSecond, true}), kHome),
+            std::vector<Moved>{moved});
+  EXPECT_EQ(told<Moved>(rig.give(Peer{kHome, Where{kJob}}), kHome), std::vector<Moved>{moved});
+  rig.now += kHereResend;
+  EXPECT_EQ(told<Moved>(rig.give(Tick{}), kHome), std::vector<Moved>{moved});
+  EXPECT_TRUE(all_of<Forget>(rig.give(Peer{kSecond, HereAck{kJob, Epoch{3}}})).empty());
+  EXPECT_EQ(all_of<Forget>(rig.give(Peer{kHome, HereAck{kJob, Epoch{3}}})).size(), 1U);
+  EXPECT_FALSE(rig.knows());
 }
 
 // The daemon dies when the job is its own already and the count of moves is not on the disk.

@@ -57,7 +57,8 @@ std::vector<Balance::Unsettled> Balance::unsettled() const {
   for (const Triad* triad : triads()) {
     const bool source = triad->seat().seat == Seat::kSource;
     for (const End* end : triad->bound_ends()) {
-      all.push_back({end->id().job, end->peer(), source, end->waits_for_others()});
+      all.push_back(
+          {end->id().job, end->peer(), source, end->waits_for_others(), triad->lingers()});
     }
   }
   return all;
@@ -273,7 +274,10 @@ void Balance::stranger(Step step, const NodeId& from, const TriadId& triad,
   const bool asks = !std::holds_alternative<wire::Gone>(message.body) &&
                     !std::holds_alternative<wire::FormStored>(message.body) &&
                     !std::holds_alternative<wire::Superseded>(message.body);
-  if (asks && !formation_.busy() && !damaged_) step.out.send(from, wire::Gone{triad, false});
+  const bool reports = std::holds_alternative<wire::EndReport>(message.body);
+  if (asks && !formation_.busy() && !damaged_) {
+    step.out.send(from, wire::Gone{triad, false, reports});
+  }
 }
 
 // True when that is all there is to say. Who reports that its copy is gone needs no more than Gone;
@@ -287,15 +291,39 @@ bool Balance::answer_superseded(Step step, const NodeId& from, const wire::EndRe
   const bool runs = report.end.state == EndState::kSourceWithdrawn ||
                     report.end.state == EndState::kSourceResumed ||
                     report.end.state == EndState::kSinkReleased;
-  if (report.end.acted && !runs) return false;
+  if (report.end.acted && !runs) {
+    if (own->resolved && is_final_state(report.end.state)) confirm_resolved(step, report.id.job);
+    return false;
+  }
   step.out.send(from, wire::Superseded{report.id, own->epoch});
   return end == nullptr;
+}
+
+// The lower copy is gone: the record may go with the job.
+void Balance::confirm_resolved(Step step, const JobId& job) {
+  OwnRecord own = *own_.find(job);
+  own.resolved = false;
+  own_.set(job, own, step.out);
+  (void)step.out.persist({{own_key(job), encode(own)}});
 }
 
 std::size_t Balance::other_live_nodes(const NodeId& a, const NodeId& b) const {
   return static_cast<std::size_t>(std::count_if(view_.begin(), view_.end(), [&](const NodeLoad& n) {
     return n.live && n.id != a && n.id != b && n.id != config_.self;
   }));
+}
+
+bool Balance::owes_too_many(const NodeId& node) const {
+  const auto owed = std::count_if(lingering_.begin(), lingering_.end(),
+                                  [&](const auto& t) { return t.second->owed_by(node); });
+  return static_cast<std::size_t>(owed) >= kLingeringByOneMax;
+}
+
+// Live, as far as the view can tell: a triad with a node that nobody knows would never end.
+bool Balance::may_exist(const NodeId& node) const {
+  if (node == config_.self || !view_known_ || view_.size() >= kViewWholeMax) return true;
+  return std::any_of(view_.begin(), view_.end(),
+                     [&](const NodeLoad& n) { return n.id == node && n.live; });
 }
 
 std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
@@ -312,10 +340,16 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
     return Formation::Refusal{Code::kFull, "this node's record table is full or damaged"};
   }
   if (lingering_.size() >= kLingeringMax) return Formation::Refusal{Code::kFull, kTooManyLinger};
+  if (std::any_of(nodes.begin(), nodes.end(), [&](const NodeId& n) { return owes_too_many(n); })) {
+    return Formation::Refusal{Code::kFull, kOwesTooMany};
+  }
   if (triad_) return Formation::Refusal{Code::kBusy, "this node has a seat"};
   if (stopping_) return Formation::Refusal{Code::kBusy, kIsStopping};
   if (roles.third.is_zero() && (!view_known_ || other_live_nodes(roles.source, roles.sink) != 0)) {
     return Formation::Refusal{Code::kRolesDoNotFit, "this node knows a third one"};
+  }
+  if (!std::all_of(nodes.begin(), nodes.end(), [&](const NodeId& n) { return may_exist(n); })) {
+    return Formation::Refusal{Code::kRolesDoNotFit, "this node does not see one of the three"};
   }
   const bool by_rule = roles.cause != Cause::kPerson;
   if (roles.source == config_.self) {
@@ -356,7 +390,9 @@ void Balance::follow_up(Step step) {
   leave_if_over(step);
   for (auto job = ended_.begin(); job != ended_.end();) {
     const std::vector<Triad*> all = triads();
-    const bool needed = std::any_of(all.begin(), all.end(),
+    const OwnRecord* own = own_.find(*job);
+    const bool needed = (own != nullptr && own->resolved) ||
+                        std::any_of(all.begin(), all.end(),
                                     [&](const Triad* triad) { return triad->involves(*job); });
     if (!needed) {
       if (own_.find(*job) != nullptr) (void)step.out.persist({{own_key(*job), std::nullopt}});

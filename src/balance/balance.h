@@ -75,6 +75,7 @@ class Balance {
     NodeId other;  // the other end
     bool source = false;
     bool waits_for_others = false;  // sealed or ready: only the outcome ends that
+    bool lingers = false;           // decided; the seats are free, and the other end is away
   };
   [[nodiscard]] std::vector<Unsettled> unsettled() const;
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }  // peer input that made no sense
@@ -137,8 +138,11 @@ class Balance {
   void stranger(Step step, const NodeId& from, const TriadId& triad, const wire::Message& message);
   [[nodiscard]] bool answer_superseded(Step step, const NodeId& from,
                                        const wire::EndReport& report);
+  void confirm_resolved(Step step, const JobId& job);
   [[nodiscard]] std::optional<Formation::Refusal> would_refuse(const NodeId& from,
                                                                const Roles& roles) const;
+  [[nodiscard]] bool owes_too_many(const NodeId& node) const;
+  [[nodiscard]] bool may_exist(const NodeId& node) const;
   [[nodiscard]] std::size_t other_live_nodes(const NodeId& a, const NodeId& b) const;
   void start(Step step, StoredForm stored);
   void follow_up(Step step);

@@ -61,7 +61,14 @@ void Balance::heed_formation(Step step) {
 
 std::optional<Roles> Balance::roles_for(Cause cause, const JobId& job, const NodeId& sink) {
   Roles roles{cause, config_.self, sink, {}, cause == Cause::kPerson ? job : JobId{}};
-  const Thirds thirds = thirds_for(view_, config_.self, sink);
+  if (owes_too_many(sink)) {
+    avoid_[sink] = now_ + kLingerEveryMax;
+    return std::nullopt;
+  }
+  Thirds thirds = thirds_for(view_, config_.self, sink);
+  for (std::vector<NodeId>* some : {&thirds.ergodic, &thirds.others}) {
+    std::erase_if(*some, [&](const NodeId& node) { return owes_too_many(node); });
+  }
   if (thirds.pair) return roles;
   const std::vector<NodeId>& from = thirds.ergodic.empty() ? thirds.others : thirds.ergodic;
   if (from.empty()) return std::nullopt;  // all have seats; soon one will not
@@ -137,13 +144,14 @@ Balance::Outlook Balance::sink_for_person(const JobId& job,
     const bool live = std::any_of(view_.begin(), view_.end(),
                                   [&](const NodeLoad& n) { return n.id == *target && n.live; });
     if (!live) return {ReplyCode::kUnreachable, "the node cannot be reached", {}};
+    if (owes_too_many(*target)) return {ReplyCode::kRefused, kOwesTooMany, {}};
     return {ReplyCode::kDone, "", *target};
   }
   const JobFacts* facts = facts_of(local_, job);
   const NodeLoad* best = nullptr;
   for (const NodeLoad& n : view_) {
     const bool fits = n.live && n.id != config_.self && n.accepts_jobs &&
-                      n.trit == probe::Trit::kMinus && !n.has_seat &&
+                      n.trit == probe::Trit::kMinus && !n.has_seat && !owes_too_many(n.id) &&
                       (facts == nullptr || facts->memory_bytes <= n.memory_free_bytes);
     if (!fits) continue;
     const bool better = best == nullptr || std::tie(n.effective_ratio_micros, n.id) <

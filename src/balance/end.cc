@@ -17,7 +17,8 @@ bool OwnTable::is_here(const JobId& job) const {
 
 OwnRecord OwnTable::moved(const JobId& job, Epoch epoch, const NodeId& at) const {
   const OwnRecord* before = find(job);
-  return {epoch, before == nullptr ? epoch : std::max(before->next, epoch), at};
+  if (before == nullptr) return {epoch, epoch, at};
+  return {epoch, std::max(before->next, epoch), at, before->resolved};
 }
 
 void OwnTable::set(const JobId& job, const OwnRecord& record, Outbox& out) {
@@ -85,7 +86,9 @@ void End::decide_resolve(Step step, bool present) {
     forget_answers();
     return;
   }
-  enter(step, EndState::kResolvedHere, own_.moved(id_.job, epoch, self_));
+  OwnRecord own = own_.moved(id_.job, epoch, self_);
+  own.resolved = true;
+  enter(step, EndState::kResolvedHere, own);
 }
 
 void End::host_says(Step step, const Event& event) {

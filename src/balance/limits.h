@@ -28,6 +28,8 @@ inline constexpr std::size_t kOwnRecordsMax = 4096;  // full: no new seats, no n
 inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once, exit code 1
 inline constexpr std::size_t kEndedProposalsMax = 64;  // remembered against late doubles
 inline constexpr std::size_t kLingeringMax = 256;      // dissolved triads kept; full: no new seats
+inline constexpr std::size_t kLingeringByOneMax = 8;  // of them owed by one member: no seat with it
+inline constexpr std::size_t kViewWholeMax = 64;      // below that a view is no sample (gossip)
 inline constexpr std::size_t kKeySizeMax = 120;
 
 // ---- epochs
@@ -59,6 +61,9 @@ inline constexpr base::Duration kConfirmWait = std::chrono::seconds(3);     // t
 inline constexpr base::Duration kLingerEveryMax = std::chrono::seconds(30);  // from kReportEvery on
 inline constexpr base::Duration kCheckAgain = std::chrono::seconds(1);   // unanswered host question
 inline constexpr base::Duration kPersonWait = std::chrono::seconds(20);  // to get a triad formed
+inline constexpr base::Duration kSeatQuiet = std::chrono::minutes(10);   // nothing decided: leave
+static_assert(kFormWait + kPlanWait + kMovesPerTriadMax * (kPreflightWait + kContactLost) <
+              kSeatQuiet);  // no triad that works takes as long to begin
 static_assert(kProposalWait < kAcceptanceLife);
 static_assert(kContactLost < kHandoverWait);
 static_assert(kReportEvery < kLingerEveryMax);
@@ -68,6 +73,8 @@ inline constexpr const char* kIsStopping = "the daemon of a node is stopping";
 inline constexpr const char* kIsInDoubt = "an earlier move of the job is not confirmed yet";
 inline constexpr const char* kTooManyLinger =
     "this node waits for the end of too many earlier moves (tern ps shows the jobs in doubt)";
+inline constexpr const char* kOwesTooMany =
+    "a node of the three has not confirmed too many earlier moves";
 
 // ---- rules (design.md §2); the thresholds of trits and hogs are probe's
 inline constexpr base::Duration kResidence = std::chrono::seconds(60);

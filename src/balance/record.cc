@@ -292,18 +292,20 @@ base::Result<StoredForm> decode_stored_form(base::ByteView bytes) {
 
 base::Bytes encode(const OwnRecord& record) {
   base::Writer out;
-  out.array(4).u64(kVersion).counter(record.epoch).counter(record.next).id(record.at);
+  out.array(5).u64(kVersion).counter(record.epoch).counter(record.next).id(record.at);
+  out.boolean(record.resolved);
   return out.take();
 }
 
 base::Result<OwnRecord> decode_own(base::ByteView bytes) {
   base::Reader in(bytes);
   OwnRecord record;
-  in.array_of(4);
+  in.array_of(5);
   get_version(in);
   record.epoch = Epoch{in.u64(kEpochMax)};
   record.next = Epoch{in.u64(kEpochMax)};
   record.at = in.id<NodeId>();
+  record.resolved = in.boolean();
   if (in.ok() && record.next < record.epoch) in.reject("an epoch that was never given out");
   return finished(in, record);
 }

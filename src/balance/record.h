@@ -3,7 +3,7 @@
 // All are MessagePack arrays that begin with a version (u64 = 1); ids are bin16, enumerations u64.
 //
 //   key                                record        fields after the version
-//   own/<job>                          OwnRecord     epoch, next, at (node)
+//   own/<job>                          OwnRecord     epoch, next, at (node), resolved
 //   acc/live                           Acceptance    proposal, from, store of from, cause, source,
 //                                                    sink, third (zero: a pair), job
 //   tri/<triad>/form                   StoredForm    proposal, proposer, form record (bin)
@@ -85,6 +85,9 @@ struct OwnRecord {
   Epoch epoch;
   Epoch next;
   NodeId at;
+  // By a person's word here, and no lower copy has confirmed since that it is gone: the record
+  // outlives the job, so that a copy that comes back then still hears of the higher epoch.
+  bool resolved = false;
 };
 
 // How far one end of a handover is, as its disk knows it. `acted`: what the state asks of the host

@@ -52,6 +52,7 @@ Triad::Triad(StoredForm stored, base::Incarnation incarnation, base::Rng rng, Su
       keys_(records.keys.begin(), records.keys.end()),
       to_recover_(std::move(records.group)),
       to_linger_(std::move(records.lingers)) {
+  for (const group::Entry& entry : to_recover_->entries) note(entry);
   for (auto& [id, record] : records.ends) make_end(id, std::move(record));
 }
 
@@ -99,6 +100,7 @@ void Triad::store(Step step, const group::Persist& persist) {
   if (persist.log) {
     base::LogIndex at = persist.log->first;
     for (const group::Entry& entry : persist.log->entries) {
+      note(entry);
       changes.push_back({log_key(id_, at), group::encode_entry(entry)});
       at = at.next();
     }
@@ -107,6 +109,13 @@ void Triad::store(Step step, const group::Persist& persist) {
     }
   }
   group_writes_.emplace_back(write(step, std::move(changes)), persist.id);
+}
+
+void Triad::note(const group::Entry& entry) {
+  auto decoded = decode_log_entry(entry.payload);
+  if (entry.payload.empty() || !decoded) return;
+  if (std::holds_alternative<BeginEntry>(*decoded)) begin_stored_ = true;
+  if (auto* outcome = std::get_if<OutcomeEntry>(&*decoded)) stored_last_ = std::move(*outcome);
 }
 
 std::uint64_t Triad::write(Step step, std::vector<RecordChange> changes) {
@@ -125,6 +134,7 @@ std::uint64_t Triad::write(Step step, std::vector<RecordChange> changes) {
 
 void Triad::apply(Step step, const group::Committed& entry) {
   if (entry.payload.empty()) return;
+  quiet_since_ = step.now;
   auto decoded = decode_log_entry(entry.payload);
   if (!decoded) {
     around_.log.error("entry_unreadable", {{"triad", id_.brief()}, {"index", entry.index.value}});
@@ -191,6 +201,11 @@ bool Triad::bound() const {
 void Triad::receive(Step step, const NodeId& from, const StoreId& store, const wire::Body& body) {
   const Member* member = stored_.form.member(from);
   if (member == nullptr || member->store != store) {
+    // A new store is no member and never will be; nor is one that the proposer invented.
+    const bool never = member != nullptr && std::holds_alternative<wire::Gone>(body);
+    if (never && stage_ == Stage::kMember && !begin_stored_ && ends_.empty()) {
+      return leave(step, false);
+    }
     around_.log.debug("not_a_member", {{"triad", id_.brief()}, {"from", from.brief()}});
     return;
   }
@@ -212,7 +227,7 @@ void Triad::hear(Step step, const NodeId& from, const wire::Body& body) {
   } else if (std::get_if<wire::FormStored>(&body) != nullptr) {
     form_stored_.insert(from);
   } else if (const auto* gone = std::get_if<wire::Gone>(&body)) {
-    hear_gone(step, gone->dissolved);
+    hear_gone(step, from, *gone);
   } else if (const auto* ask = std::get_if<wire::Ask>(&body)) {
     answer_ask(step, from, ask->term);
   } else if (const auto* offer = std::get_if<wire::Offer>(&body)) {
@@ -330,12 +345,13 @@ void Triad::tick(Step step) {
     for (const Member& m : stored_.form.members) contact_[m.node] = {step.now, step.now};
     if (stage_ == Stage::kMember) open_group(step.now, std::move(*to_recover_));
     to_recover_.reset();
-    report_at_ = form_at_ = step.now;
+    report_at_ = form_at_ = quiet_since_ = step.now;
   }
   if (stage_ != Stage::kMember) {
     linger_on(step);
     return settle(step);
   }
+  if (may_leave_quietly() && step.now >= quiet_since_ + kSeatQuiet) return leave_quietly(step);
   if (group_ && step.now >= group_->next_deadline()) run_group(step, group::Tick{});
   for (auto& [id, end] : ends_) {
     if (seat_ == Seat::kSource && lost_contact(step, other_end(), base::Time::min())) {
@@ -403,6 +419,7 @@ base::Time Triad::next_deadline(base::Time now) const {
   if (stage_ != Stage::kMember) return at;
   if (group_) at = std::min(at, group_->next_deadline());
   if (stored_.proposer == self_) at = std::min(at, form_at_);
+  if (may_leave_quietly()) at = std::min(at, quiet_since_ + kSeatQuiet);
   for (const auto& [node, contact] : contact_) {
     if (node != self_) at = std::min(at, std::max(contact.heard, contact.asked) + kAskEvery);
   }

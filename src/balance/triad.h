@@ -18,7 +18,10 @@
 // - Leaving erases everything of the triad in one write. Never while an end here is bound: decided
 //   or not, its records stay until both ends are done (design.md §4.5). A member says Gone only
 //   when it can never be in this triad (again), and every Begin needs all members, so a node whose
-//   ends are not bound may leave on any member's Gone, dissolved or unknown.
+//   ends are not bound may leave on any member's Gone, dissolved or unknown. Also by itself, when
+//   nothing was decided for kSeatQuiet: in a triad as long as nothing has begun that it knows of
+//   (then no vote of it can be missed, and it has said to nobody that it is ready), as SINK of a
+//   pair, which has no vote, whenever its end is not bound.
 // - The other end and the coordinator hear an end's report on every change and every second or so,
 //   which is also how the coordinator knows who is in contact.
 //
@@ -98,6 +101,8 @@ class Triad {
   [[nodiscard]] End* end_of(const JobId& job);
   [[nodiscard]] const End* end(const HandoverId& id) const;
   [[nodiscard]] bool involves(const JobId& job) const;
+  // It lingers, and this other end has not confirmed.
+  [[nodiscard]] bool owed_by(const NodeId& node) const;
   // The ends here that are not done.
   [[nodiscard]] std::vector<const End*> bound_ends() const;
   // Why nothing was moved, for the person who asked; empty if something was begun.
@@ -168,6 +173,7 @@ class Triad {
   void run_group(Step step, const group::Event& event);
   void perform(Step step, const group::Action& action);
   void store(Step step, const group::Persist& write);
+  void note(const group::Entry& entry);
   void apply(Step step, const group::Committed& entry);
   void apply(Step step, const BeginEntry& entry);
   void apply(Step step, const OutcomeEntry& entry);
@@ -188,16 +194,19 @@ class Triad {
   [[nodiscard]] Handover* handover(const HandoverId& id);
 
   // triad_linger.cc
-  void hear_gone(Step step, bool dissolved);
+  void hear_gone(Step step, const NodeId& from, const wire::Gone& gone);
   void hear_decided(Step step, const OutcomeEntry& outcome);
   void hear_late(Step step, const NodeId& from, const wire::Body& body);
   void end_if_over(Step step);
   void linger(Step step);
   void linger_on(Step step);
   void leave(Step step, bool dissolved);
+  void leave_quietly(Step step);
+  [[nodiscard]] bool live_on(Step step);
   [[nodiscard]] bool owed() const;
   [[nodiscard]] bool resolved_elsewhere() const;
   [[nodiscard]] bool may_linger() const;
+  [[nodiscard]] bool may_leave_quietly() const;
   [[nodiscard]] bool in_doubt_elsewhere(const JobId& job) const;
 
   // triad_prepare.cc
@@ -250,7 +259,9 @@ class Triad {
 
   std::vector<Handover> ledger_;
   bool dissolved_ = false;
-  std::optional<base::Time> gone_since_;
+  bool begin_stored_ = false;                // in the log here, committed or not
+  std::optional<OutcomeEntry> stored_last_;  // the newest outcome there, likewise
+  base::Time quiet_since_{};                 // as a member: the last entry, or the beginning
   std::map<HandoverId, std::unique_ptr<End>> ends_;
   std::map<HandoverId, Reports> reports_;
   std::map<HandoverId, std::pair<EndState, bool>> reported_;

@@ -9,23 +9,19 @@
 
 namespace balance {
 
-void Triad::hear_gone(Step step, bool dissolved) {
+// Where the other end has not confirmed, a person may have resolved the job there: then it answers
+// this end's report with Superseded. So only its own Gone, and only in answer to a report, says
+// that there is no more to hear; anybody else's frees the seat. After a restart there may be an end
+// before the log tells of its handover again.
+void Triad::hear_gone(Step step, const NodeId& from, const wire::Gone& gone) {
   if (bound()) {
     around_.log.warn("in_doubt", {{"triad", id_.brief()}});
     return;
   }
-  // The other end left without confirming the outcome: a person resolved the job there. Its
-  // Superseded answers the next report, so what runs here waits for that a while. After a restart
-  // there may be an end before the log tells of its handover again.
   const bool confirmed = !ledger_.empty() && done_by_both(ledger_.back());
-  const bool unconfirmed = !dissolved && !ends_.empty() && !confirmed;
-  if (unconfirmed) {
-    linger_every_ = kReportEvery;
-    report_at_ = std::min(report_at_, step.now + kReportEvery);
-    if (!gone_since_) gone_since_ = step.now;
-    if (step.now < *gone_since_ + kContactLost) return;
-  }
-  leave(step, false);
+  const bool unconfirmed = !gone.dissolved && !ends_.empty() && !confirmed;
+  if (!unconfirmed || (gone.to_report && from == other_end())) return leave(step, false);
+  if (stage_ == Stage::kMember) (void)live_on(step);
 }
 
 // A member that lingers knows the whole log, so this is the last handover and there is no other.
@@ -150,6 +146,47 @@ void Triad::linger_on(Step step) {
     }
     step.out.send(node, wire::Ask{id_, Term{}});
   }
+}
+
+bool Triad::owed_by(const NodeId& node) const {
+  if (stage_ != Stage::kLingering && stage_ != Stage::kParting) return false;
+  if (ledger_.empty() || to_linger_) return stored_.form.member(node) != nullptr;  // not yet taken
+  for (const Seat seat : {Seat::kSource, Seat::kSink}) {
+    if (stored_.form.seat(seat)->node != node) continue;
+    const std::optional<EndRecord> end = report_of(ledger_.back().id, seat);
+    return !end || !end->acted || !is_final_state(end->state);
+  }
+  return false;
+}
+
+bool Triad::may_leave_quietly() const {
+  if (stage_ != Stage::kMember || dissolved_) return false;
+  if (!begin_stored_ && ends_.empty()) return true;
+  if (!stored_.form.is_pair() || seat_ != Seat::kSink || bound()) return false;
+  // What its end has done must be known to SOURCE one day, unless there is nothing to know.
+  return std::all_of(ends_.begin(), ends_.end(), [&](const auto& end) {
+    const bool last = stored_last_ && stored_last_->job == end.first.job &&
+                      stored_last_->epoch == end.first.epoch;
+    return last || end.second->state() != EndState::kSinkReleased;
+  });
+}
+
+// Without the seat, as if dissolved; false while the outcome is not known here. After a restart it
+// is the one in the log by which the end that is settled here has acted.
+bool Triad::live_on(Step step) {
+  if (!ledger_.empty() && ledger_.back().outcome) {
+    dissolved_ = true;
+  } else if (ledger_.empty() && stored_last_ &&
+             ends_.contains({id_, stored_last_->job, stored_last_->epoch})) {
+    hear_decided(step, *stored_last_);
+  }
+  return dissolved_;
+}
+
+void Triad::leave_quietly(Step step) {
+  around_.log.warn("nothing_decided", {{"triad", id_.brief()}});
+  if (live_on(step)) return settle(step);
+  leave(step, false);
 }
 
 void Triad::leave(Step step, bool dissolved) {

@@ -13,7 +13,7 @@ constexpr std::uint64_t kVersion = 1;
 constexpr std::uint64_t kAmountMax = std::uint64_t{1} << 62;
 constexpr std::size_t kFormSizeMax = 512;
 // Elements after version, kind and store, by kind.
-constexpr std::size_t kFields[] = {2, 2, 4, 1, 2, 1, 2, 2, 5, 6, 3, 2, 3, 4, 3, 2, 2};
+constexpr std::size_t kFields[] = {2, 2, 4, 1, 2, 1, 3, 2, 5, 6, 3, 2, 3, 4, 3, 2, 2};
 static_assert(std::size(kFields) == std::variant_size_v<Body>);
 
 std::uint64_t amount(std::int64_t value) {
@@ -39,7 +39,9 @@ struct Put {
   void operator()(const Cancel& m) const { out.id(m.proposal); }
   void operator()(const Form& m) const { out.id(m.proposal).bin(balance::encode(m.form)); }
   void operator()(const FormStored& m) const { out.id(m.triad); }
-  void operator()(const Gone& m) const { out.id(m.triad).boolean(m.dissolved); }
+  void operator()(const Gone& m) const {
+    out.id(m.triad).boolean(m.dissolved).boolean(m.to_report);
+  }
   void operator()(const Ask& m) const { out.id(m.triad).counter(m.term); }
   void operator()(const Offer& m) const {
     out.id(m.triad).counter(m.term).u64(amount(m.ratio_micros)).u64(amount(m.cpus_millis));
@@ -158,7 +160,7 @@ Body get_formation(base::Reader& in, std::uint64_t kind) {
     case 5:
       return FormStored{in.id<TriadId>()};
     default:
-      return Gone{in.id<TriadId>(), in.boolean()};
+      return Gone{in.id<TriadId>(), in.boolean(), in.boolean()};
   }
 }
 

@@ -11,7 +11,8 @@
 //    3 Cancel        proposal                           the proposer will not form it
 //    4 Form          proposal, form record bin <= 512   store this, you accepted it
 //    5 FormStored    triad                              stored, durably
-//    6 Gone          triad, dissolved bool              no such triad here, and never again
+//    6 Gone          triad, dissolved bool, to_report   no such triad here, and never again;
+//                                                       to_report: answers an EndReport
 //    7 Ask           triad, term                        coordinator: what could you give or take?
 //                                                       Else (term 0): still there?
 //    8 Offer         triad, term, ratio, cpus,          SOURCE's answer
@@ -75,6 +76,7 @@ struct FormStored {
 struct Gone {
   TriadId triad;
   bool dissolved = false;
+  bool to_report = false;  // who knows of a higher epoch says Superseded instead
 };
 struct Ask {
   TriadId triad;

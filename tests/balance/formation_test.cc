@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "balance/balance.h"
+#include "balance/limits.h"
 #include "balance/wire.h"
 
 namespace balance {
@@ -21,7 +22,9 @@ std::vector<T> all_of(const Actions& actions) {
 
 // The third of a triad that `node(1)` proposes.
 struct Third {
-  Balance core{Config{node(3), StoreId{{103}}, base::Incarnation{1}}, base::Rng(1), {}};
+  explicit Third(const Recovered& records = {})
+      : core(Config{node(3), StoreId{{103}}, base::Incarnation{1}}, base::Rng(1), records) {}
+  Balance core;
   base::Time now{std::chrono::hours(1)};
   base::ProposalId proposal{{7}};
   Roles roles{Cause::kPerson, node(1), node(2), node(3), JobId{{42}}};
@@ -72,6 +75,100 @@ TEST(Formation, OnlyTheProposerWithdrawsOnlyHisProposal) {
   (void)third.core.step(
       third.now, Received{node(2), wire::encode({StoreId{{102}}, wire::Cancel{third.proposal}})});
   EXPECT_TRUE(Third::accepts(third.core.step(third.now, Persisted{stored[0].id})));
+}
+
+ViewChanged view_of(std::initializer_list<std::uint8_t> nodes) {
+  ViewChanged view;
+  for (const std::uint8_t n : nodes) {
+    NodeLoad load;
+    load.id = node(n);
+    load.live = true;
+    view.nodes.push_back(load);
+  }
+  return view;
+}
+
+TEST(Formation, AProposalThatNamesANodeThatNobodySeesIsRefused) {
+  for (const bool seen : {true, false}) {
+    SCOPED_TRACE(seen);
+    Third third;
+    (void)third.core.step(third.now, seen ? view_of({1, 2, 3}) : view_of({1, 3, 4}));
+    const Actions said = third.hear(wire::Propose{third.proposal, third.roles});
+    EXPECT_EQ(all_of<Persist>(said).size(), seen ? 1U : 0U);
+  }
+}
+
+// A member that never confirms must not fill the others' tables.
+TEST(Formation, WhoOwesTooManyGetsNoSeatHere) {
+  for (const std::size_t owed : {kLingeringByOneMax - 1, kLingeringByOneMax}) {
+    SCOPED_TRACE(owed);
+    Recovered records;
+    for (std::size_t i = 0; i < owed; ++i) {
+      LingerRecord record;
+      record.stored.form.members = {{node(1), StoreId{{101}}, Seat::kSource},
+                                    {node(3), StoreId{{103}}, Seat::kCoordinator},
+                                    {node(static_cast<std::uint8_t>(100 + i)), {}, Seat::kSink}};
+      record.outcome.job = JobId{{99}};
+      record.outcome.epoch = Epoch{2};
+      records[linger_key(triad_id_of(record.stored.form))] = encode(record);
+    }
+    Third third(records);
+    (void)third.core.step(third.now, Tick{});
+    EXPECT_EQ(third.core.lingering(), owed);
+    const Actions said = third.hear(wire::Propose{third.proposal, third.roles});
+    EXPECT_EQ(all_of<Persist>(said).empty(), owed == kLingeringByOneMax);
+  }
+}
+
+// One of the three invents another's acceptance, has its form stored here, and falls silent.
+struct Trapped : Third {
+  FormRecord form;
+  Trapped() {
+    Actions said = hear(wire::Propose{proposal, roles});
+    said = core.step(now, Persisted{all_of<Persist>(said)[0].id});
+    form.cause = roles.cause;
+    form.job = roles.job;
+    form.members = {{node(1), StoreId{{101}}, Seat::kSource},
+                    {node(3), StoreId{{103}}, Seat::kCoordinator},
+                    {node(2), StoreId{{99}}, Seat::kSink}};
+    said = hear(wire::Form{proposal, form});
+    for (const Persist& write : all_of<Persist>(said)) (void)core.step(now, Persisted{write.id});
+    EXPECT_TRUE(core.seat());
+  }
+  void go_on(base::Duration time) {
+    const base::Time end = now + time;
+    while (core.next_deadline() <= end) {
+      now = std::max(now, core.next_deadline());
+      Actions said = core.step(now, Tick{});
+      for (std::size_t i = 0; i < said.size(); ++i) {
+        const auto* write = std::get_if<Persist>(&said[i]);
+        if (write == nullptr) continue;
+        const Persisted persisted{write->id};
+        for (Action& more : core.step(now, persisted)) said.push_back(std::move(more));
+      }
+      now += base::Duration(1);
+    }
+    now = end;
+  }
+};
+
+TEST(Formation, ASeatWhereNothingIsEverDecidedIsLeft) {
+  Trapped trapped;
+  trapped.go_on(kSeatQuiet - std::chrono::seconds(1));
+  EXPECT_TRUE(trapped.core.seat());
+  trapped.go_on(std::chrono::seconds(2));
+  EXPECT_FALSE(trapped.core.seat());
+  EXPECT_EQ(trapped.core.lingering(), 0U);
+}
+
+TEST(Formation, AMemberWithAnotherStoreThanTheFormNamesFreesTheSeat) {
+  Trapped trapped;
+  const wire::Gone gone{triad_id_of(trapped.form), false};
+  const Received said{node(2), wire::encode({StoreId{{102}}, gone})};
+  for (const Persist& write : all_of<Persist>(trapped.core.step(trapped.now, said))) {
+    (void)trapped.core.step(trapped.now, Persisted{write.id});
+  }
+  EXPECT_FALSE(trapped.core.seat());
 }
 
 }  // namespace

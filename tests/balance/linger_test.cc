@@ -46,6 +46,8 @@ TEST(Linger, ALostSinkFreesTheSeatsAndTheOriginalWaits) {
       EXPECT_TRUE(holds(rig, i, "lin/"));
     }
     EXPECT_TRUE(rig.core(kSource).in_doubt(Rig::job()));
+    ASSERT_EQ(rig.core(kSource).unsettled().size(), 1U);
+    EXPECT_TRUE(rig.core(kSource).unsettled()[0].lingers);
     EXPECT_EQ(rig.core(kSource).waits_for(Rig::job()), Rig::node(kSink));
     EXPECT_FALSE(rig.did("0 kill"));
     EXPECT_FALSE(rig.did("0 thaw"));
@@ -204,6 +206,29 @@ TEST(Linger, AFullTableMeansNoNewSeats) {
     EXPECT_EQ(rig.replies.back().sentence == kTooManyLinger, room == 0);
     // Those that wait for others are not forgotten for it.
     EXPECT_EQ(rig.core(kSink).lingering(), kLingeringMax - room);
+  }
+}
+
+// SOURCE alone votes, and its machine is lost for good between form and dissolve.
+TEST(Linger, SinkOfAPairIsNotSeatedForEver) {
+  for (const char* when : {"1 preflight", "1 release"}) {
+    SCOPED_TRACE(when);
+    Rig rig(2);
+    rig.on_operation = [&](std::size_t i, const std::string& name) {
+      if (std::to_string(i) + " " + name == when) rig.kill(kSource);
+    };
+    rig.migrate(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return rig.did(when); }));
+    rig.on_operation = nullptr;
+    EXPECT_TRUE(rig.core(kSink).seat());
+    rig.run(kSeatQuiet + std::chrono::seconds(1));
+    EXPECT_FALSE(rig.core(kSink).seat());
+    const bool ran = rig.did("1 release");
+    EXPECT_EQ(rig.core(kSink).lingering(), ran ? 1U : 0U);  // SOURCE has to hear of it one day
+    rig.start(kSource);
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+    EXPECT_EQ(rig.did("0 kill"), ran);
+    EXPECT_FALSE(rig.did("0 thaw"));
   }
 }
 

@@ -70,5 +70,51 @@ TEST(Resolve, AnOldTriadsOtherEndBeatsAJobThatCameBackAndAllOfItGoes) {
   EXPECT_EQ(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
 }
 
+// The sink lets its copy go, unheard, and is away; a person has the job run on at the source.
+void resolve_without_the_sink(Rig& rig, const char* lost_at) {
+  rig.on_operation = [&rig, lost_at](std::size_t, const std::string& name) {
+    if (name == lost_at) rig.cut = {{kSink, kSource}, {kSink, kThird}};
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return !rig.cut.empty(); }));
+  rig.run(std::chrono::milliseconds(100));
+  rig.kill(kSink);
+  rig.on_operation = nullptr;
+  rig.cut.clear();
+  ASSERT_TRUE(rig.run_until(
+      [&] { return rig.core(kSource).triad() == nullptr && rig.core(kThird).triad() == nullptr; }));
+  rig.give(kSource, PersonResolve{7, Rig::job()});
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw") && rig.all_free(); }));
+}
+
+// "A lower one that turns up is killed", however long who resolved it cannot be reached.
+TEST(Resolve, ACopyThatComesBackHeedsOnlyTheOtherEnd) {
+  Rig rig(3);
+  resolve_without_the_sink(rig, "release");
+  rig.cut = {{kSink, kSource}, {kSource, kSink}};
+  rig.start(kSink);
+  rig.run(std::chrono::minutes(5));  // the third has no such triad, and says so
+  EXPECT_FALSE(rig.core(kSink).seat());
+  EXPECT_EQ(rig.core(kSink).lingering(), 1U);
+  rig.cut.clear();
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 kill") && rig.all_free(); }));
+}
+
+TEST(Resolve, ACopyThatComesBackWhenTheJobHasEndedIsKilledToo) {
+  for (const char* lost_at : {"release", "check-copy"}) {
+    SCOPED_TRACE(lost_at);
+    Rig rig(3);
+    resolve_without_the_sink(rig, lost_at);
+    rig.give(kSource, JobEnded{Rig::job()});
+    rig.run(std::chrono::seconds(1));
+    ASSERT_NE(rig.core(kSource).owner(Rig::job()), nullptr);
+    rig.start(kSink);
+    const bool ran = rig.did("1 release");
+    ASSERT_TRUE(rig.run_until([&] { return rig.did(ran ? "1 kill" : "1 discard"); }));
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+    EXPECT_EQ(rig.core(kSource).owner(Rig::job()), nullptr);
+  }
+}
+
 }  // namespace
 }  // namespace balance::testing

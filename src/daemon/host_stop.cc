@@ -42,7 +42,7 @@ void Host::finish_handovers() {
   }
   const auto unsettled = node_ ? node_->unsettled() : std::vector<balance::Balance::Unsettled>();
   const bool of_use = std::any_of(unsettled.begin(), unsettled.end(), [&](const auto& u) {
-    return !withdrawing_ || !u.waits_for_others;
+    return !u.waits_for_others || !(withdrawing_ || u.lingers);
   });
   if (!of_use || (withdrawing_ && now >= stop_by_)) return leave();
   tell_unsettled();
@@ -74,7 +74,9 @@ void Host::leave() {
     stays_.push_back(
         "job " + one.job.brief() +
         (one.source ? " stays frozen here: its move to " : " stays held here: its move from ") +
-        other + " is not decided, and only the other nodes can decide it");
+        other +
+        (one.lingers ? " is decided, and only that node can say what became of it"
+                     : " is not decided, and only the other nodes can decide it"));
   }
   if (node_) post(node::Leave{});
   stage_ = Stage::kLeaving;

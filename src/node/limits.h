@@ -20,7 +20,7 @@ inline constexpr std::size_t kReasonSizeMax = 1024;        // bytes of a sentenc
 inline constexpr std::size_t kJobsInReplyMax =
     256;                                            // further jobs are left out of one node's reply
 inline constexpr std::size_t kQueriesMax = 64;      // of people, waiting for peers; refused
-inline constexpr std::size_t kOrdersKeptMax = 128;  // of peers, answered; the oldest is forgotten
+inline constexpr std::size_t kOrdersKeptMax = 128;  // of each peer, carried out; the oldest goes
 inline constexpr std::size_t kAddressesKeptMax = 64;  // members'; further ones are not kept
 inline constexpr std::size_t kMeetsMax = 2;           // the others of a triad
 inline constexpr std::size_t kMetKeptMax = 64;  // met by triads, not in the view; the oldest goes

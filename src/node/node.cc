@@ -67,6 +67,8 @@ Actions Node::step(base::Time now, const Event& event) {
   now_ = std::max(now, now_);
   std::visit([this](const auto& e) { on(e); }, event);
   after_doubt();
+  // Also of a handover that this node left without hearing how it ended.
+  std::erase_if(timings_, [&](const auto& t) { return !balance_->in_doubt(t.first.job); });
   return std::exchange(actions_, {});
 }
 

@@ -1,9 +1,10 @@
 // Questions and orders between nodes: said again until answered, carried out once.
 //
 // A message may be lost with its connection, and so may the answer. Who asks says it again under
-// the same query; who is ordered remembers what it answered. A daemon that was restarted meanwhile
-// remembers nothing: it refuses an order that is older than itself, since it may have been carried
-// out before (a message does not outlive the connection to the daemon that it was sent to).
+// the same query; who is ordered remembers what it answered, unless it refused. A daemon that was
+// restarted meanwhile remembers nothing: it refuses an order that is older than itself, since it
+// may have been carried out before (a message does not outlive the connection to the daemon that it
+// was sent to).
 #include <algorithm>
 
 #include "node/node.h"
@@ -109,7 +110,9 @@ void Node::on_order(NodeId from, const Order& order) {
     OrderReply answer;
     answer.exit_code = static_cast<std::uint8_t>(exit_code);
     answer.sentence = why;
-    order_done(name, std::move(answer));
+    answer.query = order.query;
+    answer.over = true;
+    send(from, answer);  // nothing was done, so nothing has to be remembered
   };
   if (order.age_ms > 0 && order.age_ms >= milliseconds(now_ - started_at_)) {
     return refuse(1, "the daemon there was restarted meanwhile; look (tern ps) and say it again");
@@ -135,9 +138,13 @@ void Node::order_done(const Remote& order, OrderReply answer) {
   answer.over = true;
   orders_[order] = answer;
   orders_done_.push_back(order);
-  if (orders_done_.size() > kOrdersKeptMax) {
-    orders_.erase(orders_done_.front());
-    orders_done_.pop_front();
+  // Of that peer: nobody makes this node forget what it did for another.
+  const auto is_theirs = [&](const Remote& done) { return done.from == order.from; };
+  const auto kept = std::count_if(orders_done_.begin(), orders_done_.end(), is_theirs);
+  if (static_cast<std::size_t>(kept) > kOrdersKeptMax) {
+    const auto oldest = std::find_if(orders_done_.begin(), orders_done_.end(), is_theirs);
+    orders_.erase(*oldest);
+    orders_done_.erase(oldest);
   }
   send(order.from, answer);
 }

@@ -195,6 +195,55 @@ TEST(Node, ARestartedHostRefusesAnOrderThatIsOlderThanItself) {
   EXPECT_EQ(f.world.signals(), 1U);
 }
 
+// Answers that were lost are asked for again: what others order meanwhile must not push them out.
+TEST(Node, OrdersOfOthersDoNotMakeAHostForgetWhatItDid) {
+  Fixture f(25, nodes(3));
+  const Order order{7, Verb::kKill, f.job, 1000, 15, {}, 0};
+  const auto give = [&](std::size_t from, const Order& said) {
+    return f.world.node(0)->step(f.world.now(), MessageIn{f.world.id(from), encode(said)});
+  };
+  const auto signals = [](const Actions& actions) {
+    return std::count_if(actions.begin(), actions.end(), [](const Action& action) {
+      return std::holds_alternative<SignalJob>(action);
+    });
+  };
+  const Actions first = give(1, order);
+  ASSERT_EQ(signals(first), 1);
+  for (const Action& action : first) {
+    if (const auto* signal = std::get_if<SignalJob>(&action)) {
+      (void)f.world.node(0)->step(f.world.now(), Signalled{signal->token, true, {}});
+    }
+  }
+  for (std::uint64_t i = 0; i <= kOrdersKeptMax; ++i) {
+    const Order flood{100 + i, Verb::kKill, base::JobId{{99}}, 1000, 15, {}, 0};
+    (void)give(1, flood);
+    (void)give(2, flood);
+  }
+  EXPECT_EQ(signals(give(1, order)), 0);
+}
+
+// Its triad ends without an outcome when the other two have lost their stores.
+TEST(Node, AHandoverThatWasLeftWithoutAnOutcomeIsShownNoMore) {
+  Fixture f(26, nodes(3));
+  (void)migrate(f.world, 0, 0, f.job, 1);
+  const auto begun = [&] { return !f.world.node(0)->unsettled().empty(); };
+  for (int i = 0; i < 30'000 && !begun(); ++i) f.world.run(1ms);
+  ASSERT_TRUE(begun());
+  f.world.run(20ms);  // on its disk
+  (void)f.world.post(0, [](std::uint64_t) { return Stopping{true}; });
+  for (const std::size_t other : {1U, 2U}) {
+    f.world.crash(other, 1s);
+    std::erase_if(f.world.disk(other), [](const auto& r) {
+      return r.first.starts_with("tri/") || r.first.starts_with("end/");
+    });
+  }
+  ASSERT_TRUE(f.world.run_until([&] { return !begun() && !f.world.node(0)->seat(); }, 120s));
+  const auto ps = f.world.post(0, [](std::uint64_t request) { return AskJobs{request}; });
+  f.world.run(3s);
+  ASSERT_TRUE(f.world.answered(ps));
+  EXPECT_EQ(f.world.replies(ps).back().jobs->jobs.at(0).state, JobState::kRunning);
+}
+
 // The daemon died between the job's description and its ownership record, or lost the latter.
 TEST(Node, AJobWithoutAnOwnerIsLostAndSaysSo) {
   Fixture f(24, nodes(2));

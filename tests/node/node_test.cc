@@ -3,43 +3,12 @@
 
 #include <cstdlib>
 
+#include "fixture.h"
 #include "node/limits.h"
 #include "node/records.h"
-#include "node_world.h"
 
 namespace node::testing {
 namespace {
-
-using base::JobId;
-using namespace std::chrono_literals;
-
-World::Options nodes(std::size_t count) {
-  World::Options options;
-  options.nodes = count;
-  return options;
-}
-
-std::uint64_t migrate(World& world, std::size_t asked, std::size_t host, const JobId& job,
-                      std::optional<std::size_t> target, std::uint32_t uid = 0) {
-  return world.post(asked, [&](std::uint64_t request) {
-    MigrateJob order{request, uid, job, world.id(host), {}};
-    if (target) order.target = world.id(*target);
-    return order;
-  });
-}
-
-// A mesh that knows itself, and a job that runs on node 0, its home.
-struct Fixture {
-  explicit Fixture(std::uint64_t seed, const World::Options& options) : world(seed, options) {
-    EXPECT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
-    world.run(8s);  // digests of the first samples
-    job = world.run_job(0);
-    EXPECT_TRUE(world.run_until([&] { return world.where(job) == 0; }, 5s));
-  }
-  void settle() { EXPECT_EQ(world.violations, std::vector<std::string>{}); }
-  World world;
-  JobId job;
-};
 
 TEST(Node, NodesThatMeetSeeEachOther) {
   for (const std::size_t count : {2U, 3U}) {
@@ -134,92 +103,6 @@ TEST(Node, OnlyItsOwnerOrRootMovesOrSignalsAJob) {
     EXPECT_EQ(f.world.replies(request).back().exit_code, 5);
   }
   EXPECT_EQ(f.world.where(f.job), 0);
-}
-
-std::uint64_t kill(World& world, std::size_t asked, std::size_t host, const JobId& job) {
-  return world.post(asked, [&](std::uint64_t request) {
-    return KillJob{request, 1000, job, world.id(host), 15};
-  });
-}
-
-TEST(Node, AnOrderThatIsLostIsSaidAgainAndCarriedOutOnce) {
-  int answered = 0;
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    SCOPED_TRACE(seed);
-    Fixture f(seed, nodes(2));
-    f.world.loss_permille = 500;  // of orders and answers alike
-    const auto asked = kill(f.world, 1, 0, f.job);
-    EXPECT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 30s));
-    ASSERT_TRUE(f.world.answered(asked));
-    if (f.world.replies(asked).back().exit_code == 4) continue;  // all were lost: it was said
-    EXPECT_EQ(f.world.replies(asked).back().exit_code, 0);
-    EXPECT_EQ(f.world.signals(), 1U);
-    f.settle();
-    ++answered;
-  }
-  EXPECT_GE(answered, 12) << "said once, five of twenty would be answered";
-}
-
-TEST(Node, AHostThatDoesNotAnswerIsSaid) {
-  Fixture f(21, nodes(3));
-  f.world.crash(0, 300s);
-  const auto asked = kill(f.world, 1, 0, f.job);
-  f.world.run(kOrderSilence + 1s);
-  ASSERT_TRUE(f.world.answered(asked));
-  EXPECT_EQ(f.world.replies(asked).back().exit_code, 4);
-  EXPECT_EQ(f.world.replies(asked).back().sentence, "n1 does not answer");
-}
-
-// A move takes as long as it takes: its host answers meanwhile.
-TEST(Node, AnOrderUnderWayIsWaitedFor) {
-  Fixture f(22, nodes(3));
-  f.world.operation_delay = 20s;
-  const auto asked = migrate(f.world, 1, 0, f.job, 2);
-  f.world.run(kOrderSilence + 3s);
-  EXPECT_FALSE(f.world.answered(asked));
-  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 120s));
-  EXPECT_EQ(f.world.replies(asked).back().exit_code, 0) << f.world.replies(asked).back().sentence;
-}
-
-// It may have been carried out before: a signal is not sent twice.
-TEST(Node, ARestartedHostRefusesAnOrderThatIsOlderThanItself) {
-  Fixture f(23, nodes(2));
-  f.world.crash(0, 3s);
-  const auto asked = kill(f.world, 1, 0, f.job);
-  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 30s));
-  EXPECT_EQ(f.world.replies(asked).back().exit_code, 1);
-  EXPECT_EQ(f.world.signals(), 0U);
-  const auto again = kill(f.world, 1, 0, f.job);
-  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(again); }, 30s));
-  EXPECT_EQ(f.world.replies(again).back().exit_code, 0);
-  EXPECT_EQ(f.world.signals(), 1U);
-}
-
-// Answers that were lost are asked for again: what others order meanwhile must not push them out.
-TEST(Node, OrdersOfOthersDoNotMakeAHostForgetWhatItDid) {
-  Fixture f(25, nodes(3));
-  const Order order{7, Verb::kKill, f.job, 1000, 15, {}, 0};
-  const auto give = [&](std::size_t from, const Order& said) {
-    return f.world.node(0)->step(f.world.now(), MessageIn{f.world.id(from), encode(said)});
-  };
-  const auto signals = [](const Actions& actions) {
-    return std::count_if(actions.begin(), actions.end(), [](const Action& action) {
-      return std::holds_alternative<SignalJob>(action);
-    });
-  };
-  const Actions first = give(1, order);
-  ASSERT_EQ(signals(first), 1);
-  for (const Action& action : first) {
-    if (const auto* signal = std::get_if<SignalJob>(&action)) {
-      (void)f.world.node(0)->step(f.world.now(), Signalled{signal->token, true, {}});
-    }
-  }
-  for (std::uint64_t i = 0; i <= kOrdersKeptMax; ++i) {
-    const Order flood{100 + i, Verb::kKill, base::JobId{{99}}, 1000, 15, {}, 0};
-    (void)give(1, flood);
-    (void)give(2, flood);
-  }
-  EXPECT_EQ(signals(give(1, order)), 0);
 }
 
 // Its triad ends without an outcome when the other two have lost their stores.

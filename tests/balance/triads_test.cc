@@ -1,0 +1,161 @@
+// Who sits with whom, and for whose word (design.md §3), by whole nodes of a rig.
+#include <gtest/gtest.h>
+
+#include "rig.h"
+
+namespace balance::testing {
+namespace {
+
+constexpr std::size_t kSource = 0;
+constexpr std::size_t kSink = 1;
+constexpr std::size_t kThird = 2;
+
+TEST(Triads, APlusNodeShedsToAMinusNodeByItself) {
+  Rig rig(3);
+  rig.tell_all(kSource);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_EQ(rig.events.back().cause, Cause::kProcess);  // 0.4 is a hog
+}
+
+TEST(Triads, NothingMovesByRuleWhenPolicySaysNo) {
+  Rig rig(3);
+  rig.policy.moves_jobs = false;
+  rig.tell_all(kSource);
+  rig.run(std::chrono::minutes(1));
+  EXPECT_TRUE(rig.done.empty());
+}
+
+TEST(Triads, CrossingProposalsRefuseEachOtherAndOneWinsLater) {
+  Rig rig(3);
+  rig.give(1, JobStarted{JobId{{43}}});
+  rig.run(std::chrono::milliseconds(10));
+  LocalState local;
+  JobFacts facts;
+  facts.id = JobId{{43}};
+  local.jobs.push_back(facts);
+  rig.give(1, local);
+  rig.migrate(1);
+  rig.give(1, PersonMigrate{2, JobId{{43}}, Rig::node(0)});
+  ASSERT_TRUE(
+      rig.run_until([&] { return rig.did("0 kill") && rig.did("1 kill") && rig.all_free(); }));
+}
+
+TEST(Balance, ItsViewIsWhatWasToldPieceByPiece) {
+  Rig rig(1);
+  const auto sink = [&] { return rig.core(0).outlook(rig.now, Rig::job(), std::nullopt).sink; };
+  const auto idle = [](std::size_t i, std::int64_t ratio) {
+    NodeLoad n;
+    n.id = Rig::node(i);
+    n.live = true;
+    n.accepts_jobs = true;
+    n.trit = probe::Trit::kMinus;
+    n.effective_ratio_micros = ratio;
+    n.memory_free_bytes = 1000;
+    return n;
+  };
+  rig.give(0, ViewChanged{{idle(5, 200'000)}, {}});
+  rig.give(0, ViewChanged{{idle(3, 100'000), idle(7, 50'000)}, {}});
+  EXPECT_EQ(sink(), Rig::node(7));
+  rig.give(0, ViewChanged{{idle(7, 150'000)}, {}});
+  EXPECT_EQ(sink(), Rig::node(3)) << "the newest word counts";
+  rig.give(0, ViewChanged{{}, {Rig::node(3), Rig::node(9)}});
+  EXPECT_EQ(sink(), Rig::node(7));
+  rig.give(0, ViewChanged{{}, {Rig::node(7), Rig::node(5)}});
+  EXPECT_TRUE(sink().is_zero());
+}
+
+TEST(Triads, APairFormsOnlyWhileNobodyKnowsAThird) {
+  Rig rig(3);
+  rig.hidden = {kThird};
+  rig.tell_all();
+  rig.hidden = {};
+  ViewChanged view;  // SINK still sees the third
+  for (std::size_t i = 0; i < 3; ++i) {
+    NodeLoad n;
+    n.id = Rig::node(i);
+    n.live = true;
+    view.nodes.push_back(n);
+  }
+  rig.give(kSink, view);
+  rig.migrate(kSink);
+  rig.run(std::chrono::seconds(30));
+  EXPECT_TRUE(rig.done.empty());
+  ASSERT_FALSE(rig.replies.empty());
+  EXPECT_TRUE(rig.replies.back().over);
+  EXPECT_NE(rig.replies.back().code, ReplyCode::kDone);
+}
+
+TEST(Triads, APersonHearsWhyNot) {
+  struct Row {
+    const char* name;
+    std::function<void(Rig&)> arrange;
+    std::optional<std::size_t> target;
+    ReplyCode code;
+  };
+  const Row rows[] = {
+      {"target is suspect", [](Rig& r) { r.hidden = {1}; }, 1, ReplyCode::kUnreachable},
+      {"nobody is MINUS", [](Rig&) {}, std::nullopt, ReplyCode::kNothingFits},
+      {"sink takes no jobs", [](Rig& r) { r.policy.accepts_jobs = false; }, 1, ReplyCode::kRefused},
+      {"sink does not answer",
+       [](Rig& r) {
+         r.cut = {{1, 0}};
+       },
+       1, ReplyCode::kUnreachable},
+      {"already here", [](Rig&) {}, 0, ReplyCode::kDone},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Rig rig(3);
+    row.arrange(rig);
+    rig.tell_all();
+    rig.migrate(row.target);
+    ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.replies.back().over; }));
+    EXPECT_EQ(rig.replies.back().code, row.code) << rig.replies.back().sentence;
+    EXPECT_FALSE(rig.did("0 freeze"));
+  }
+}
+
+TEST(Triads, AMemberWithAnotherStoreIsNoMember) {
+  Rig rig(3);
+  rig.silent.insert("0 freeze");
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 freeze"); }));
+  const TriadId triad = rig.core(kThird).triad()->id();
+  rig.give(kThird,
+           Received{Rig::node(kSink), wire::encode({StoreId{{99}}, wire::Gone{triad, true}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_NE(rig.core(kThird).triad(), nullptr);
+  // With the right store id a member that has no end leaves on that word.
+  rig.give(kThird,
+           Received{Rig::node(kSink), wire::encode({Rig::store(kSink), wire::Gone{triad, true}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_EQ(rig.core(kThird).triad(), nullptr);
+  // SOURCE has begun: unknown never decides a job.
+  rig.give(kSource,
+           Received{Rig::node(kSink), wire::encode({Rig::store(kSink), wire::Gone{triad, false}})});
+  EXPECT_TRUE(rig.core(kSource).in_doubt(Rig::job()));
+}
+
+TEST(Triads, AnAcceptanceLapsesDurablyAfterTenSeconds) {
+  Rig rig(3);
+  Roles roles{Cause::kPerson, Rig::node(0), Rig::node(1), Rig::node(2), Rig::job()};
+  const base::ProposalId proposal{{9}};
+  rig.give(1,
+           Received{Rig::node(0), wire::encode({Rig::store(0), wire::Propose{proposal, roles}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_TRUE(rig.disk(1).contains(kAcceptanceKey));
+  rig.run(std::chrono::milliseconds(9'900));
+  EXPECT_TRUE(rig.disk(1).contains(kAcceptanceKey));
+  rig.run(std::chrono::milliseconds(200));
+  EXPECT_FALSE(rig.disk(1).contains(kAcceptanceKey));
+  FormRecord form{Cause::kPerson, Rig::job(), {}, {}};
+  form.members = {{Rig::node(0), Rig::store(0), Seat::kSource},
+                  {Rig::node(2), Rig::store(2), Seat::kCoordinator},
+                  {Rig::node(1), Rig::store(1), Seat::kSink}};
+  rig.give(1, Received{Rig::node(0), wire::encode({Rig::store(0), wire::Form{proposal, form}})});
+  rig.run(std::chrono::milliseconds(10));
+  EXPECT_EQ(rig.core(1).triad(), nullptr);
+}
+
+}  // namespace
+}  // namespace balance::testing

@@ -196,8 +196,10 @@ class World {
     std::int64_t wall_offset = 0;  // seconds
     std::uint64_t lies = 0;        // a bit for each Fault of lying
     std::optional<Liar> liar;
-    std::set<std::uint64_t> taken;  // doubled datagrams, by Datagram::twin
-    std::vector<base::Time> heard;  // by host: when a datagram of it was last taken
+    base::Time second_began{};
+    std::uint32_t sent_in_second = 0;  // datagrams, since then
+    std::set<std::uint64_t> taken;     // doubled datagrams, by Datagram::twin
+    std::vector<base::Time> heard;     // by host: when a datagram of it was last taken
     HostDice dice;
     std::vector<Dice> fault_dice;    // by World::rate_ranks_; empty until one is thrown
     std::vector<Happening> history;  // a ring; `happened` is the next one's place

@@ -20,6 +20,7 @@ using std::chrono::seconds;
 constexpr std::size_t kHoleAbove = 1000;                 // bytes of a datagram, kMtuHole
 constexpr Duration kLinkIdle = std::chrono::minutes(5);  // a connection that nobody used
 constexpr std::int64_t kSlowFactor = 100;
+constexpr std::uint32_t kDatagramsASecondMax = 5000;  // of a node, whatever others send it
 
 std::uint64_t link_key(std::uint32_t from, std::uint32_t to) {
   return (static_cast<std::uint64_t>(from) << 32) | to;
@@ -78,6 +79,14 @@ void World::send_datagram(std::uint32_t from, node::SendDatagram& action) {
   counts_.datagram_bytes += action.bytes.size();
   if (action.bytes.size() > gossip::kPacketSizeMax) {
     promises_.broke("limits", from, "a datagram of " + std::to_string(action.bytes.size()));
+  }
+  if (now_ - host.second_began >= seconds(1)) {
+    host.second_began = now_;
+    host.sent_in_second = 0;
+  }
+  if (++host.sent_in_second == kDatagramsASecondMax) {
+    promises_.broke("limits", from,
+                    "more datagrams in a second than " + std::to_string(kDatagramsASecondMax));
   }
   std::uint32_t to = host_at(action.to);
   base::Endpoint target = action.to;

@@ -162,7 +162,11 @@ void Core::expire() {
     set_state(*view_.find(id), State::kDead);
     detector_->add(now_, id, Detector::Health::kDead);
   }
+  view_.reconsider();
   view_.forget_troubles(now_);
+  forget_followers();
+  while (roster_.size() > roster_max() && make_roster_place()) {
+  }
   envelope_.forget_unconfirmed(now_);
   for (const base::NodeId& id : roster_.expired(wall())) {
     log_.info("certificate_expired", {{"node", id.brief()}});

@@ -44,6 +44,10 @@ class Core {
     base::NodeId id;
     base::Endpoint from;
   };
+  struct Follower {
+    base::Endpoint at;
+    base::Time since{};  // it said so last
+  };
   struct Outgoing {
     base::Endpoint to;
     std::vector<base::Bytes> messages;
@@ -85,6 +89,7 @@ class Core {
   void take_ping(const Source& source, const PingMessage& ping);
   void take_chain(base::ByteView chain);
   bool learn(base::ByteView chain);  // false: does not hold
+  [[nodiscard]] std::size_t roster_max() const;
   bool make_roster_place();
   void take_digest(const Source& source, const DigestMessage& message);
   void take_new(const Source& source, const DigestHead& head, const DigestMessage& message);
@@ -102,6 +107,7 @@ class Core {
   void refute();
   void go_silent();
   void spread(const base::NodeId& node, const base::NodeId& from, bool urgent);
+  void add_rumor(const RumorKey& key, const base::NodeId& from, bool urgent);
   void spread_round();
   [[nodiscard]] std::vector<base::Bytes> digest_messages(const Member& member, bool chain) const;
   [[nodiscard]] std::vector<base::Bytes> rumor_messages(const RumorKey& key) const;
@@ -123,6 +129,16 @@ class Core {
   void take_want(const Source& source, const WantMessage& message);
   void queue_digest(const Source& to, const Member& member, bool chain);
   void want(const Source& from, std::vector<Wish> wishes);
+
+  // ---- core_sample.cc: when the view is a sample
+  void turned_into_sample();
+  void tend_sample();
+  [[nodiscard]] HaveMessage some_haves(const Member* of);
+  void greet_from_sample(const Source& to);
+  void hint_at_sample(const Source& to);
+  void followed_by(const Source& source);
+  void tell_followers();
+  void forget_followers();
 
   identity::NodeKeys keys_;
   base::NodeId self_;
@@ -162,6 +178,8 @@ class Core {
   base::Time contact_at_{};  // none before
   std::vector<Seed> seeds_;
   std::deque<std::pair<base::NodeId, base::Endpoint>> introduced_;
+  std::map<base::NodeId, Follower> followers_;
+  base::NodeId tended_;  // the last one
 };
 
 }  // namespace gossip

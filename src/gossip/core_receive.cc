@@ -168,11 +168,23 @@ void Core::take_ping(const Source& source, const PingMessage& ping) {
 
 void Core::take_chain(ByteView chain) { static_cast<void>(learn(chain)); }
 
+std::size_t Core::roster_max() const {
+  return view_.sampled() ? kSampleRosterMax : identity::kRosterMax;
+}
+
+// At random: whoever is forgotten for a fixed reason would be so everywhere.
 bool Core::make_roster_place() {
-  for (const base::NodeId& id : roster_.ids()) {
-    if (id == self_ || view_.find(id) != nullptr) continue;
+  const std::vector<base::NodeId> ids = roster_.ids();
+  const std::uint64_t from = rng_.below(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const base::NodeId& id = ids[(from + i) % ids.size()];
+    const bool is_followed = followers_.contains(id);
+    const bool is_met = std::any_of(introduced_.begin(), introduced_.end(),
+                                    [&id](const auto& one) { return one.first == id; });
+    if (view_.find(id) != nullptr || is_followed || is_met) continue;
     roster_.forget(id);
     envelope_.forget(id);
+    actions_.emplace_back(MemberForgotten{id});
     return true;
   }
   return false;
@@ -191,7 +203,7 @@ bool Core::learn(ByteView chain) {
   const base::NodeId id = certificate->id;
   if (id == self_) return true;
   const auto* known = roster_.find(id);
-  if (known == nullptr && roster_.size() >= identity::kRosterMax && !make_roster_place()) {
+  if (known == nullptr && roster_.size() >= roster_max() && !make_roster_place()) {
     drop(Drop::kFull);
     return false;
   }
@@ -267,7 +279,9 @@ void Core::take_new(const Source& source, const DigestHead& head, const DigestMe
   const bool dead = message.state == State::kDead && source.id != head.node;
   member.state = left ? State::kLeft : dead ? State::kDead : State::kAlive;
   std::erase_if(introduced_, [&head](const auto& one) { return one.first == head.node; });
+  const bool was_sampled = view_.sampled();
   removed(view_.make_place());
+  if (view_.sampled() && !was_sampled) turned_into_sample();
   const Member& added = view_.add(std::move(member), endpoint);
   ++counters_.digests_taken;
   touched_.push_back(head.node);
@@ -290,6 +304,8 @@ void Core::take_newer(const Source& source, Member& member, const DigestHead& he
   const bool news = digest->fields != member.digest->fields ||
                     head.incarnation != member.digest->head.incarnation ||
                     member.state != State::kAlive;
+  // A new life of it knows of no followers.
+  if (head.incarnation != member.digest->head.incarnation) member.followed = false;
   view_.set_digest(member, std::move(digest));
   member.renewed_at = CoarseTime(now_);
   member.last_heard = CoarseTime(now_);

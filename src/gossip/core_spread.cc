@@ -37,6 +37,7 @@ void Core::publish(bool urgent) {
   ++counters_.digests_made;
   touched_.push_back(self_);
   spread(self_, {}, urgent);
+  if (urgent) tell_followers();
 }
 
 // Somebody believes this node suspect or dead: a newer digest says otherwise.
@@ -56,7 +57,13 @@ void Core::go_silent() {
 // ---- rumors
 
 void Core::spread(const base::NodeId& node, const base::NodeId& from, bool urgent) {
-  rumors_.add({RumorKind::kDigest, node}, from, view_.live_others(), urgent);
+  add_rumor({RumorKind::kDigest, node}, from, urgent);
+}
+
+// Not from a sample: few of those whom it knows know whom it knows.
+void Core::add_rumor(const RumorKey& key, const base::NodeId& from, bool urgent) {
+  if (view_.sampled()) return;
+  rumors_.add(key, from, view_.live_others(), urgent);
   if (urgent && spread_at_ == base::kNever) spread_at_ = now_;
 }
 
@@ -120,8 +127,7 @@ void Core::take_suspicion(const Source& source, const Entry32& entry) {
   }
   trouble.suspicion_at = now_;
   detector_->reported(now_, entry.node);
-  rumors_.add({RumorKind::kSuspicion, entry.node}, source.id, view_.live_others(), true);
-  if (spread_at_ == base::kNever) spread_at_ = now_;
+  add_rumor({RumorKind::kSuspicion, entry.node}, source.id, true);
 }
 
 std::string Core::name_of(const base::NodeId& id) const {
@@ -175,8 +181,7 @@ void Core::apply(const Detector::Verdict& verdict) {
   }
   if (!verdict.report) return;
   trouble.suspicion_at = now_;
-  rumors_.add({RumorKind::kSuspicion, verdict.id}, {}, view_.live_others(), true);
-  if (spread_at_ == base::kNever) spread_at_ = now_;
+  add_rumor({RumorKind::kSuspicion, verdict.id}, {}, true);
 }
 
 void Core::removed(const std::vector<base::NodeId>& nodes) {

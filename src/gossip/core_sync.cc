@@ -35,6 +35,10 @@ base::NodeId above(base::NodeId id) {
 
 void Core::start_sync() {
   sync_at_ = now_ + kSyncInterval - kSyncInterval / 5 + rng_.between(0ms, kSyncInterval * 2 / 5);
+  if (view_.sampled()) {
+    tend_sample();
+    if (view_.live_others() >= kSampleLow) return;
+  }
   const auto peer = view_.pick(rng_, 1);
   if (!peer.empty()) queue(peer.front(), SyncHashMessage{view_.hash(), view_.dead_hash()});
 }
@@ -44,11 +48,14 @@ void Core::start_sync_with(const base::NodeId& peer) {
   const auto endpoint = endpoint_of(peer);
   if (!started_ || !endpoint) return;
   const Source to{peer, *endpoint};
+  if (view_.sampled()) greet_from_sample(to);
+  if (view_.sampled() && view_.live_others() >= kSampleLow) return;
   queue_digest(to, *view_.find(self_), true);
   queue(to, SyncHashMessage{view_.hash(), view_.dead_hash()});
 }
 
 void Core::take_sync_hash(const Source& source, const SyncHashMessage& message) {
+  if (view_.sampled()) hint_at_sample(source);
   if (message.hash != view_.hash()) queue(source, SyncBucketsMessage{view_.buckets()});
   if (message.dead == view_.dead_hash()) return;
   // Who missed a suspicion looks for himself.
@@ -92,6 +99,10 @@ void Core::send_summaries(const Source& to, std::size_t bucket) {
 }
 
 void Core::take_summary(const Source& source, const SyncSummaryMessage& message) {
+  if (message.sampled && !view_.sampled()) {
+    removed(view_.become_sample());
+    turned_into_sample();
+  }
   std::map<base::NodeId, Entry32> theirs;
   for (const Entry32& entry : message.entries) theirs.emplace(entry.node, entry);
   std::vector<Wish> wishes;
@@ -120,7 +131,14 @@ void Core::take_summary(const Source& source, const SyncSummaryMessage& message)
 void Core::take_have(const Source& source, const HaveMessage& message) {
   std::vector<Wish> wishes;
   for (const Entry32& entry : message.entries) {
-    if (view_.would_take(entry.node)) {
+    if (entry.node == self_) {
+      followed_by(source);
+      const Member& own = *view_.find(self_);
+      if (own.age() > entry.age()) queue_digest(source, own, false);
+      continue;
+    }
+    const Member* member = view_.find(entry.node);
+    if (member == nullptr ? view_.would_take(entry.node) : entry.age() > member->age()) {
       wishes.push_back({entry.node, roster_.find(entry.node) == nullptr});
     }
   }

@@ -78,12 +78,16 @@ struct MemberLearned {  // to be kept in the roster file
   base::NodeId node;
   base::Bytes chain;
 };
+struct MemberForgotten {  // out of the roster, to make place
+  base::NodeId node;
+};
 struct IncarnationRaised {  // the store counted less than the mesh remembers: count from here
   base::Incarnation incarnation;
 };
 struct IdentityConflict {};  // another node runs with this identity; this one has gone silent
-using Action = std::variant<SendDatagram, Contact, NodeUp, NodeSuspect, NodeDead, NodeLeft,
-                            ViewChanged, MemberLearned, IncarnationRaised, IdentityConflict>;
+using Action =
+    std::variant<SendDatagram, Contact, NodeUp, NodeSuspect, NodeDead, NodeLeft, ViewChanged,
+                 MemberLearned, MemberForgotten, IncarnationRaised, IdentityConflict>;
 using Actions = std::vector<Action>;
 
 // ---- the view

@@ -44,7 +44,14 @@ static_assert(2 * kRenewInterval <= kRenewedMax);
 // ---- views
 inline constexpr std::size_t kViewMax = 256;       // others; everyone knows everyone up to here
 inline constexpr std::size_t kSampleSize = 64;     // above
+inline constexpr std::size_t kSampleLow = 48;      // live ones; a sample with fewer asks for more
+inline constexpr std::size_t kFollowersMax = 128;  // whose samples hold this node; the oldest goes
 inline constexpr std::size_t kIntroducedMax = 64;  // contacts without a digest yet; the first goes
+
+// Certificates kept while the view is a sample; a random one of those that are of no use goes.
+inline constexpr std::size_t kSampleRosterMax = 320;
+static_assert(kSampleRosterMax >= kSampleSize + kFollowersMax + kIntroducedMax);
+static_assert(kSampleRosterMax >= kViewMax);
 
 // ---- spreading
 inline constexpr std::size_t kFanOut = 4;  // both neighbours in the ring of ids, and random ones
@@ -55,6 +62,11 @@ inline constexpr base::Duration kSyncAgain = 300ms;  // after one that found a d
 inline constexpr std::size_t kBuckets = 16;
 inline constexpr std::size_t kEntriesMax = 30;  // in one summary, list or wish
 inline constexpr std::size_t kSampledHavesMax = 8;
+inline constexpr base::Duration kTendInterval = 2500ms;  // one member of a sample in turn
+inline constexpr base::Duration kFollowEvery = 500ms;    // who is new in it comes sooner
+inline constexpr base::Duration kFollowedMax = 6min;     // who did not say so again has let go
+static_assert(2 * kSampleSize * kTendInterval < kFollowedMax);
+static_assert(kRenewInterval + kSampleSize * kTendInterval < kRenewedMax);
 
 // ---- failure detection
 inline constexpr std::size_t kObservers = 5;

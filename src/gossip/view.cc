@@ -62,20 +62,29 @@ bool View::would_take(const base::NodeId& id) const {
 
 std::vector<base::NodeId> View::make_place() {
   std::vector<base::NodeId> out;
-  // Half empty again: the mesh is no longer larger than a full view can hold.
-  if (sampled_ && live_others() < kSampleSize / 2) sampled_ = false;
+  if (filled_) reconsider();
   if (others() < places()) return out;
-  if (const auto spent = gone()) {
-    out.push_back(*spent);
-  } else {
-    sampled_ = true;
-    for (const auto& [score, id] : others_scored()) {
-      if (others() - out.size() < kSampleSize) break;
-      out.push_back(id);
-    }
+  const auto spent = gone();
+  if (!spent) return become_sample();
+  erase(*spent);
+  out.push_back(*spent);
+  return out;
+}
+
+std::vector<base::NodeId> View::become_sample() {
+  sampled_ = true;
+  std::vector<base::NodeId> out;
+  for (const auto& [score, id] : others_scored()) {
+    if (others() - out.size() < kSampleSize) break;
+    out.push_back(id);
   }
   for (const base::NodeId& id : out) erase(id);
   return out;
+}
+
+// Half empty again: the mesh is no longer larger than a full view can hold.
+void View::reconsider() {
+  if (sampled_ && live_others() < kSampleSize / 2) sampled_ = filled_ = false;
 }
 
 void View::enter(const base::NodeId& id, State state) {
@@ -107,6 +116,7 @@ Member& View::add(Member member, const std::optional<base::Endpoint>& endpoint) 
   const auto at = members_.begin() + static_cast<std::ptrdiff_t>(place_of(id));
   Member& added = *members_.insert(at, std::move(member));
   set_endpoint(added, endpoint);
+  if (sampled_ && others() >= kSampleSize) filled_ = true;
   return added;
 }
 
@@ -184,6 +194,20 @@ const Member* View::find(const base::NodeId& id) const {
 }
 
 // ---- whom to tell
+
+Member* View::next_in_turn(const base::NodeId& last) {
+  Member* next = nullptr;
+  const std::size_t size = members_.size();
+  const std::size_t at = place_of(last);
+  const std::size_t from = at < size && members_[at].id() == last ? at + 1 : at;
+  for (std::size_t i = 0; i < size; ++i) {
+    Member& member = members_[(from + i) % size];
+    if (!is_peer(member, State::kAlive)) continue;
+    if (!member.followed) return &member;
+    if (next == nullptr) next = &member;
+  }
+  return next;
+}
 
 bool View::is_peer(const Member& member, State state) const {
   return member.state == state && member.reach != Member::Reach::kNowhere && member.id() != self_;

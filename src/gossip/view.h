@@ -3,8 +3,9 @@
 // Up to kViewMax others, everyone is kept. Beyond, the view becomes a sample: the kSampleSize
 // others with the lowest scores under a hash that each node salts for itself, which is a uniform
 // sample of all ids ever offered, whatever their order or number of offers (min-wise sampling:
-// Bortnikov et al., "Brahms", 2009, §3). It stays one until it can no longer fill itself, and then
-// takes everyone again. When a place is needed, the dead and those that left go first.
+// Bortnikov et al., "Brahms", 2009, §3). It is one from the start in a mesh where others have one,
+// stays one until it can no longer fill itself, and then takes everyone again. When a place is
+// needed, the dead and those that left go first.
 //
 // An entry is small (Member, 32 bytes) and refers to its digest, which other views may share; what
 // is out of the ordinary with a member is kept beside (Trouble).
@@ -47,6 +48,7 @@ struct Member {
   State state = State::kAlive;    // changed by View::set_state() alone
   Reach reach = Reach::kNowhere;  // by View::set_endpoint() alone
   Heard heard = Heard::kRelayed;
+  bool followed = false;  // it was told that this node's sample holds it
 
   [[nodiscard]] const base::NodeId& id() const { return digest->head.node; }
   [[nodiscard]] auto age() const { return digest->head.age(); }
@@ -74,6 +76,9 @@ class View {
   [[nodiscard]] bool would_take(const base::NodeId& id) const;
   // Legal after would_take(). Returns who had to go for it.
   [[nodiscard]] std::vector<base::NodeId> make_place();
+  // Another one is a sample, so the mesh is large. Returns who had to go.
+  [[nodiscard]] std::vector<base::NodeId> become_sample();
+  void reconsider();  // ends a sample that does not fill itself
   // Legal after make_place(), or for self. Entries are valid until the next add() or remove().
   Member& add(Member member, const std::optional<base::Endpoint>& endpoint);
   void remove(const base::NodeId& id);
@@ -92,6 +97,9 @@ class View {
   [[nodiscard]] const std::set<base::NodeId>& silent() const { return silent_; }  // suspect or dead
   [[nodiscard]] bool sampled() const { return sampled_; }
   [[nodiscard]] std::size_t live_others() const { return live_others_; }
+  // The living one that follows `last` in the ring of ids, before others one that is not yet
+  // followed; null when there is none.
+  [[nodiscard]] Member* next_in_turn(const base::NodeId& last);
   // Up to `count` random others that are alive, or, if none is, suspect.
   [[nodiscard]] std::vector<base::NodeId> pick(base::Rng& rng, std::size_t count) const;
   // `count` of them to tell news: the two neighbours in the ring of ids, then random ones. Random
@@ -124,6 +132,7 @@ class View {
   base::NodeId self_;
   std::uint64_t salt_;
   bool sampled_ = false;
+  bool filled_ = false;  // a sample that has once been full
   std::vector<Member> members_;
   std::map<base::NodeId, Trouble> troubles_;
   std::size_t live_others_ = 0;

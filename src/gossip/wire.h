@@ -21,7 +21,8 @@
 //  11 sync summary  sampled u8, low 16, high 16, <= 30 entries  1   all that the sender has in
 //                                                                   [low, high]; sampled: it wants
 //                                                                   only what is newer
-//  12 have          <= 30 entries                            1      what the sender could give
+//  12 have          <= 30 entries                            1      what the sender could give; the
+//                                                                   receiver's own: it follows him
 //  13 want          <= 30 x (node 16, chain u8)              1      digests, with chain if 1
 //
 //   entry = node 16, incarnation 8, sequence 8

@@ -264,6 +264,9 @@ void Node::take(const gossip::Action& action) {
   if (const auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
     return persist({{"member/" + learned->node.hex(), learned->chain}}, 0, kNobody);
   }
+  if (const auto* forgotten = std::get_if<gossip::MemberForgotten>(&action)) {
+    return persist({{"member/" + forgotten->node.hex(), std::nullopt}}, 0, kNobody);
+  }
   if (const auto* raised = std::get_if<gossip::IncarnationRaised>(&action)) {
     base::Bytes value(8);
     base::put_le64(value, raised->incarnation.value);

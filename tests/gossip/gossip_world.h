@@ -99,6 +99,7 @@ class World {
     std::uint64_t timer = 0;                // only the newest timer counts
     std::map<base::NodeId, NodeView> told;  // the view as ViewChanged tells it
     std::size_t ups = 0, suspects = 0, deaths = 0, leaves = 0, conflicts = 0, contacts = 0;
+    std::size_t forgotten = 0;  // certificates
   };
 
   explicit World(std::uint64_t seed) : rng_(seed) { CHECK(base::crypto::init().ok()); }
@@ -262,6 +263,7 @@ class World {
     if (std::holds_alternative<NodeLeft>(action)) ++box.leaves;
     if (std::holds_alternative<IdentityConflict>(action)) ++box.conflicts;
     if (std::holds_alternative<Contact>(action)) ++box.contacts;
+    if (std::holds_alternative<MemberForgotten>(action)) ++box.forgotten;
   }
   void deliver(std::size_t from, const SendDatagram& datagram) {
     ++datagrams;

@@ -258,7 +258,7 @@ TEST(Mesh, ClonesOfAnIdentityAreToldOnceAndDoNotOscillate) {
 TEST(Mesh, AboveTwoHundredFiftySixViewsAreSamples) {
   World world(12);
   world.grow(300, 5ms);
-  world.run(3s);
+  world.run(12s);
   std::size_t sampled = 0;
   for (std::size_t i = 0; i < world.size(); ++i) {
     const auto view = world.box(i).core->view();

@@ -144,6 +144,41 @@ TEST(View, ItsSampleIsThatOfTheLowestScoresWhateverTheOrder) {
   EXPECT_EQ(sample(true), sample(false));
 }
 
+TEST(View, ASampleThatDoesNotFillItselfEnds) {
+  View view = view_of(40);
+  EXPECT_TRUE(view.become_sample().empty());
+  EXPECT_TRUE(view.sampled());
+  (void)view.make_place();
+  view.reconsider();
+  EXPECT_TRUE(view.sampled()) << "half full";
+  for (std::uint64_t i = 1; i <= 20; ++i) view.remove(id_of(i));
+  (void)view.make_place();
+  EXPECT_TRUE(view.sampled()) << "it was never full: it still fills itself";
+  view.reconsider();
+  EXPECT_FALSE(view.sampled());
+  View large = view_of(200);
+  EXPECT_EQ(large.become_sample().size(), 200 - kSampleSize + 1);
+}
+
+TEST(View, AllHaveTheirTurnAndWhoIsNotFollowedIsFirst) {
+  View view = view_of(5);
+  for (std::uint64_t i = 1; i <= 5; ++i) view.find(id_of(i))->followed = true;
+  view.set_state(*view.find(id_of(5)), State::kDead);
+  std::set<base::NodeId> seen;
+  base::NodeId last;
+  for (int i = 0; i < 4; ++i) {
+    const Member* const next = view.next_in_turn(last);
+    ASSERT_NE(next, nullptr);
+    last = next->id();
+    seen.insert(last);
+  }
+  EXPECT_EQ(seen.size(), 4U);
+  view.find(id_of(2))->followed = false;
+  EXPECT_EQ(view.next_in_turn(last)->id(), id_of(2));
+  EXPECT_EQ(view.next_in_turn(id_of(2))->id(), id_of(2));
+  EXPECT_EQ(view_of(0).next_in_turn(last), nullptr);
+}
+
 TEST(View, WhereSomebodyIsOutlivesANewDigest) {
   View view = view_of(2);
   Member& member = *view.find(id_of(1));

@@ -7,7 +7,6 @@
 // repairs the few that were missed. Bounded by the view: one rumor of each kind per member.
 #pragma once
 
-#include <map>
 #include <vector>
 
 #include "gossip/limits.h"
@@ -29,7 +28,8 @@ class Rumors {
   void add(const RumorKey& key, const base::NodeId& from, std::size_t members, bool urgent);
   void heard_again(const RumorKey& key);
   void forget(const base::NodeId& node);
-  // Whom to tell `to` about, the least told first; each counts as told only by told().
+  // Whom to tell `to` about, the least told first, no more than a packet holds; each counts as told
+  // only by told().
   [[nodiscard]] std::vector<RumorKey> for_peer(const base::NodeId& to, bool urgent_only) const;
   void told(const RumorKey& key);
   // It went to the neighbours and some more; until then no urgent rumor dies.
@@ -39,15 +39,19 @@ class Rumors {
 
  private:
   struct Rumor {
+    RumorKey key;
     base::NodeId from;
     std::size_t left = 0;
     bool urgent = false;
     bool had_round = false;
     [[nodiscard]] bool may_die() const { return had_round || !urgent; }
   };
-  void erase(std::map<RumorKey, Rumor>::iterator rumor);
+  using List = std::vector<Rumor>;
+  [[nodiscard]] List::iterator place_of(const RumorKey& key);
+  [[nodiscard]] List::iterator find(const RumorKey& key);  // end(): there is none
+  void erase(List::iterator rumor);
 
-  std::map<RumorKey, Rumor> rumors_;
+  List rumors_;             // by key
   std::size_t urgent_ = 0;  // of them
 };
 

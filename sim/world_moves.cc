@@ -211,7 +211,8 @@ void World::kill_original(std::uint32_t index, const balance::KillOriginal& orde
   Host& host = *hosts_[index];
   const std::uint32_t job = job_index(id.job);
   const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
-  if (copy != nullptr && copy->epoch > order.newest) copy = nullptr;  // a younger one
+  // It came back since; the original of that handover is long gone.
+  if (copy != nullptr && copy->epoch > order.newest) copy = nullptr;
   if (copy != nullptr && !was_released(id)) {
     promises_.broke_job("last-copy", index, job, "killed before the other copy was let go");
   }

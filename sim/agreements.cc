@@ -4,17 +4,22 @@
 #include <algorithm>
 
 #include "base/wire.h"
+#include "node/limits.h"
 #include "sim/world.h"
 
 namespace sim {
 
 using balance::group::Append;
 using balance::group::AppendReply;
+using balance::group::PreVote;
 using balance::group::PreVoteReply;
 using balance::group::Vote;
 using balance::group::VoteReply;
 
 namespace {
+
+// node::kHereResend, and a nap between two rescans.
+constexpr base::Duration kToldAgainWithin = node::kHereResend + std::chrono::seconds(8);
 
 bool job_is_over(base::ByteView record) {
   base::Reader reader(record);
@@ -79,7 +84,9 @@ void Agreements::says(std::uint32_t host, const node::Message& message) {
     if (!own || own->at != world_.id(host) || own->epoch < here->epoch) {
       not_durable(host, "it tells that a job is here before its record says so");
     }
+    guest(host, here->job).told = world_.now();
   }
+  if (const auto* ack = std::get_if<node::HereAck>(&message)) check_forward(host, ack->job);
   if (const auto* ack = std::get_if<node::ExitedAck>(&message)) {
     const base::Bytes* value = disk(host, "job/" + ack->job.hex());
     const bool known = world_.node(host) != nullptr && world_.node(host)->jobs().find(ack->job);
@@ -100,6 +107,60 @@ void Agreements::check_exit(std::uint32_t host, std::uint32_t job) {
   promises_.broke("exit-told", host,
                   "it confirms the end of job " + std::to_string(job) + " with " +
                       std::to_string(has) + " of " + std::to_string(truth.output()) + " bytes");
+}
+
+void Agreements::hears(std::uint32_t host, const node::HereAck& ack) {
+  guest(host, ack.job).confirmed = true;
+}
+
+Agreements::Guest& Agreements::guest(std::uint32_t host, const base::JobId& job) {
+  Guest& out = guests_[{host, job}];
+  if (out.life != world_.life(host)) out = {world_.life(host), world_.now(), false};
+  return out;
+}
+
+void Agreements::rescan() {
+  if (world_.hosts() > kWatchedHostsMax) return;  // nobody says what is heard
+  for (std::uint32_t host = 0; host < world_.hosts(); ++host) check_guests(host);
+  for (const JobTruth& job : world_.jobs()) {
+    if (job.begun) check_forward(job.plan.node, job.id);
+  }
+}
+
+void Agreements::check_forward(std::uint32_t host, const base::JobId& job) {
+  const node::Node* node = world_.node(host);
+  const node::jobs::Job* at_home = node == nullptr ? nullptr : node->jobs().find(job);
+  if (at_home == nullptr || at_home->spec.home != world_.id(host)) return;
+  auto& [life, epoch] = known_[{host, job}];
+  const bool back = life == world_.life(host) && at_home->epoch < epoch;
+  if (back && !promises_.excused_host(host) && !promises_.excused_job(world_.job_index(job))) {
+    promises_.broke("home-forward", host, "it believes an older word on job " + job.brief());
+  }
+  life = world_.life(host);
+  epoch = at_home->epoch;
+}
+
+void Agreements::check_guests(std::uint32_t host) {
+  const node::Node* node = world_.node(host);
+  const auto is_guest = [&](const base::JobId& id) {
+    const node::jobs::Job* job = node == nullptr ? nullptr : node->jobs().find(id);
+    return job != nullptr && job->here && !job->wait_status && job->spec.home != world_.id(host);
+  };
+  const auto first = guests_.lower_bound({host, base::JobId{}});
+  const auto last = guests_.lower_bound({host + 1, base::JobId{}});
+  for (auto at = first; at != last;) {
+    at = is_guest(at->first.second) ? std::next(at) : guests_.erase(at);
+  }
+  for (const Copy& copy : world_.machine(host).copies()) {
+    const base::JobId& id = world_.jobs()[copy.job].id;
+    if (copy.frozen || !is_guest(id)) continue;
+    Guest& one = guest(host, id);
+    if (world_.asleep(host)) one.told = world_.now();
+    if (one.confirmed || world_.now() - one.told < kToldAgainWithin) continue;
+    if (promises_.excused_host(host) || promises_.excused_job(copy.job)) continue;
+    promises_.broke("home-told", host,
+                    "job " + std::to_string(copy.job) + " is here, and it no longer tells home");
+  }
 }
 
 void Agreements::says_in_group(std::uint32_t host, const base::NodeId& to,
@@ -124,6 +185,14 @@ void Agreements::says_in_group(std::uint32_t host, const base::NodeId& to,
     }
   }
   if (promises_.excused(triad)) return;
+  const std::vector<std::uint32_t> all = voters(triad);
+  const auto* let_stand = std::get_if<PreVoteReply>(&message.body);
+  const bool elects = stands || std::holds_alternative<PreVote>(message.body) ||
+                      (vote != nullptr && vote->granted) ||
+                      (let_stand != nullptr && let_stand->granted);
+  if (elects && !all.empty() && std::find(all.begin(), all.end(), host) == all.end()) {
+    promises_.broke("elected", host, "who has no vote takes part in an election");
+  }
   consensus_.says(host, to, message);
   if (const auto* let = std::get_if<PreVoteReply>(&message.body)) {
     if (let->granted) let_[{{triad, let->asked_term}, to}].insert(world_.id(host));
@@ -251,6 +320,7 @@ void Agreements::leads(std::uint32_t host, const base::TriadId& triad, base::Ter
 }
 
 void Agreements::still_leads(std::uint32_t host, const base::TriadId& triad, base::Term term) {
+  if (world_.hosts() > kWatchedHostsMax) return;  // nobody says what is heard
   const balance::FormRecord* form = promises_.form(triad);
   if (form != nullptr && !form->is_pair()) consensus_.stays_in_office(host, triad, term);
 }
@@ -261,7 +331,9 @@ void Agreements::decides(std::uint32_t host, const node::Persist& batch) {
   for (const balance::RecordChange& change : batch.changes) {
     if (change.key != balance::kAcceptanceKey || !change.value) continue;
     auto acceptance = balance::decode_acceptance(*change.value);
-    if (acceptance) check_roles(host, *acceptance);
+    if (!acceptance) continue;
+    check_roles(host, *acceptance);
+    accepting_[host] = {acceptance->proposal, world_.life(host), false};
   }
 }
 

@@ -9,6 +9,7 @@
 //   committed-stays   no committed entry is replaced; who leads has them all     §5.4.3
 //   one-acceptance    an acceptance ends before the next one begins, for ever    design.md §3
 //   acceptance-kept   until its triad is stored, its proposer cancels, or its time is over
+//   cancel-heard      nobody accepts what he heard cancelled while he stored it
 //   form-accepted     who takes a seat has accepted that very proposal
 //   one-seat          nor is one stored beside a seat
 //   fits              a proposal's roles fit what its node sees                  §2, §3
@@ -21,6 +22,8 @@
 //   held-kept         a held copy goes when it was told that the original runs, or a higher epoch
 //   ready-held        who says ready holds a restored copy                       §4.3
 //   epoch-once        an epoch of a job belongs to one handover                  §4.1
+//   home-forward      what home knows of where its job runs does not go back
+//   home-told         who has another's job tells its home so until home confirms
 #pragma once
 
 #include <map>
@@ -50,6 +53,7 @@ class Agreements {
   void says(std::uint32_t host, const base::NodeId& to, const balance::wire::Message& message);
   void says(std::uint32_t host, const node::Message& message);
   void hears(std::uint32_t host, const balance::wire::Message& message);
+  void hears(std::uint32_t host, const node::HereAck& ack);
   void says_in_group(std::uint32_t host, const base::NodeId& to,
                      const balance::group::Message& message);
   void orders(std::uint32_t host, const balance::Action& action);
@@ -59,6 +63,7 @@ class Agreements {
   // The first time that this host leads this term.
   void leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
   void still_leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
+  void rescan();
   [[nodiscard]] base::Time acceptance_since(std::uint32_t host) const;  // kNever: it has none
 
  private:
@@ -67,6 +72,16 @@ class Agreements {
     std::vector<balance::wire::Offer> offers;
     std::vector<balance::wire::Room> rooms;
     std::vector<base::JobId> prepared;
+  };
+  struct Guest {  // a job of another home, in one life of the host that has it
+    std::uint64_t life = 0;
+    base::Time told{};  // or not awaited until then
+    bool confirmed = false;
+  };
+  struct Accepting {  // the last acceptance that a host has decided on
+    base::ProposalId proposal;
+    std::uint64_t life = 0;
+    bool cancelled = false;  // and heard so
   };
   struct Committed {
     std::map<std::string, base::Bytes> entries;  // by key of the store
@@ -90,6 +105,9 @@ class Agreements {
                    const balance::EndRecord& record);
   void check_discarded(std::uint32_t host, const balance::HandoverId& id);
   void check_exit(std::uint32_t host, std::uint32_t job);
+  Guest& guest(std::uint32_t host, const base::JobId& job);
+  void check_guests(std::uint32_t host);
+  void check_forward(std::uint32_t host, const base::JobId& job);
   void check_epoch(std::uint32_t host, const balance::HandoverId& id);
   void check_plan(std::uint32_t host, const balance::wire::Prepare& prepare);
   void check_effective(std::uint32_t host, std::int64_t ratio_micros);
@@ -106,9 +124,13 @@ class Agreements {
   std::map<std::pair<Term, base::NodeId>, std::set<base::NodeId>> let_;  // pre-votes given
   std::map<Term, Words> words_;
   std::map<std::pair<base::JobId, base::Epoch>, base::TriadId> epochs_;
+  std::map<std::pair<std::uint32_t, base::JobId>, Guest> guests_;
+  // By home: the newest epoch under which it knew of its job, in that life.
+  std::map<std::pair<std::uint32_t, base::JobId>, std::pair<std::uint64_t, base::Epoch>> known_;
   std::map<std::uint32_t, base::Time> acceptance_at_;
   std::set<std::pair<std::uint32_t, base::ProposalId>> accepted_;  // ever
-  std::set<base::ProposalId> cancelled_;                           // so its proposer said
+  std::map<std::uint32_t, Accepting> accepting_;
+  std::set<base::ProposalId> cancelled_;  // so its proposer said
   // What a host was told: that the original runs again, or that a higher epoch is there.
   std::set<std::pair<std::uint32_t, balance::HandoverId>> may_discard_;
 };

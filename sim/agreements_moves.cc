@@ -97,6 +97,10 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
     if (!stored || stored->proposal != answer->proposal) {
       not_durable(host, "an acceptance that is not stored");
     }
+    const Accepting& one = accepting_[host];
+    if (one.cancelled && one.proposal == answer->proposal && one.life == world_.life(host)) {
+      promises_.broke("cancel-heard", host, "it accepts what it heard cancelled");
+    }
   } else if (const auto* formed = std::get_if<wire::FormStored>(&message.body)) {
     if (disk(host, balance::form_key(formed->triad)) == nullptr) {
       not_durable(host, "a form record that is not stored");
@@ -136,8 +140,14 @@ void Agreements::hears(std::uint32_t host, const balance::wire::Message& message
     const bool runs = report->end.state == EndState::kSourceResumed ||
                       report->end.state == EndState::kSourceWithdrawn;
     if (runs && report->end.acted) may_discard_.emplace(host, report->id);
+  } else if (const auto* cancel = std::get_if<balance::wire::Cancel>(&message.body)) {
+    const auto found = accepting_.find(host);
+    if (found == accepting_.end() || found->second.proposal != cancel->proposal) return;
+    found->second.cancelled = true;
   } else if (const auto* superseded = std::get_if<balance::wire::Superseded>(&message.body)) {
     may_discard_.emplace(host, superseded->id);
+  } else if (const auto* group = std::get_if<balance::wire::GroupMessage>(&message.body)) {
+    if (auto raft = balance::group::decode(group->bytes)) consensus_.hears(host, *raft);
   }
 }
 

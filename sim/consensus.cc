@@ -18,8 +18,8 @@ using base::LogIndex;
 
 namespace {
 
-// The patience of a leader, and the longest way of an answer.
-constexpr base::Duration kUnansweredMax = std::chrono::seconds(40);
+// The patience of a leader, and what it does between two looks at it.
+constexpr base::Duration kUnansweredMax = balance::GroupTimings{}.quorum + std::chrono::seconds(7);
 
 constexpr base::Duration kAsleep = std::chrono::seconds(2);  // a leader steps far more often
 
@@ -76,6 +76,12 @@ void Consensus::says(std::uint32_t host, const base::NodeId& to,
   }
 }
 
+void Consensus::hears(std::uint32_t host, const balance::group::Message& message) {
+  if (!std::holds_alternative<AppendReply>(message.body)) return;
+  const auto found = told_.find({message.group, message.term});
+  if (found != told_.end() && found->second.leader == host) found->second.answered = world_.now();
+}
+
 void Consensus::check_grant(std::uint32_t host, const Term& term, const base::NodeId& candidate,
                             const char* what) {
   const auto stands = stands_with_.find({term, candidate});
@@ -89,6 +95,7 @@ void Consensus::check_grant(std::uint32_t host, const Term& term, const base::No
 void Consensus::on_append(std::uint32_t host, const Term& term, const Append& append) {
   Told& told = told_[term];
   if (told.answered == base::Time{}) told.answered = world_.now();
+  told.leader = host;
   told.commit = std::max(told.commit, append.commit);
   told.entries[append.prev.index] = append.prev.term;
   LogIndex at = append.prev.index;
@@ -112,8 +119,7 @@ void Consensus::on_reply(std::uint32_t host, const Term& term, const AppendReply
     promises_.broke("log-matching", host, what + " of triad " + term.first.brief());
   };
   if (found == told_.end()) return wrong("it confirms entries in a term without a leader");
-  Told& told = found->second;
-  told.answered = world_.now();
+  const Told& told = found->second;
   if (told.entries.empty() || told.entries.rbegin()->first < reply.index) {
     return wrong("it confirms entries that the leader did not send");
   }

@@ -32,6 +32,7 @@ class Consensus {
 
   // All are legal for triads that are not excused. `voters`: hosts.
   void says(std::uint32_t host, const base::NodeId& to, const balance::group::Message& message);
+  void hears(std::uint32_t host, const balance::group::Message& message);
   void takes_office(std::uint32_t host, const base::TriadId& triad, base::Term term,
                     const std::vector<std::uint32_t>& voters, std::size_t have_left);
   // At every step of a triad's (no pair's) coordinator.
@@ -41,6 +42,7 @@ class Consensus {
  private:
   using Term = std::pair<base::TriadId, base::Term>;
   struct Told {  // by the leader of a term
+    std::uint32_t leader = 0;
     std::map<base::LogIndex, base::Term> entries;
     base::LogIndex commit;
     base::Time answered{};  // or slept till then

@@ -19,6 +19,9 @@ constexpr base::Duration kResidenceSlack = std::chrono::seconds(12);
 constexpr std::uint32_t kEntriesRead = 32;    // of views at a rescan, for each host of the world
 constexpr std::uint32_t kWindowRescans = 15;  // a minute
 constexpr base::Duration kQuietAfter = std::chrono::seconds(60);
+constexpr std::uint32_t kAstrayMax = 2;  // rescans
+constexpr base::Duration kDeadUntriedMax = 15 * gossip::kDeadProbe;
+constexpr base::Duration kRenewalLate = std::chrono::seconds(10);
 constexpr base::Duration kRenewalsSpread = std::chrono::seconds(30);
 constexpr base::Duration kJustHeard = std::chrono::seconds(2);  // less than any patience
 
@@ -129,7 +132,9 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
 
 void Promises::hears(std::uint32_t host, base::ByteView message) {
   auto decoded = node::decode_message(message);
-  const auto* agreement = decoded ? std::get_if<node::Agreement>(&*decoded) : nullptr;
+  if (!decoded) return;
+  if (const auto* ack = std::get_if<node::HereAck>(&*decoded)) agreements_.hears(host, *ack);
+  const auto* agreement = std::get_if<node::Agreement>(&*decoded);
   if (agreement == nullptr) return;
   if (auto inner = balance::wire::decode(agreement->bytes)) agreements_.hears(host, *inner);
 }
@@ -299,6 +304,7 @@ void Promises::rescan() {
       broke("load-conserved", home, "job " + std::to_string(job) + " is nowhere");
     }
   }
+  agreements_.rescan();
   rescan_views();
 }
 
@@ -340,11 +346,15 @@ void Promises::rescan_views() {
     const std::uint32_t host = (window_at_ + i) % world_.hosts();
     const node::Node* node = world_.node(host);
     if (node == nullptr || world_.is_clone(host)) continue;
-    for (const node::StatusNode& seen : node->status().nodes) {
+    const node::Status status = node->status();
+    if (world_.hosts() <= kWatchedHostsMax) check_dead(host, status.nodes);
+    for (const node::StatusNode& seen : status.nodes) {
       if (seen.self) {
         const Version version{seen.view.incarnation, seen.view.sequence};
         const bool same = made_[i] && made_[i]->version == version;
-        made_now_[i] = Made{version, same ? made_[i]->since : world_.now(), seen.view.fields};
+        const bool waits = same && !world_.asleep(host);
+        made_now_[i] = Made{version, waits ? made_[i]->since : world_.now(), seen.view.fields};
+        check_renewed(host, *made_now_[i]);
       } else {
         check_view(host, seen.view, quiet);
       }
@@ -360,6 +370,37 @@ void Promises::rescan_views() {
   std::swap(made_, made_now_);
 }
 
+void Promises::sends_datagram(std::uint32_t host, const base::Endpoint& to) {
+  const auto found = dead_.find(host);
+  if (found == dead_.end()) return;
+  const std::vector<base::Endpoint>& at = found->second.at;
+  if (std::find(at.begin(), at.end(), to) != at.end()) found->second.tried = world_.now();
+}
+
+void Promises::check_dead(std::uint32_t host, const std::vector<node::StatusNode>& nodes) {
+  std::vector<base::Endpoint> at;
+  bool known = true;
+  for (const node::StatusNode& seen : nodes) {
+    if (seen.self || seen.view.state != gossip::State::kDead) continue;
+    at.push_back(seen.view.endpoint);
+    known = known && seen.view.endpoint.port != 0;
+  }
+  Dead& dead = dead_[host];
+  const bool waits = dead.life == world_.life(host) && !dead.at.empty() && !at.empty() && known;
+  if (!waits || world_.asleep(host)) dead.tried = world_.now();
+  dead.life = world_.life(host);
+  dead.at = std::move(at);
+  if (excused_host(host) || world_.now() - dead.tried <= kDeadUntriedMax) return;
+  broke("tries-dead", host, "it has looked for none of those whom it takes for dead");
+}
+
+void Promises::check_renewed(std::uint32_t host, const Made& made) {
+  if (excused_host(host) || world_.now() - made.since <= gossip::kRenewInterval + kRenewalLate) {
+    return;
+  }
+  broke("renews", host, "its digest is the one that it made long ago");
+}
+
 // Of what its origin has told, or had to tell, by the rescan before. A digest that only renews the
 // one before it is left to the next comparison of views.
 bool Promises::is_behind(const gossip::NodeView& view, const Made& made) const {
@@ -369,6 +410,11 @@ bool Promises::is_behind(const gossip::NodeView& view, const Made& made) const {
     return std::tie(f.trit, f.seat, f.jobs, f.accepts_jobs, f.left);
   };
   if (view.readable && facts(view.fields) != facts(made.fields)) return true;
+  const auto [low, high] = std::minmax(view.fields.mem_free_bytes, made.fields.mem_free_bytes);
+  const bool memory = high - low > made.fields.mem_total_bytes / gossip::kMemoryStepPart;
+  const bool ratio = std::abs(view.fields.effective_milli - made.fields.effective_milli) >=
+                     gossip::kRatioStepMilli;
+  if (view.readable && (memory || ratio)) return true;
   return version < made.version && world_.now() - made.since >= kRenewalsSpread;
 }
 
@@ -382,13 +428,22 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
   if (same_life && version < shown.version) {
     broke("digest", host, "what it shows of n" + std::to_string(origin) + " went back");
   }
-  shown = {world_.life(host), version, same_life ? shown.since : world_.now()};
+  shown = {world_.life(host), version, same_life ? shown.since : world_.now(),
+           same_life ? shown.astray : 0};
   seen_now_.push_back({host, origin, version});
   // Who was not known yet when he was heard may come in as dead, on another's word.
   const base::Time heard = world_.heard(host, origin);
   if (view.state == gossip::State::kDead && heard >= shown.since &&
       world_.now() - heard < kJustHeard) {
     broke("slander", host, "dead here, and just heard: n" + std::to_string(origin));
+  }
+  // It may try the digest's address, or a packet overtook the newest: not for long.
+  const bool astray = view.state == gossip::State::kAlive && view.endpoint.port != 0 &&
+                      heard >= shown.since && heard > world_.born(origin) &&
+                      view.endpoint != world_.endpoint_of(origin);
+  shown.astray = astray ? shown.astray + 1 : 0;
+  if (shown.astray > kAstrayMax) {
+    broke("address", host, "it answers n" + std::to_string(origin) + " where he was");
   }
   const auto* before = in_window(made_, origin);
   if (quiet && before != nullptr && *before && world_.node(origin) != nullptr &&

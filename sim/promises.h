@@ -16,6 +16,9 @@
 //   residence          no move by rule within 60 s of an arrival                §2
 //   digest             all views show the same of an honest node's one digest
 //   spreads            when faults are over, news reaches all within seconds        §5
+//   tries-dead         who takes others for dead looks for them now and then         §5
+//   address            who was heard from his address is answered there               §5
+//   renews             who runs tells of itself anew, though nothing changed         §5
 //   stranger           nobody shows a node that the root never certified            §6
 //   slander            nobody counts as dead who was just heard                     §5
 //   taken-once         no datagram is taken twice, in whatever life                 §5
@@ -44,6 +47,10 @@
 #include "node/event.h"
 #include "sim/agreements.h"
 
+namespace node {
+struct StatusNode;
+}
+
 namespace sim {
 
 class World;
@@ -64,6 +71,7 @@ class Promises {
   // ---- told by the world as it runs
   void stepped(std::uint32_t host);
   void sends(std::uint32_t host, const node::SendMessage& message);
+  void sends_datagram(std::uint32_t host, const base::Endpoint& to);
   void hears(std::uint32_t host, base::ByteView message);  // of another member; small worlds only
   void persists(std::uint32_t host, const node::Persist& batch);
   void runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how);
@@ -118,7 +126,8 @@ class Promises {
   struct Shown {  // of one origin by one host
     std::uint64_t life = 0;
     Version version;
-    base::Time since{};  // when this life of the host first showed it
+    base::Time since{};        // when this life of the host first showed it
+    std::uint32_t astray = 0;  // rescans at which its address was another's, one after another
   };
   struct Made {
     Version version;
@@ -140,6 +149,8 @@ class Promises {
   [[nodiscard]] const std::optional<Made>* in_window(const std::vector<std::optional<Made>>& made,
                                                      std::uint32_t host) const;  // null: it is not
   [[nodiscard]] bool is_behind(const gossip::NodeView& view, const Made& made) const;
+  void check_dead(std::uint32_t host, const std::vector<node::StatusNode>& nodes);
+  void check_renewed(std::uint32_t host, const Made& made);
   void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
@@ -166,6 +177,12 @@ class Promises {
   std::vector<std::optional<Made>> made_, made_now_;  // by place in the window: of itself,
                                                       // at the last rescan and at this one
   std::vector<Seen> seen_now_;
+  struct Dead {  // where those are who a host takes for dead
+    std::uint64_t life = 0;
+    std::vector<base::Endpoint> at;
+    base::Time tried{};  // one of them; or they were none
+  };
+  std::map<std::uint32_t, Dead> dead_;                   // small worlds only
   std::vector<std::uint32_t> copies_now_, running_now_;  // by job
   std::set<base::NodeId> tainted_nodes_;
   std::set<base::TriadId> tainted_triads_;

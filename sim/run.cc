@@ -120,6 +120,10 @@ Outcome run_scenario(const Scenario& scenario, const RunOptions& options) {
   run_to(world, scenario.faulty, began, options);
   if (scenario.settle.count() > 0 && world.promises().violations().empty()) {
     world.end_faults(outsiders_of(scenario));
+    if (scenario.settle >= kSettleMin) {
+      run_to(world, scenario.faulty + kViewsAgree, began, options);
+      if (world.promises().violations().empty()) check_views(world);
+    }
     run_to(world, scenario.faulty + scenario.settle, began, options);
     if (scenario.settle >= kSettleMin && world.promises().violations().empty()) {
       check_settled(world);

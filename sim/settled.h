@@ -28,8 +28,10 @@ inline constexpr base::Duration kOutcomes = std::chrono::seconds(150);
 inline constexpr base::Duration kLevel = std::chrono::seconds(150);  // without any change
 inline constexpr base::Duration kSettleMin = std::chrono::seconds(240);
 
-// Legal when at least kSettleMin has passed since World::end_faults(). Breaches go to the world's
+// Legal when at least kViewsAgree has passed since World::end_faults(). Breaches go to the world's
 // promises.
+void check_views(World& world);
+// All of it; legal after kSettleMin.
 void check_settled(World& world);
 
 }  // namespace sim

@@ -128,6 +128,7 @@ class World {
     const std::vector<base::Time>& heard = hosts_[host]->heard;
     return from < heard.size() ? heard[from] : base::Time{};
   }
+  [[nodiscard]] base::Endpoint endpoint_of(std::uint32_t host) const;
   [[nodiscard]] base::Time quiet_since() const { return quiet_since_; }  // kNever: not yet
   [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
   [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
@@ -192,6 +193,7 @@ class World {
     base::Time frozen_until{};  // paused, or the lid is closed: events wait
     base::Time slow_until{};    // events cost time
     base::Time busy_until{};
+    bool is_hidden = false;
     std::int64_t drift_ppm = 0;
     std::int64_t wall_offset = 0;  // seconds
     std::uint64_t lies = 0;        // a bit for each Fault of lying
@@ -251,7 +253,6 @@ class World {
   void send_datagram(std::uint32_t host, node::SendDatagram& action);
   void send_message(std::uint32_t host, node::SendMessage& action);
   void contact(std::uint32_t host, const base::Endpoint& to);
-  [[nodiscard]] base::Endpoint endpoint_of(std::uint32_t host) const;
   [[nodiscard]] std::uint32_t host_at(const base::Endpoint& endpoint) const;  // kNobody
   [[nodiscard]] bool cut(std::uint32_t from, std::uint32_t to);               // counted
   [[nodiscard]] base::Duration way(std::uint32_t from, std::uint32_t to, std::size_t bytes,

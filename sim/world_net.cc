@@ -76,6 +76,7 @@ Duration World::way(std::uint32_t from, std::uint32_t to, std::size_t bytes, Dic
 void World::send_datagram(std::uint32_t from, node::SendDatagram& action) {
   Host& host = *hosts_[from];
   ++counts_.datagrams;
+  if (hosts_.size() <= kWatchedHostsMax) promises_.sends_datagram(from, action.to);
   counts_.datagram_bytes += action.bytes.size();
   if (action.bytes.size() > gossip::kPacketSizeMax) {
     promises_.broke("limits", from, "a datagram of " + std::to_string(action.bytes.size()));
@@ -117,7 +118,10 @@ void World::send_datagram(std::uint32_t from, node::SendDatagram& action) {
   if (doubled || replayed) datagram.twin = next_twin_++;
   if (doubled) put(now_ + delay * 2, to, 0, Datagram(datagram));
   if (replayed) {
-    put(now_ + delay + fate.between(seconds(1), seconds(30)), to, 0, Datagram(datagram));
+    const bool is_old = fate.below(4) == 0;
+    const Duration after =
+        is_old ? fate.between(seconds(30), seconds(200)) : fate.between(seconds(1), seconds(30));
+    put(now_ + delay + after, to, 0, Datagram(datagram));
   }
   if (strikes(from, Fault::kCorrupt) && !datagram.bytes.empty()) {
     datagram.bytes[fate.below(datagram.bytes.size())] ^=

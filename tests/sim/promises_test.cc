@@ -124,10 +124,58 @@ TEST_F(PromisesTest, NobodyStaysInOfficeUnanswered) {
   for (int second = 1; second < 60; ++second) {
     world.run_until(seconds(second));
     consensus.stays_in_office(0, triad, base::Term{1});
-    const bool patient = second < 30;
+    const bool patient = second <= 5;
     EXPECT_TRUE(!patient || !broke("quorum")) << second;
   }
   EXPECT_TRUE(broke("quorum"));
+}
+
+TEST_F(PromisesTest, AnAnswerThatIsHeardKeepsOneInOffice) {
+  says(0, 1, Append{{base::Term{}, base::LogIndex{1}}, {}, {}}, 1);
+  for (int second = 1; second < 20; ++second) {
+    world.run_until(seconds(second));
+    says(1, 0, AppendReply{false, {}, base::LogIndex{1}, base::LogIndex{1}}, 1);
+    consensus.hears(0, message(AppendReply{}, 1));
+    consensus.stays_in_office(0, triad, base::Term{1});
+  }
+  EXPECT_FALSE(broke("quorum"));
+}
+
+TEST_F(PromisesTest, WhatIsHeardCancelledIsNotAccepted) {
+  run_until([&] { return world.disk(1).contains(balance::kAcceptanceKey); });
+  const base::Bytes stored = world.disk(1).at(balance::kAcceptanceKey);
+  auto acceptance = balance::decode_acceptance(stored);
+  ASSERT_TRUE(acceptance.ok());
+  node::Persist batch;
+  batch.changes.push_back({balance::kAcceptanceKey, stored});
+  agreements.decides(1, batch);
+  balance::wire::Answer yes;
+  yes.proposal = acceptance->proposal;
+  yes.ok = true;
+  agreements.says(1, acceptance->from, balance::wire::Message{{}, yes});
+  EXPECT_FALSE(broke("cancel-heard"));
+  agreements.hears(1, balance::wire::Message{{}, balance::wire::Cancel{acceptance->proposal}});
+  agreements.says(1, acceptance->from, balance::wire::Message{{}, yes});
+  EXPECT_TRUE(broke("cancel-heard"));
+}
+
+TEST_F(PromisesTest, HomeIsToldUntilItConfirms) {
+  const auto has_come = [&] {
+    if (world.node(1) == nullptr || world.jobs().empty()) return false;
+    const node::jobs::Job* job = world.node(1)->jobs().find(world.jobs()[0].id);
+    return job != nullptr && job->here;
+  };
+  run_until(has_come);
+  agreements.rescan();
+  agreements.hears(1, node::HereAck{world.jobs()[0].id, base::Epoch{1}});
+  world.run_until(world.elapsed() + seconds(12));
+  agreements.rescan();
+  EXPECT_FALSE(broke("home-told"));
+  Agreements deaf(world, promises);
+  deaf.rescan();
+  world.run_until(world.elapsed() + seconds(12));
+  deaf.rescan();  // and heard neither a word nor a confirmation
+  EXPECT_TRUE(broke("home-told"));
 }
 
 TEST_F(PromisesTest, NothingStaysBehindAReplacedEntry) {

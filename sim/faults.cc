@@ -65,6 +65,7 @@ constexpr Row kRows[] = {
     {Fault::kSkew, "skew"},
     {Fault::kMessageLate, "message-late"},
     {Fault::kUdpBlocked, "udp-blocked"},
+    {Fault::kHidden, "hidden"},
 };
 constexpr bool in_order() {
   std::size_t i = 0;

@@ -21,7 +21,7 @@ enum class Fault : std::uint8_t {
   kReorder,  // up to 200 ms later than its time
   kCorrupt,  // one byte of it
   kTruncate,
-  kReplay,  // once more, up to 30 s later
+  kReplay,  // once more, up to 200 s later
   kMisdeliver,
   kSpike,  // its way takes up to 2 s
   // ---- rates: connections and their messages
@@ -82,6 +82,7 @@ enum class Fault : std::uint8_t {
   // ---- later than the others, whose draws stay what they were
   kMessageLate,  // rate: overtaken by others, up to 8 s, even by those of a newer connection
   kUdpBlocked,   // scheduled: one node's datagrams vanish, its connections work
+  kHidden,       // drawn once for each node: it tells nobody its address
   kCount,
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(Fault::kCount);

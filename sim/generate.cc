@@ -15,6 +15,7 @@ constexpr Duration kSettle = seconds(240);
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kOrdersMax = 12;         // of a restless world's people, for each job
 constexpr std::uint64_t kFlappingOneIn = 5;      // worlds
+constexpr int kLong = 6;                         // times as long: the dead are given up
 constexpr Duration kHandoverTakes = seconds(6);  // about: what strikes within strikes it
 
 // Each decision has an ordinal of its own, so that none shifts another.
@@ -105,7 +106,8 @@ void plan_rates(Scenario& world, const Draws& draws, FaultMode mode) {
     const auto fault = static_cast<Fault>(kind);
     if (fault_sort(fault) == FaultSort::kScheduled) continue;
     if (fault_sort(fault) == FaultSort::kEach) {
-      if (drawn(draws, kind, 2) == 0) world.rate_ppm[kind] = 500'000;
+      const std::uint32_t ppm = fault == Fault::kHidden ? 100'000 : 500'000;
+      if (drawn(draws, kind, 2) == 0) world.rate_ppm[kind] = ppm;
       continue;
     }
     if (mode == FaultMode::kSwarm && drawn(draws, kind, 3) == 0) {
@@ -152,6 +154,8 @@ void plan_faults(Scenario& world, const Draws& draws, FaultMode mode) {
       plan.length = length_of(fault, dice);
       plan.part_ppm = static_cast<std::uint32_t>(100'000 + dice.below(500'000));
       plan.salt = dice.next();
+      const bool of_links = fault >= Fault::kPartition && fault <= Fault::kIsolate;
+      if (of_links && plan.salt % 4 == 0) plan.length *= kLong;
       world.faults.push_back(plan);
     }
   }

@@ -138,6 +138,11 @@ void World::make_host(std::uint32_t index, std::uint32_t identity) {
     host.wall_offset = static_cast<std::int64_t>(dice.below(121)) - 60;
     count(Fault::kSkew);
   }
+  // One at most: two would not find each other.
+  const bool is_drawn =
+      dice.chance_ppm(scenario_.rate_ppm[static_cast<std::size_t>(Fault::kHidden)]);
+  host.is_hidden = is_drawn && faults_[static_cast<std::size_t>(Fault::kHidden)] == 0;
+  if (host.is_hidden) count(Fault::kHidden);
 }
 
 // ---- the loop
@@ -291,7 +296,7 @@ void World::start(std::uint32_t index) {
   config.seed = host.dice.entropy.next();
   config.version = "sim";
   config.pool = pool_;
-  config.addresses = {endpoint_of(index)};
+  if (!host.is_hidden) config.addresses = {endpoint_of(index)};
   config.wall = wall(host);
   std::map<base::JobId, node::StreamEnds> ends;
   for (const auto& [job, spool] : host.spools) ends[jobs_[job].id] = {spool.end, 0};

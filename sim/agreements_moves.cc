@@ -349,10 +349,12 @@ void Agreements::check_end(std::uint32_t host, const balance::HandoverId& id,
       promises_.broke("ready-held", host, "ready, and no copy was ever held");
     }
   }
-  // From the log here, or, when that is gone, from somebody who knew it (balance, "Decided").
-  std::optional<Decision> outcome = outcome_on_disk(host, id);
+  // As committed, as told by one who knew it (balance, "Decided"), or as in the log here, where it
+  // may be of a leader whom nobody followed.
+  std::optional<Decision> outcome = promises_.outcome(id);
   const auto told = decided_.find(id);
-  if (!outcome && told != decided_.end()) outcome = told->second;
+  if (told != decided_.end()) outcome = told->second;
+  if (!outcome) outcome = outcome_on_disk(host, id);
   const auto only = [&](Decision decision) {
     if (outcome != decision) promises_.broke("by-outcome", host, name + " against the outcome");
   };

@@ -174,6 +174,9 @@ void plan_flapping(Scenario& world, const Draws& draws) {
     plan.at = at;
     plan.node = static_cast<std::uint32_t>(dice.below(world.nodes));
     plan.length = dice.between(milliseconds(300), seconds(6));
+    // Longer than anybody waits: who comes back holds a copy of what was given up.
+    const bool outlasts = plan.fault == Fault::kIsolate && dice.below(24) == 0;
+    if (outlasts) plan.length = dice.between(seconds(50), seconds(100));
     world.faults.push_back(plan);
     at += dice.between(milliseconds(200), seconds(4));
   }

@@ -23,7 +23,7 @@ class World;
 
 // All include restarts, elections and the longest patience of the agreement (balance/limits.h) that
 // a fault may have started at its last moment.
-inline constexpr base::Duration kViewsAgree = std::chrono::seconds(60);
+inline constexpr base::Duration kViewsAgree = std::chrono::seconds(75);
 inline constexpr base::Duration kOutcomes = std::chrono::seconds(150);
 inline constexpr base::Duration kLevel = std::chrono::seconds(150);  // without any change
 inline constexpr base::Duration kSettleMin = std::chrono::seconds(240);

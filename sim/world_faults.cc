@@ -45,10 +45,10 @@ void World::fault_begins(std::uint32_t index) {
       host.slow_until = end;
       break;
     case Fault::kPause:
-      host.frozen_until = end;
+      host.frozen_until = std::max(host.frozen_until, end);
       break;
     case Fault::kLid:
-      host.frozen_until = end;
+      host.frozen_until = std::max(host.frozen_until, end);
       host.machine.sleep(now_, jobs_, true);
       break;
     case Fault::kWallJump:

@@ -19,7 +19,11 @@ void Triad::hear_gone(Step step, const NodeId& from, const wire::Gone& gone) {
     return;
   }
   const bool confirmed = !ledger_.empty() && done_by_both(ledger_.back());
-  const bool unconfirmed = !gone.dissolved && !ends_.empty() && !confirmed;
+  // SOURCE that withdrew never sent the whole: there is nothing that could run at the other end.
+  const bool withdrew = std::all_of(ends_.begin(), ends_.end(), [](const auto& end) {
+    return end.second->state() == EndState::kSourceWithdrawn;
+  });
+  const bool unconfirmed = !gone.dissolved && !withdrew && !confirmed;
   if (!unconfirmed || (gone.to_report && from == other_end())) return leave(step, false);
   if (stage_ == Stage::kMember) (void)live_on(step);
 }

@@ -268,6 +268,7 @@ void Inspection::regular(const std::string& file, const std::string& target,
 void Inspection::need(const std::string& file, const std::string& path, const struct stat& info) {
   if (files_.contains(path)) return;
   const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!fd.valid() && errno == ENOENT) return;  // unmapped or closed after it was looked at
   auto hash = fd.valid() ? hashes_.hash(fd.get())
                          : base::Result<base::crypto::Hash256>(io_error("read it"));
   if (!hash && gone()) return;

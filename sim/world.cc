@@ -440,7 +440,7 @@ void World::note(std::uint32_t index, std::string what) {
     return;
   }
   host.history[host.happened] = std::move(happening);
-  host.happened = (host.happened + 1) % kHistoryMax;
+  host.happened = static_cast<std::uint32_t>((host.happened + 1) % kHistoryMax);
 }
 
 std::vector<std::string> World::last_events(std::uint32_t index) const {

@@ -157,7 +157,10 @@ const char* JobRecord::read_process(Process& process) {
   if (failed == nullptr) return nullptr;
   const int error = errno;
   process.threads->clear();
-  const bool ended = !add_threads(process) || process.threads->size() == 0;
+  const bool listed_still = add_threads(process) && process.threads->size() > 0;
+  // One that has ended and is not waited for yet has a thread, but no memory.
+  const bool without_memory = process.memory < 0 && error == ESRCH && process.threads->size() == 1;
+  const bool ended = !listed_still || without_memory;
   errno = error;
   if (!ended) return failed;
   process.threads->clear();

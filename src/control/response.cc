@@ -27,26 +27,28 @@ base::Result<std::string> wrapped(std::string_view before, std::string_view json
   return line;
 }
 
+// The text of a member that is an object, exactly as it came; `what` names it where it is none.
+std::string exact_object(JsonReader& in, std::string_view line, std::string_view name,
+                         std::string_view what) {
+  (void)in.object(name);
+  std::string text(json_member(line, name));
+  if (in.ok() && !text.starts_with('{')) in.reject(std::string(what) + " is written oddly");
+  return text;
+}
+
 base::Result<Response> parse_final(JsonReader& in, std::string_view line) {
   Final final;
   final.ok = in.boolean_or("ok", false);
   if (final.ok) {
-    (void)in.object("data");
     final.exit = Exit::kDone;
-    final.data = json_member(line, "data");
-    if (in.ok() && !final.data.starts_with('{')) in.reject("the answer's data is written oddly");
   } else {
     const std::int64_t exit = in.integer("exit", 1, 6);
     if (in.ok() && (exit == 2 || exit == 3)) in.reject("an exit code that no daemon gives");
     final.exit = static_cast<Exit>(exit);
     final.error = in.text("error", kSentenceBytesMax);
     final.next = in.text_or("next", kSentenceBytesMax);
-    if (in.has("data")) {
-      (void)in.object("data");
-      final.data = json_member(line, "data");
-      if (in.ok() && !final.data.starts_with('{')) in.reject("the answer's data is written oddly");
-    }
   }
+  if (final.ok || in.has("data")) final.data = exact_object(in, line, "data", "the answer's data");
   if (!in.ok()) return in.status().error();
   return Response(std::move(final));
 }
@@ -84,9 +86,7 @@ base::Result<Response> parse_response(std::string_view line) {
     return Response(std::move(progress));
   }
   if (in.has("event")) {
-    (void)in.object("event");
-    Event event{std::string(json_member(line, "event"))};
-    if (in.ok() && !event.json.starts_with('{')) in.reject("an event is written oddly");
+    Event event{exact_object(in, line, "event", "an event")};
     if (!in.ok()) return in.status().error();
     return Response(std::move(event));
   }

@@ -10,13 +10,6 @@ constexpr std::size_t kSource = 0;
 constexpr std::size_t kSink = 1;
 constexpr std::size_t kThird = 2;
 
-void isolate(Rig& rig, std::size_t node, std::size_t nodes) {
-  for (std::size_t i = 0; i < nodes; ++i) {
-    rig.cut.insert({i, node});
-    rig.cut.insert({node, i});
-  }
-}
-
 TEST(Handover, CommitFollowsTheOrderOfSteps) {
   for (const std::size_t nodes : {std::size_t{2}, std::size_t{3}}) {
     SCOPED_TRACE(nodes);

@@ -12,13 +12,6 @@ constexpr std::size_t kSink = 1;
 constexpr std::size_t kThird = 2;
 constexpr std::size_t kFourth = 3;
 
-void isolate(Rig& rig, std::size_t node, std::size_t nodes) {
-  for (std::size_t i = 0; i < nodes; ++i) {
-    rig.cut.insert({i, node});
-    rig.cut.insert({node, i});
-  }
-}
-
 // Aborted while the sink was away with a held copy; the triad lingers on the source. Then the job
 // goes to the third and comes back.
 HandoverId abort_and_come_back(Rig& rig) {

@@ -244,4 +244,12 @@ class Rig {
   std::multimap<base::Time, std::function<void()>> queue_;
 };
 
+// Cuts a node off from all.
+inline void isolate(Rig& rig, std::size_t node, std::size_t nodes) {
+  for (std::size_t i = 0; i < nodes; ++i) {
+    rig.cut.insert({i, node});
+    rig.cut.insert({node, i});
+  }
+}
+
 }  // namespace balance::testing

@@ -103,12 +103,7 @@ void remove_stray_proc(const std::string& path) {
 
 void Guard::goes_on(const std::string& job) {
   remove_stray_proc(file("proc.crtools"));
-  const long before = count();
-  thaw(job);
-  ASSERT_NO_FATAL_FAILURE(wait_beyond(before + 1));
-  std::string wrong;
-  std::getline(std::ifstream(file("wrong")), wrong);
-  ASSERT_EQ(wrong, "");
+  World::goes_on(job);
 }
 
 void Guard::sweep(const std::string& job, int kills, Victim victim) {

@@ -9,7 +9,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <optional>
 
@@ -38,7 +37,6 @@ class Repair : public World {
   std::string run(const std::string& job, const std::string& program,
                   std::vector<std::string> arguments,
                   const std::function<void(criu::Run&)>& meanwhile);
-  void goes_on(const std::string& job);
   base::Duration patience_ = criu::kGuardPatience;
 };
 
@@ -66,15 +64,6 @@ std::string Repair::run(const std::string& job, const std::string& program,
   meanwhile(**started);
   turn_until([&] { return over; });
   return note;
-}
-
-void Repair::goes_on(const std::string& job) {
-  const long before = count();
-  thaw(job);
-  ASSERT_NO_FATAL_FAILURE(wait_beyond(before + 1));
-  std::string wrong;
-  std::getline(std::ifstream(file("wrong")), wrong);
-  ASSERT_EQ(wrong, "");
 }
 
 TEST_F(Repair, WhatMayNotBeReadStaysSoAndTheUmaskToo) {

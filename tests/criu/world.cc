@@ -106,6 +106,15 @@ void World::wait_beyond(long beyond, const std::string& name) {
   }
 }
 
+void World::goes_on(const std::string& job) {
+  const long before = count();
+  thaw(job);
+  ASSERT_NO_FATAL_FAILURE(wait_beyond(before + 1));
+  std::string wrong;
+  std::getline(std::ifstream(file("wrong")), wrong);
+  ASSERT_EQ(wrong, "");
+}
+
 void World::turn_until(const std::function<bool()>& done) {
   uv_timer_t limit;
   bool late = false;

@@ -41,6 +41,8 @@ class World : public testing::Test {
   [[nodiscard]] long count(const std::string& name = "count");
   // Waits (inotify, no polling) until the number in the file is above `beyond`.
   void wait_beyond(long beyond, const std::string& name = "count");
+  // Thaws a guarded_job, which counts on and finds nothing wrong with itself.
+  void goes_on(const std::string& job);
   // Turns the loop until `done` or half a minute passed.
   void turn_until(const std::function<bool()>& done);
 

@@ -34,6 +34,7 @@ struct MemberMessage {
   std::uint32_t from = 0;
   std::uint64_t connection = 0;  // its generation: a reset one delivers nothing
   base::Bytes bytes;
+  base::Endpoint at;  // where its sender was
 };
 struct Handshake {  // both ends learn each other
   std::uint32_t with = 0;

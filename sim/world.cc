@@ -211,7 +211,7 @@ void World::dispatch(Event& event) {
                      if (refreshed(e.from, host, link->second).generation != e.connection) return;
                    }
                    if (hosts_.size() <= kWatchedHostsMax) promises_.hears(host, e.bytes);
-                   give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes)});
+                   give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes), e.at});
                  },
                  [&](const Handshake& e) {
                    if (!hosts_[e.with]->node) return;

@@ -240,7 +240,7 @@ void World::send_message(std::uint32_t from, node::SendMessage& action) {
     if (clog != clogged_.end()) arrives = std::max(arrives, clog->second);
   }
   link.last = arrives;
-  MemberMessage message{from, link.generation, std::move(action.bytes)};
+  MemberMessage message{from, link.generation, std::move(action.bytes), endpoint_of(from)};
   if (auto other = lie(from, to, message.bytes)) message.bytes = std::move(*other);
   // What lay in the buffers of an older connection may be read after what came over a newer one.
   if (strikes(from, Fault::kMessageLate)) {

@@ -271,8 +271,8 @@ Status Host::start_node() {
   who.port = udp_->local().port;
   who.from = udp_->local();
   Links::Callbacks callbacks;
-  callbacks.message = [this](base::NodeId from, base::Bytes message) {
-    post(node::MessageIn{from, std::move(message)});
+  callbacks.message = [this](base::NodeId from, const base::Endpoint& at, base::Bytes message) {
+    post(node::MessageIn{from, std::move(message), at});
   };
   callbacks.introduced = [this](const base::Bytes& chain, const base::Endpoint& at) {
     post(node::Introduced{chain, at});

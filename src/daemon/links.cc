@@ -27,6 +27,7 @@ struct Links::Connection {
   bool open = false;
   bool closed = false;
   Endpoint at;
+  Endpoint listens_at;  // as it greeted
   NodeId peer;
   base::crypto::DhPublic remote_static{};
   base::crypto::Hash512 handshake_hash{};
@@ -129,6 +130,7 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
   connection->peer = certificate->id;
   Endpoint at = connection->at;
   at.port = greeting->port;
+  connection->listens_at = at;
   if (callbacks_.introduced && greeting->port != 0) callbacks_.introduced(greeting->chain, at);
   return true;
 }
@@ -202,7 +204,7 @@ void Links::on_data(const Handle& connection, transfer::Buffer bytes) {
   while (!connection->closed) {
     auto message = connection->reader.next();
     if (!message) return;
-    callbacks_.message(connection->peer, std::move(*message));
+    callbacks_.message(connection->peer, connection->listens_at, std::move(*message));
   }
 }
 

@@ -54,7 +54,8 @@ class Links {
     base::Endpoint from;  // where connections start: the address that is listened on, if one is
   };
   struct Callbacks {
-    std::function<void(base::NodeId from, base::Bytes message)> message;
+    // `at`: where it takes connections, port 0 if it did not say.
+    std::function<void(base::NodeId from, const base::Endpoint& at, base::Bytes message)> message;
     // A certified member at this address, by a connection either way.
     std::function<void(const base::Bytes& chain, const base::Endpoint& at)> introduced;
     std::function<void(const base::Endpoint& at)> contact_failed;

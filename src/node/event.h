@@ -33,6 +33,7 @@ struct DatagramIn {
 struct MessageIn {  // from a certified member over an encrypted connection
   base::NodeId from;
   base::Bytes bytes;
+  base::Endpoint at = {};  // where it takes connections; port 0: it did not say
 };
 struct Introduced {  // a handshake with a certified member, either way
   base::Bytes chain;

@@ -56,7 +56,7 @@ Node::Node(Config config, const Records& records,
                                                 agreements_of(records), log);
   jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
   addresses_ = node::addresses_of(records);
-  met_ = node::met_of(records);
+  for (const Whereabouts& other : node::met_of(records)) met_.push_back({other, true});
   // Questions are numbered from anywhere: what answers the daemon before a restart fits none.
   next_query_ = seeded(config_.seed, 2).next() >> 16;
 }
@@ -121,6 +121,7 @@ void Node::on(const MessageIn& event) {
     log_.debug("message_dropped", {{"from", event.from.hex()}, {"why", message.error().detail}});
     return;
   }
+  called({event.from, event.at});
   on_message(event.from, *message);
 }
 
@@ -146,6 +147,7 @@ void Node::on_message(NodeId from, const Message& message) {
   if (const auto* needs = std::get_if<NeedsQuery>(&message)) return on_needs_query(from, *needs);
   if (const auto* needs = std::get_if<NeedsReply>(&message)) return on_needs_reply(from, *needs);
   to_jobs(jobs::Peer{from, message});
+  if (const auto* here = std::get_if<Here>(&message)) meet_host(from, here->job);
 }
 
 void Node::on(const Persisted& event) {
@@ -297,6 +299,7 @@ void Node::on_view(const gossip::ViewChanged& view) {
     changed.nodes.push_back(load);
     remember_address(*seen);
   }
+  if (!view.gone.empty()) keep_met({});
   to_balance(changed);
 }
 
@@ -376,7 +379,9 @@ gossip::DigestFields Node::digest_fields() const {
 
 void Node::take(const balance::Action& action) {
   if (const auto* message = std::get_if<balance::Send>(&action)) {
-    return send(message->to, Agreement{message->bytes, whereabouts_of(message->meets)});
+    Agreement agreement{message->bytes, whereabouts_of(message->meets)};
+    for (const Whereabouts& other : agreement.meets) meet(other);
+    return send(message->to, agreement);
   }
   if (const auto* record = std::get_if<balance::Persist>(&action)) {
     return persist(record->changes, record->id, kBalance);

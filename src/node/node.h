@@ -10,7 +10,8 @@
 //
 // Durable records, all in one store: "own/", "end/", "acc/", "tri/", "lin/" are balance's, "job/"
 // are jobs', "member/<node>" are certificate chains that gossip learned, "addr/<node>" where a
-// member was seen (who left in order is sought by nobody, so it must find the others),
+// member was seen (who left in order is sought by nobody, so it must find the others), "met/<node>"
+// where those are with whom this node has to do although its view may not show them,
 // "incarnation" this node's.
 #pragma once
 
@@ -136,6 +137,10 @@ class Node {
     base::NodeId from;
     std::uint64_t query = 0;
   };
+  struct Met {
+    Whereabouts other;
+    bool stored = false;
+  };
   struct Timing {  // SOURCE: for frozen_seconds
     base::Time ordered{};
     std::optional<base::Time> frozen;
@@ -182,7 +187,11 @@ class Node {
   void remember_address(const gossip::NodeView& view);
   [[nodiscard]] std::vector<Whereabouts> whereabouts_of(
       const std::vector<base::NodeId>& nodes) const;
-  void meet(const Whereabouts& met);
+  void meet(const Whereabouts& told);
+  void meet_host(const base::NodeId& host, const base::JobId& job);
+  void keep_met(std::vector<balance::RecordChange> changes);
+  void called(const Whereabouts& by);
+  [[nodiscard]] bool has_met(const base::NodeId& node) const;
   void seek_remembered();
   void on_local();
   void on_message(base::NodeId from, const Message& message);
@@ -231,7 +240,8 @@ class Node {
   std::deque<std::variant<gossip::Action, balance::Action, jobs::Action>> said_;
   bool routing_ = false;
   std::map<base::NodeId, base::Endpoint> addresses_;  // as stored
-  std::deque<Whereabouts> met_;                       // as stored, but for the order
+  std::deque<Met> met_;                               // oldest first, as are:
+  std::deque<Whereabouts> callers_;                   // whose messages came last
   bool starting_ = false;
 
   // This node's own load.

@@ -1,4 +1,4 @@
-// Where the other members were seen, for the next start of this node.
+// Where the other members are: while a sample does not show them, and at the next start.
 #include <algorithm>
 
 #include "node/limits.h"
@@ -12,6 +12,7 @@ void Node::remember_address(const gossip::NodeView& view) {
   const base::Endpoint at =
       view.fields.addresses.empty() ? view.endpoint : view.fields.addresses.front();
   if (at.port == 0) return;
+  if (has_met(view.id)) meet({view.id, at});
   const auto known = addresses_.find(view.id);
   if (known != addresses_.end() && known->second == at) return;
   if (known == addresses_.end() && addresses_.size() >= kAddressesKeptMax) return;
@@ -30,7 +31,7 @@ void Node::seek_remembered() {
   }
 }
 
-// ---- the others of a triad, which views that are samples may not show
+// ---- those with whom this node has to do, whom a view that is a sample may not show
 
 std::vector<Whereabouts> Node::whereabouts_of(const std::vector<base::NodeId>& nodes) const {
   std::vector<Whereabouts> out;
@@ -41,20 +42,60 @@ std::vector<Whereabouts> Node::whereabouts_of(const std::vector<base::NodeId>& n
   return out;
 }
 
-// Kept over a restart, since the others may not know by then where this node is. A wrong one leads
-// to nobody: who answers there has to be that node.
-void Node::meet(const Whereabouts& other) {
-  if (other.node == self_ || other.at.port == 0 || gossip_->find(other.node)) return;
-  if (std::find(met_.begin(), met_.end(), other) != met_.end()) return;
-  std::erase_if(met_, [&](const Whereabouts& known) { return known.node == other.node; });
-  met_.push_back(other);
-  std::vector<balance::RecordChange> changes = {
-      {met_key(other.node), base::to_bytes(other.at.packed())}};
+bool Node::has_met(const base::NodeId& node) const {
+  return std::any_of(met_.begin(), met_.end(),
+                     [&node](const Met& one) { return one.other.node == node; });
+}
+
+// What a node says of itself counts before what others tell. A wrong address leads to nobody: who
+// answers there has to be that node.
+void Node::meet(const Whereabouts& told) {
+  Whereabouts other = told;
+  if (gossip_->find(other.node)) {
+    const auto known = addresses_of(other.node);
+    if (!known.empty()) other.at = known.front();
+  }
+  if (other.node == self_ || other.at.port == 0) return;
+  Met met{other, false};
+  std::erase_if(met_, [&met](const Met& known) {
+    met.stored = met.stored || (known.stored && known.other == met.other);
+    return known.other.node == met.other.node;
+  });
+  met_.push_back(met);
+  std::vector<balance::RecordChange> changes;
   if (met_.size() > kMetKeptMax) {
-    changes.push_back({met_key(met_.front().node), std::nullopt});
+    if (met_.front().stored) changes.push_back({met_key(met_.front().other.node), std::nullopt});
     met_.pop_front();
   }
-  persist(std::move(changes), 0, 0);
+  keep_met(std::move(changes));
+}
+
+// A person at home may have a word for the job.
+void Node::meet_host(const base::NodeId& host, const base::JobId& job) {
+  const jobs::Job* known = jobs_->find(job);
+  if (known == nullptr || known->spec.home != self_ || known->at != host) return;
+  const auto at = addresses_of(host);
+  if (!at.empty()) meet({host, at.front()});
+}
+
+// On disk as soon as the view may let them go, or has: over a restart, too, the others may not know
+// where this node is.
+void Node::keep_met(std::vector<balance::RecordChange> changes) {
+  for (Met& met : met_) {
+    if (met.stored || (!gossip_->sampled() && gossip_->find(met.other.node))) continue;
+    met.stored = true;
+    changes.push_back({met_key(met.other.node), base::to_bytes(met.other.at.packed())});
+  }
+  if (!changes.empty()) persist(std::move(changes), 0, 0);
+}
+
+// Whoever calls is answered, in view or not.
+void Node::called(const Whereabouts& by) {
+  if (by.at.port == 0 || (!callers_.empty() && callers_.back() == by)) return;
+  std::erase_if(callers_, [&by](const Whereabouts& known) { return known.node == by.node; });
+  callers_.push_back(by);
+  if (callers_.size() > kCallersMax) callers_.pop_front();
+  if (has_met(by.node)) meet(by);
 }
 
 std::vector<base::Endpoint> Node::addresses_of(const base::NodeId& node) const {
@@ -67,11 +108,14 @@ std::vector<base::Endpoint> Node::addresses_of(const base::NodeId& node) const {
   if (const auto view = gossip_->find(node)) {
     addresses = view->fields.addresses;
     add(view->endpoint);
-    return addresses;
+    if (!addresses.empty()) return addresses;
   }
   if (const auto met = gossip_->met(node)) add(*met);
-  for (const Whereabouts& other : met_) {
+  for (const Whereabouts& other : callers_) {
     if (other.node == node) add(other.at);
+  }
+  for (const Met& met : met_) {
+    if (met.other.node == node) add(met.other.at);
   }
   for (const auto& [id, job] : jobs_->all()) {
     if (job.spec.home == node) add(job.spec.home_at);

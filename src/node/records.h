@@ -25,7 +25,7 @@ using StoredRecords = std::map<std::string, base::Bytes>;
 // Where members were seen; at most kAddressesKeptMax, what cannot be read is left out.
 [[nodiscard]] std::map<base::NodeId, base::Endpoint> addresses_of(const StoredRecords& records);
 [[nodiscard]] std::string address_key(const base::NodeId& node);
-// The same of those that triads met and views did not show; at most kMetKeptMax.
+// The same of those whom triads and jobs met; at most kMetKeptMax.
 [[nodiscard]] std::deque<Whereabouts> met_of(const StoredRecords& records);
 [[nodiscard]] std::string met_key(const base::NodeId& node);
 

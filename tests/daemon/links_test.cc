@@ -32,7 +32,9 @@ class Member {
     identity.chain = identity::make_chain(body.mesh, {identity::issue(body, root)});
     identity.port = at().port;
     Links::Callbacks callbacks;
-    callbacks.message = [this](base::NodeId from, const base::Bytes& message) {
+    callbacks.message = [this](base::NodeId from, const base::Endpoint& at,
+                               const base::Bytes& message) {
+      called_from = at;
       messages.emplace_back(from, std::string(base::as_text(message)));
     };
     callbacks.introduced = [this](const base::Bytes&, const base::Endpoint&) { ++introduced; };
@@ -62,6 +64,7 @@ class Member {
   std::unique_ptr<loop::Listener> listener;
   std::unique_ptr<Links> links;
   std::vector<std::pair<base::NodeId, std::string>> messages;
+  base::Endpoint called_from;
   std::vector<BulkStream> bulks;
   int introduced = 0;
   int failed_contacts = 0;
@@ -111,6 +114,7 @@ TEST_F(LinksTest, MembersTalkOverOneConnectionEachWay) {
   for (int i = 0; i < 50; ++i) a_.say(b_, "message " + std::to_string(i));
   ASSERT_TRUE(until([&] { return b_.messages.size() == 50; }));
   EXPECT_EQ(b_.messages[49], std::pair(a_.id(), std::string("message 49")));
+  EXPECT_EQ(b_.called_from, a_.at()) << "where it listens";
   EXPECT_EQ(a_.links->connections(), 1U);
   EXPECT_EQ(b_.links->connections(), 1U);
   EXPECT_EQ(b_.introduced, 1);

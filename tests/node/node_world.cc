@@ -197,8 +197,8 @@ void World::perform(std::size_t node, const Action& action) {
     if (to == node) violations.push_back("a message to itself");
     if (a->bytes.size() > kMessageSizeMax) violations.push_back("a message over the limit");
     if (a->addresses.empty()) return;
-    return deliver(to, [this, to, from = id(node), bytes = a->bytes] {
-      give(to, MessageIn{from, bytes});
+    return deliver(to, [this, to, from = id(node), bytes = a->bytes, at = endpoint_of(node)] {
+      give(to, MessageIn{from, bytes, at});
     });
   }
   if (const auto* a = std::get_if<Contact>(&action)) {

@@ -13,13 +13,14 @@ Whereabouts stranger(std::uint8_t number) {
   return {base::NodeId{{number, 1}}, base::Endpoint::v4({10, 1, 0, number}, 7333)};
 }
 
-Actions hear(World& world, const Whereabouts& from, const Message& message) {
-  return world.node(0)->step(world.now(), MessageIn{from.node, encode(message), from.at});
+Actions hear(World& world, const Whereabouts& from, const Message& message, std::size_t node = 0) {
+  return world.node(node)->step(world.now(), MessageIn{from.node, encode(message), from.at});
 }
 
-void hear_many_others(World& world) {
+void hear_many_others(World& world, std::size_t node = 0) {
   for (std::size_t i = 1; i <= kCallersMax; ++i) {
-    (void)hear(world, stranger(static_cast<std::uint8_t>(100 + i)), OutputAck{JobId{{9}}, {}});
+    (void)hear(world, stranger(static_cast<std::uint8_t>(100 + i)), OutputAck{JobId{{9}}, {}},
+               node);
   }
 }
 
@@ -72,6 +73,7 @@ TEST(Members, ATriadOutlivesThatViewsLetItsMembersGo) {
     (void)node.step(f.world.now(), WallClock{base::WallTime{3'000'000'000}});  // certificates end
     (void)node.step(f.world.now() + 2min, Tick{});
     ASSERT_EQ(node.status().nodes.size(), 1U) << i;
+    hear_many_others(f.world, i);
     for (std::size_t other = 0; other < 3; ++other) {
       if (other != i) {
         EXPECT_FALSE(node.addresses_of(f.world.id(other)).empty()) << i << " of " << other;

@@ -425,10 +425,12 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
   Shown& shown = shown_[(static_cast<std::uint64_t>(host) << 32) | origin];
   const bool same_life = shown.life == world_.life(host);
   if (tainted_nodes_.contains(view.id) || tainted_nodes_.contains(world_.id(host))) return;
-  if (same_life && version < shown.version) {
+  const bool was_let_go =
+      world_.hosts() > gossip::kViewMax && view.known_since != shown.known_since;
+  if (same_life && !was_let_go && version < shown.version) {
     broke("digest", host, "what it shows of n" + std::to_string(origin) + " went back");
   }
-  shown = {world_.life(host), version, same_life ? shown.since : world_.now(),
+  shown = {world_.life(host), version, same_life ? shown.since : world_.now(), view.known_since,
            same_life ? shown.astray : 0};
   seen_now_.push_back({host, origin, version});
   // Who was not known yet when he was heard may come in as dead, on another's word.

@@ -14,7 +14,9 @@
 //   one-outcome        every node that knows a handover's outcome knows the same
 //   output             a log has no hole and no other bytes than the job's
 //   residence          no move by rule within 60 s of an arrival                §2
-//   digest             all views show the same of an honest node's one digest
+//   digest             all views show the same of an honest node's one digest,
+//                      and what a view shows of a node never goes back; whom a
+//                      sample let go it may take in again as a newcomer would
 //   spreads            when faults are over, news reaches all within seconds        §5
 //   tries-dead         who takes others for dead looks for them now and then         §5
 //   address            who was heard from his address is answered there               §5
@@ -127,6 +129,7 @@ class Promises {
     std::uint64_t life = 0;
     Version version;
     base::Time since{};        // when this life of the host first showed it
+    base::Time known_since{};  // as the host says
     std::uint32_t astray = 0;  // rescans at which its address was another's, one after another
   };
   struct Made {

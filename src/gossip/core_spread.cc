@@ -217,6 +217,7 @@ NodeView Core::show(const Member& member) const {
   one.endpoint = view_.endpoint(member).value_or(base::Endpoint{});
   one.heard = member.heard;
   one.last_heard = member.last_heard.at();
+  one.known_since = member.learned_at.at();
   return one;
 }
 

@@ -102,7 +102,8 @@ struct NodeView {
   base::Sequence sequence;
   base::Endpoint endpoint;  // port 0: not known
   Heard heard = Heard::kRelayed;
-  base::Time last_heard{};  // when something new of it came by whatever way
+  base::Time last_heard{};   // when something new of it came by whatever way
+  base::Time known_since{};  // in the view without a break, to an eighth of a second
 };
 
 }  // namespace gossip

@@ -181,6 +181,23 @@ TEST(Gossip, TheNewestDigestWinsAndTheStaleIsCounted) {
   EXPECT_EQ(insider.world.log.errors, std::vector<std::string>{"identity_used_twice"});
 }
 
+// A sample that let a node go may take it in again with an older digest; nothing else may.
+TEST(Gossip, SinceWhenANodeIsKnownDoesNotChangeWithItsDigests) {
+  Insider insider;
+  insider.say(ChainMessage{insider.world.mesh.chain(5)});
+  const auto known_since = [&] {
+    return insider.world.box(0).core->find(Mesh::id(5))->known_since;
+  };
+  insider.world.run(1s);
+  insider.say(DigestMessage{State::kAlive, *insider.digest(5, 4, 4)});
+  const base::Time then = insider.world.now;
+  EXPECT_LT(then - known_since(), 125ms);
+  insider.world.run(2s);
+  insider.say(DigestMessage{State::kAlive, *insider.digest(5, 5, 5)});
+  EXPECT_LT(then - known_since(), 125ms);
+  EXPECT_LE(known_since(), then);
+}
+
 TEST(Gossip, ANewerVersionsDigestIsKeptUnread) {
   Insider insider;
   insider.say(ChainMessage{insider.world.mesh.chain(5)});

@@ -1,7 +1,7 @@
 // When the view is a sample: everyone tells what is new of him to those whose samples hold him.
 //
 //   A                                 P, which A's sample holds, each in its turn
-//   | -- contact over TCP ----------> |  only if nothing was heard of it directly before
+//   | -- contact over TCP ----------> |  the first time
 //   | -- have: P, A, some others ---> |  P notes that A follows it; its digest comes if it is
 //   newer; | <------------ digest, wants --- |  a ping if nothing comes | <---------------------
 //   digest - |  later, at once, whenever something changes
@@ -9,6 +9,7 @@
 // A rumor would not do: of those whom a node tells, few know whom it is about. Nor would a
 // comparison of samples, which are to differ. So what a node sends does not grow with the mesh.
 #include <algorithm>
+#include <utility>
 
 #include "gossip/core.h"
 
@@ -23,13 +24,15 @@ void Core::tend_sample() {
   sync_at_ = now_ + kTendInterval - kTendInterval / 5 + rng_.between(0ms, kTendInterval * 2 / 5);
   Member* const member = view_.next_in_turn(tended_);
   if (member == nullptr) return;
-  if (!member->followed) sync_at_ = now_ + kFollowEvery;
-  member->followed = true;
+  const bool is_first = !std::exchange(member->followed, true);
+  if (is_first) sync_at_ = now_ + kFollowEvery;
   tended_ = member->id();
   detector_->reported(now_, tended_);
   const base::Endpoint at = *view_.endpoint(*member);
-  if (member->heard == Heard::kRelayed) {
-    actions_.emplace_back(Contact{at});  // it may not know our certificate
+  if (is_first || member->heard == Heard::kRelayed) {
+    // It may not know our certificate, any more: it forgets those of whom its sample does not hold
+    // and who do not follow it. Its silence would look like its end.
+    actions_.emplace_back(Contact{at});
     return;
   }
   queue(Source{tended_, at}, some_haves(member));

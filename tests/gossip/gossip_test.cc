@@ -198,6 +198,21 @@ TEST(Gossip, SinceWhenANodeIsKnownDoesNotChangeWithItsDigests) {
   EXPECT_LE(known_since(), then);
 }
 
+// It may have forgotten a certificate that was of no use to it: pings would bring no answer, and
+// it would be suspected.
+TEST(Gossip, WhomASampleHoldsIsContactedBeforeItIsFollowed) {
+  Insider insider;
+  insider.say(DigestMessage{State::kAlive, *insider.digest(9, 1, 0)});
+  insider.say(SyncSummaryMessage{true, Mesh::id(9), Mesh::id(9), {}});
+  auto& box = insider.world.box(0);
+  ASSERT_TRUE(box.core->sampled());
+  ASSERT_EQ(box.core->find(Mesh::id(9))->heard, Heard::kDirect);
+  const std::uint64_t before = box.contacts;
+  for (int i = 0; i < 200 && box.contacts == before; ++i) insider.world.run(50ms);
+  EXPECT_GT(box.contacts, before);
+  EXPECT_EQ(box.core->find(Mesh::id(9))->state, State::kAlive);
+}
+
 TEST(Gossip, ANewerVersionsDigestIsKeptUnread) {
   Insider insider;
   insider.say(ChainMessage{insider.world.mesh.chain(5)});

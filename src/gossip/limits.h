@@ -45,11 +45,11 @@ static_assert(2 * kRenewInterval <= kRenewedMax);
 inline constexpr std::size_t kViewMax = 256;       // others; everyone knows everyone up to here
 inline constexpr std::size_t kSampleSize = 64;     // above
 inline constexpr std::size_t kSampleLow = 48;      // live ones; a sample with fewer asks for more
-inline constexpr std::size_t kFollowersMax = 128;  // whose samples hold this node; the oldest goes
+inline constexpr std::size_t kFollowersMax = 256;  // whose samples hold this node; the oldest goes
 inline constexpr std::size_t kIntroducedMax = 64;  // contacts without a digest yet; the first goes
 
 // Certificates kept while the view is a sample; a random one of those that are of no use goes.
-inline constexpr std::size_t kSampleRosterMax = 320;
+inline constexpr std::size_t kSampleRosterMax = 448;
 static_assert(kSampleRosterMax >= kSampleSize + kFollowersMax + kIntroducedMax);
 static_assert(kSampleRosterMax >= kViewMax);
 

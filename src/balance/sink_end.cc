@@ -51,7 +51,8 @@ void SinkEnd::hear(Step, const Event& event) {
   } else if (const auto* restore = std::get_if<RestoreFailed>(&event)) {
     if (failure_.empty()) failure_ = "the restore failed: " + restore->reason;
   } else if (const auto* copy = std::get_if<CopyState>(&event)) {
-    const bool asked = state() == EndState::kSinkReady || check_first_;
+    const bool asked =
+        state() == EndState::kSinkReady || (state() == EndState::kSinkExpecting && check_first_);
     if (asked && !writing()) answer_ = copy->present;
   } else if (const auto* released = std::get_if<Released>(&event)) {
     if (state() == EndState::kSinkReleased || state() == EndState::kResolvedHere) {

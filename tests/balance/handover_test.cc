@@ -209,6 +209,32 @@ TEST(Handover, ASinkThatIsRestartedLooksWhetherItHoldsTheCopy) {
   }
 }
 
+// Seed 15147: a look that was asked for when the daemon started, answered when the copy is to go.
+TEST(Handover, ALateAnswerOfALookIsNoWordThatTheCopyIsDiscarded) {
+  Rig rig(3);
+  bool dead = false;
+  rig.on_operation = [&](std::size_t, const std::string& name) {
+    if (name == "restore" && !std::exchange(dead, true)) rig.kill(kSink);
+  };
+  HandoverId looked_for;
+  rig.answers["1 check-copy"] = [&](HandoverId id) -> Event {
+    looked_for = id;
+    return Tick{};
+  };
+  rig.silent.insert("1 discard");
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw"); }));
+  rig.start(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("1 discard"); }));
+  ASSERT_TRUE(rig.did("1 check-copy"));
+  rig.give(kSink, CopyState{looked_for, true});
+  const long asked = rig.count("1 discard");
+  rig.run(2 * kCheckAgain);
+  EXPECT_GT(rig.count("1 discard"), asked) << "it is still there";
+  rig.silent.clear();
+  EXPECT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+}
+
 TEST(Handover, TheOtherTwoFinishWhenTheCoordinatorDiesInAnyPhase) {
   for (const char* phase : {"collect", "preflight", "freeze", "expect", "seal", "restore",
                             "check-copy", "release", "kill"}) {

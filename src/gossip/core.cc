@@ -89,6 +89,9 @@ void Core::on(const MemberIntroduced& event) {
   }
   if (event.endpoint.port == 0) return;  // it will send to us
   Member* member = view_.find(id);
+  const bool known = member != nullptr && member->state == State::kAlive &&
+                     view_.endpoint(*member) == event.endpoint;
+  if (!known) actions_.emplace_back(MemberMet{id, event.endpoint});
   if (member != nullptr) {
     view_.set_endpoint(*member, event.endpoint);
     detector_->renewed(now_, id);

@@ -121,6 +121,7 @@ class Core {
   // ---- core_sync.cc: anti-entropy
   void start_sync();
   void start_sync_with(const base::NodeId& peer);
+  void greet_again();
   void take_sync_hash(const Source& source, const SyncHashMessage& message);
   void take_buckets(const Source& source, const SyncBucketsMessage& message);
   void send_summaries(const Source& to, std::size_t bucket);
@@ -177,7 +178,7 @@ class Core {
   base::Time expire_at_ = base::kNever;
   base::Time contact_at_{};  // none before
   std::vector<Seed> seeds_;
-  std::deque<std::pair<base::NodeId, base::Endpoint>> introduced_;
+  std::deque<std::pair<base::NodeId, base::Endpoint>> introduced_;  // not in the view yet
   std::map<base::NodeId, Follower> followers_;
   base::NodeId tended_;  // the last one
 };

@@ -41,6 +41,14 @@ void Core::start_sync() {
   }
   const auto peer = view_.pick(rng_, 1);
   if (!peer.empty()) queue(peer.front(), SyncHashMessage{view_.hash(), view_.dead_hash()});
+  if (!view_.sampled()) greet_again();
+}
+
+// What was said after a handshake may have been lost; the next one may be a minute away.
+void Core::greet_again() {
+  if (introduced_.empty()) return;
+  std::rotate(introduced_.begin(), introduced_.begin() + 1, introduced_.end());
+  start_sync_with(introduced_.back().first);
 }
 
 // A new contact gets our certificate and digest first: it may know neither.

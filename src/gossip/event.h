@@ -78,6 +78,10 @@ struct MemberLearned {  // to be kept in the roster file
   base::NodeId node;
   base::Bytes chain;
 };
+struct MemberMet {  // a handshake with one whom the view does not show alive there
+  base::NodeId node;
+  base::Endpoint at;
+};
 struct MemberForgotten {  // out of the roster, to make place
   base::NodeId node;
 };
@@ -87,7 +91,7 @@ struct IncarnationRaised {  // the store counted less than the mesh remembers: c
 struct IdentityConflict {};  // another node runs with this identity; this one has gone silent
 using Action =
     std::variant<SendDatagram, Contact, NodeUp, NodeSuspect, NodeDead, NodeLeft, ViewChanged,
-                 MemberLearned, MemberForgotten, IncarnationRaised, IdentityConflict>;
+                 MemberLearned, MemberMet, MemberForgotten, IncarnationRaised, IdentityConflict>;
 using Actions = std::vector<Action>;
 
 // ---- the view

@@ -266,6 +266,9 @@ void Node::take(const gossip::Action& action) {
   if (const auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
     return persist({{"member/" + learned->node.hex(), learned->chain}}, 0, kNobody);
   }
+  if (const auto* met = std::get_if<gossip::MemberMet>(&action)) {
+    return remember_address(met->node, met->at);
+  }
   if (const auto* forgotten = std::get_if<gossip::MemberForgotten>(&action)) {
     return persist({{"member/" + forgotten->node.hex(), std::nullopt}}, 0, kNobody);
   }
@@ -297,7 +300,7 @@ void Node::on_view(const gossip::ViewChanged& view) {
     load.accepts_jobs = seen->fields.accepts_jobs;
     load.has_seat = seen->fields.seat.has_value();
     changed.nodes.push_back(load);
-    remember_address(*seen);
+    remember_address_of(*seen);
   }
   if (!view.gone.empty()) keep_met({});
   to_balance(changed);
@@ -343,8 +346,9 @@ void Node::on_local() {
     }
     local.jobs.push_back(facts);
   }
-  to_balance(local);
+  // First who is there: after a sleep that is not who was.
   to_gossip(gossip::LocalDigest{digest_fields()});
+  to_balance(local);
 }
 
 gossip::DigestFields Node::digest_fields() const {

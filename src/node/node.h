@@ -184,7 +184,8 @@ class Node {
   void take_handover(const balance::HandoverEvent& event);
   void take_person_reply(const balance::PersonReply& reply);
   void on_view(const gossip::ViewChanged& view);
-  void remember_address(const gossip::NodeView& view);
+  void remember_address_of(const gossip::NodeView& view);
+  void remember_address(const base::NodeId& node, const base::Endpoint& at);
   [[nodiscard]] std::vector<Whereabouts> whereabouts_of(
       const std::vector<base::NodeId>& nodes) const;
   void meet(const Whereabouts& told);

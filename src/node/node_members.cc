@@ -7,17 +7,20 @@
 
 namespace node {
 
-void Node::remember_address(const gossip::NodeView& view) {
+void Node::remember_address_of(const gossip::NodeView& view) {
   if (view.id == self_ || view.state != gossip::State::kAlive) return;
-  const base::Endpoint at =
-      view.fields.addresses.empty() ? view.endpoint : view.fields.addresses.front();
+  remember_address(view.id,
+                   view.fields.addresses.empty() ? view.endpoint : view.fields.addresses.front());
+}
+
+void Node::remember_address(const base::NodeId& node, const base::Endpoint& at) {
   if (at.port == 0) return;
-  if (has_met(view.id)) meet({view.id, at});
-  const auto known = addresses_.find(view.id);
+  if (has_met(node)) meet({node, at});
+  const auto known = addresses_.find(node);
   if (known != addresses_.end() && known->second == at) return;
   if (known == addresses_.end() && addresses_.size() >= kAddressesKeptMax) return;
-  addresses_[view.id] = at;
-  persist({{address_key(view.id), base::to_bytes(at.packed())}}, 0, 0);
+  addresses_[node] = at;
+  persist({{address_key(node), base::to_bytes(at.packed())}}, 0, 0);
 }
 
 // Those that follow this node in the order of ids: not everybody asks the same ones.

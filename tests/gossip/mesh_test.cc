@@ -21,6 +21,17 @@ TEST(Mesh, TwoNodesFindEachOtherByASeed) {
   EXPECT_EQ(seen->heard, Heard::kDirect);
 }
 
+TEST(Mesh, WhoWasMetIsGreetedAgainWhenTheFirstWordsWereLost) {
+  World world(2);
+  world.network.loss_percent = 100;
+  world.grow(2);
+  world.run(8s);  // the last contact was at 7 s, the next one is at 15 s
+  const std::size_t contacts = world.box(1).contacts;
+  world.network.loss_percent = 0;
+  EXPECT_LE(world.run_until([&] { return world.all_know(2); }, 20s), 7s);
+  EXPECT_EQ(world.box(1).contacts, contacts);
+}
+
 TEST(Mesh, SixtyFourKnowSixtyFourWithinTwoSecondsOfTheLastJoin) {
   for (std::uint64_t seed = 100; seed < 103; ++seed) {
     SCOPED_TRACE(seed);

@@ -48,6 +48,22 @@ TEST(Node, WhereTheOthersOfATriadAreIsToldWithTheProposalAndKept) {
   EXPECT_FALSE(world.node(0)->addresses_of(unknown(2).node).empty());
 }
 
+// Who moved and was met once is found there after a restart, though nothing else was heard of it.
+TEST(Node, WhereAnotherWasMetIsKept) {
+  World world(7, nodes(2));
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  const auto elsewhere = base::Endpoint::v4({10, 1, 0, 9}, 7333);
+  const base::Bytes chain = world.node(0)->roster().find(world.id(1))->chain;
+  const Actions met = world.node(0)->step(world.now(), Introduced{chain, elsewhere});
+  StoredRecords records;
+  for (const Action& action : met) {
+    const auto* persist = std::get_if<Persist>(&action);
+    if (persist == nullptr) continue;
+    for (const auto& change : persist->changes) records[change.key] = *change.value;
+  }
+  EXPECT_EQ(addresses_of(records), (std::map{std::pair{world.id(1), elsewhere}}));
+}
+
 // Nobody seeks a node that left in order, so that it has to find the others itself.
 TEST(Node, ANodeThatLeftInOrderFindsItsMeshAgain) {
   World::Options options = nodes(3);

@@ -28,6 +28,7 @@ struct Datagram {
   base::Endpoint to;
   base::Bytes bytes;
   std::uint64_t twin = 0;  // of one that comes more than once: which
+  std::uint32_t by = 0;    // who sent it; it may have moved since
 };
 inline constexpr std::uint64_t kAnyConnection = UINT64_MAX;
 struct MemberMessage {

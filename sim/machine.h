@@ -63,6 +63,7 @@ struct Copy {
   base::Time frozen_at{};
   balance::HandoverId frozen_for;   // meaningful while frozen
   std::uint64_t told = UINT64_MAX;  // output that the daemon was told of
+  bool leaves = false;              // its kill is ordered
 };
 
 class Machine {

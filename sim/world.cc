@@ -176,7 +176,11 @@ void World::run_until(Duration end, bool stop_at_breach) {
       Host& host = *hosts_[event.host];
       const Time wait = std::max(host.frozen_until, host.busy_until);
       if (wait > now_ && !std::holds_alternative<StartDue>(event.payload)) {
-        put(wait, event.host, event.life, std::move(event.payload));
+        if (host.frozen_until > now_) {
+          host.waiting.push_back(std::move(event));
+        } else {
+          put(wait, event.host, event.life, std::move(event.payload));
+        }
         continue;
       }
       if (event.life != 0 && event.life != host.life) continue;
@@ -215,6 +219,7 @@ void World::dispatch(Event& event) {
                  },
                  [&](const Handshake& e) {
                    if (!hosts_[e.with]->node) return;
+                   hosts_[host]->met[e.with] = hosts_[e.with]->port;
                    give(host, node::Introduced{hosts_[e.with]->chain, endpoint_of(e.with)});
                  },
                  [&](const TickDue& e) {
@@ -306,6 +311,7 @@ void World::start(std::uint32_t index) {
   host.spins = 0;
   host.moved = {};
   host.heard.clear();
+  host.seeds.clear();
   host.born = now_;
   note(index, "starts, life " + std::to_string(host.life));
   promises_.restarted(index);
@@ -315,7 +321,9 @@ void World::start(std::uint32_t index) {
     const std::uint32_t limit = host.identity == 0 ? std::min(2U, scenario_.nodes) : host.identity;
     std::uint32_t peer = static_cast<std::uint32_t>(host.dice.entropy.below(limit));
     if (host.identity == 0) peer = std::min(1U, scenario_.nodes - 1);
-    if (peer != host.identity) give(index, node::SeedPeer{endpoint_of(peer)});
+    if (peer == host.identity) continue;
+    host.seeds[peer] = hosts_[peer]->port;
+    give(index, node::SeedPeer{endpoint_of(peer)});
   }
   grow_spools(index);
 }
@@ -332,6 +340,7 @@ void World::stop(std::uint32_t index, bool keep_writes) {
   host.disk.pending.clear();
   host.disk.free_at = now_;
   host.storing.clear();
+  host.copy_free_at.clear();
   ++host.stops;  // its connections end
   note(index, "stops");
   put(now_ + kDownMin, index, 0, StartDue{});
@@ -465,35 +474,6 @@ std::uint32_t World::job_index(const base::JobId& id) const {
 std::uint32_t World::host_of(const base::NodeId& id) const {
   const auto found = by_id_.find(id);
   return found == by_id_.end() ? kNobody : found->second;
-}
-
-void World::comes_to(std::uint32_t job, std::uint32_t host) {
-  std::vector<std::uint32_t>& places = jobs_[job].places;
-  const auto at = std::lower_bound(places.begin(), places.end(), host);
-  if (at == places.end() || *at != host) places.insert(at, host);
-}
-
-std::size_t World::copies_of(std::uint32_t job) const {
-  const base::Epoch newest = jobs_[job].epoch;
-  std::size_t count = 0;
-  for (const std::uint32_t place : jobs_[job].places) {
-    const Host& host = *hosts_[place];
-    const Copy* copy = host.machine.find(job);
-    count += copy != nullptr && copy->epoch >= newest ? 1U : 0U;
-    for (const auto& [id, arrival] : host.incoming) {
-      const bool held = id.job == jobs_[job].id && arrival.state == Incoming::kHeld;
-      count += held && id.epoch > newest ? 1U : 0U;
-    }
-  }
-  return count;
-}
-
-std::uint32_t World::runs_at(std::uint32_t job) const {
-  for (const std::uint32_t place : jobs_[job].places) {
-    const Copy* copy = hosts_[place]->machine.find(job);
-    if (copy != nullptr && !copy->frozen) return place;
-  }
-  return kNobody;
 }
 
 }  // namespace sim

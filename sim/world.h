@@ -129,6 +129,9 @@ class World {
     return from < heard.size() ? heard[from] : base::Time{};
   }
   [[nodiscard]] base::Endpoint endpoint_of(std::uint32_t host) const;
+  // Whether `host` was given the present address of `other` when its life began, or has reached it
+  // there, in whatever life. Only in small worlds.
+  [[nodiscard]] bool knows_where(std::uint32_t host, std::uint32_t other) const;
   [[nodiscard]] base::Time quiet_since() const { return quiet_since_; }  // kNever: not yet
   [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
   [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
@@ -185,13 +188,16 @@ class World {
     Disk disk;
     std::map<balance::HandoverId, Arrival> incoming;
     std::map<base::JobId, balance::HandoverId> storing;
+    // By job: a daemon does one thing to a copy after the other, as it was told to.
+    std::map<std::uint32_t, base::Time> copy_free_at;
     std::map<std::uint32_t, Spool> spools;
     base::Time tick_at = base::kNever;
     base::Time deadline = base::kNever;  // the node's own, by its clock
     std::uint32_t early = 0;
     std::uint32_t spins = 0;
-    base::Time frozen_until{};  // paused, or the lid is closed: events wait
-    base::Time slow_until{};    // events cost time
+    base::Time frozen_until{};   // paused, or the lid is closed
+    std::vector<Event> waiting;  // for its end, in their order
+    base::Time slow_until{};     // events cost time
     base::Time busy_until{};
     bool is_hidden = false;
     std::int64_t drift_ppm = 0;
@@ -199,9 +205,11 @@ class World {
     std::uint64_t lies = 0;        // a bit for each Fault of lying
     std::optional<Liar> liar;
     base::Time second_began{};
-    std::uint32_t sent_in_second = 0;  // datagrams, since then
-    std::set<std::uint64_t> taken;     // doubled datagrams, by Datagram::twin
-    std::vector<base::Time> heard;     // by host: when a datagram of it was last taken
+    std::uint32_t sent_in_second = 0;              // datagrams, since then
+    std::set<std::uint64_t> taken;                 // doubled datagrams, by Datagram::twin
+    std::vector<base::Time> heard;                 // by host: when a datagram of it was last taken
+    std::map<std::uint32_t, std::uint16_t> seeds;  // given in this life: hosts and their ports
+    std::map<std::uint32_t, std::uint16_t> met;    // reached, or seen alive there
     HostDice dice;
     std::vector<Dice> fault_dice;    // by World::rate_ranks_; empty until one is thrown
     std::vector<Happening> history;  // a ring; `happened` is the next one's place
@@ -258,6 +266,7 @@ class World {
   [[nodiscard]] base::Duration way(std::uint32_t from, std::uint32_t to, std::size_t bytes,
                                    Dice& dice);
   void deliver(std::uint32_t host, Datagram& datagram);
+  void meets(std::uint32_t host, std::uint32_t other);
   void lie_in(std::uint32_t from, std::uint32_t to, Datagram& datagram);
   Link& refreshed(std::uint32_t from, std::uint32_t to, Link& link) const;
   [[nodiscard]] std::optional<base::Bytes> lie(std::uint32_t host, std::uint32_t to,
@@ -306,6 +315,7 @@ class World {
   // ---- world_faults.cc
   void fault_begins(std::uint32_t index);
   void fault_ends(std::uint32_t index);
+  void wake(std::uint32_t host);
   void power_loss(std::uint32_t host);
   void clone(std::uint32_t host);
 

@@ -1,5 +1,6 @@
 // Scheduled faults: what begins at a time and ends after a length.
 #include <algorithm>
+#include <utility>
 
 #include "sim/world.h"
 
@@ -116,10 +117,12 @@ void World::fault_ends(std::uint32_t index) {
     case Fault::kUdpBlocked:
       udp_blocked_.erase(plan.node);
       return;
+    case Fault::kPause:
+      return wake(plan.node);
     case Fault::kLid:
       host.machine.sleep(now_, jobs_, false);
       schedule_end(plan.node);
-      return;
+      return wake(plan.node);
     case Fault::kSnapshot:
       if (!host.disk.has_snapshot || !host.node) return;
       promises_.taint(plan.node);
@@ -130,6 +133,15 @@ void World::fault_ends(std::uint32_t index) {
       return;
     default:
       return;
+  }
+}
+
+// Unless it is to sleep on.
+void World::wake(std::uint32_t index) {
+  Host& host = *hosts_[index];
+  if (host.frozen_until > now_) return;
+  for (Event& event : std::exchange(host.waiting, {})) {
+    put(now_, event.host, event.life, std::move(event.payload));
   }
 }
 
@@ -182,6 +194,7 @@ void World::end_faults(const std::vector<std::uint32_t>& outsiders) {
     host.frozen_until = std::min(host.frozen_until, now_);
     host.slow_until = std::min(host.slow_until, now_);
     host.disk.full_until = std::min(host.disk.full_until, now_);
+    wake(i);
     host.lies = 0;
     schedule_end(i);
   }

@@ -75,6 +75,35 @@ void World::add_copy(std::uint32_t host, std::uint32_t job, base::Epoch epoch, s
   }
 }
 
+void World::comes_to(std::uint32_t job, std::uint32_t host) {
+  std::vector<std::uint32_t>& places = jobs_[job].places;
+  const auto at = std::lower_bound(places.begin(), places.end(), host);
+  if (at == places.end() || *at != host) places.insert(at, host);
+}
+
+std::size_t World::copies_of(std::uint32_t job) const {
+  const base::Epoch newest = jobs_[job].epoch;
+  std::size_t count = 0;
+  for (const std::uint32_t place : jobs_[job].places) {
+    const Host& host = *hosts_[place];
+    const Copy* copy = host.machine.find(job);
+    count += copy != nullptr && copy->epoch >= newest ? 1U : 0U;
+    for (const auto& [id, arrival] : host.incoming) {
+      const bool held = id.job == jobs_[job].id && arrival.state == Incoming::kHeld;
+      count += held && id.epoch > newest ? 1U : 0U;
+    }
+  }
+  return count;
+}
+
+std::uint32_t World::runs_at(std::uint32_t job) const {
+  for (const std::uint32_t place : jobs_[job].places) {
+    const Copy* copy = hosts_[place]->machine.find(job);
+    if (copy != nullptr && !copy->frozen) return place;
+  }
+  return kNobody;
+}
+
 void World::freeze(std::uint32_t host, std::uint32_t job, const balance::HandoverId& id) {
   hosts_[host]->machine.freeze(now_, jobs_, job, id);
   schedule_end(host);

@@ -36,6 +36,14 @@ const balance::HandoverId& id_of(const balance::Action& action) {
   return kNone;
 }
 
+// Whose copy is frozen, thawed or killed.
+std::optional<base::JobId> copy_of(const balance::Action& action) {
+  if (const auto* a = std::get_if<balance::FreezeAndStream>(&action)) return a->id.job;
+  if (const auto* a = std::get_if<balance::Thaw>(&action)) return a->id.job;
+  if (const auto* a = std::get_if<balance::KillOriginal>(&action)) return a->id.job;
+  return std::nullopt;
+}
+
 }  // namespace
 
 void World::report(std::uint32_t host, const balance::Event& event) {
@@ -70,6 +78,15 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
     const auto found = host.incoming.find(a->id);
     if (found != host.incoming.end() && found->second.ordered == base::Time{}) {
       found->second.ordered = now_;
+      if (found->second.state == Incoming::kHeld) {
+        has_moved(index, found->second.metadata.spec.load_micros);
+      }
+    }
+  }
+  if (const auto* a = std::get_if<balance::KillOriginal>(&action)) {
+    Copy* copy = host.machine.find(job_index(a->id.job));
+    if (copy != nullptr && copy->epoch <= a->newest && !std::exchange(copy->leaves, true)) {
+      has_moved(index, -copy->load.micros());
     }
   }
   Duration takes = dice.between(milliseconds(5), milliseconds(100));
@@ -85,6 +102,11 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
   }
   const bool thaws = std::holds_alternative<balance::Thaw>(action);
   if (thaws && strikes(index, Fault::kThawSlow)) takes += dice.between(seconds(1), seconds(10));
+  if (const auto job = copy_of(action)) {
+    base::Time& free_at = host.copy_free_at[job_index(*job)];
+    free_at = std::max(free_at, now_) + takes;
+    takes = free_at - now_;
+  }
   later(index, takes, MoveDone{on(action), kStageFreeze});
 }
 
@@ -216,7 +238,6 @@ void World::kill_original(std::uint32_t index, const balance::KillOriginal& orde
   if (copy != nullptr && !was_released(id)) {
     promises_.broke_job("last-copy", index, job, "killed before the other copy was let go");
   }
-  if (copy != nullptr) has_moved(index, -copy->load.micros());
   if (copy != nullptr && host.machine.remove(now_, jobs_, job)) {
     schedule_end(index);
     promises_.destroyed(index, job, "the original was killed");
@@ -321,7 +342,6 @@ void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
   ++counts_.commits;
   if (truth.came_from == index && now_ - truth.arrived < kPingPong) ++counts_.ping_pongs;
   truth.came_from = truth.at;
-  has_moved(index, arrival.metadata.spec.load_micros);
   add_copy(index, job, id.epoch, arrival.metadata.spec.load_micros, "release");
   truth.arrived = arrival.ordered;
   report(index, balance::Released{id, true});

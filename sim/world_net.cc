@@ -43,6 +43,14 @@ std::uint32_t World::host_at(const base::Endpoint& endpoint) const {
   return host;
 }
 
+bool World::knows_where(std::uint32_t host, std::uint32_t other) const {
+  const auto has = [&](const std::map<std::uint32_t, std::uint16_t>& ports) {
+    const auto found = ports.find(other);
+    return found != ports.end() && found->second == hosts_[other]->port;
+  };
+  return has(hosts_[host]->seeds) || has(hosts_[host]->met);
+}
+
 bool World::cut(std::uint32_t from, std::uint32_t to) {
   for (const Cut& one : cuts_) {
     const auto inside = [&](std::uint32_t host) {
@@ -111,7 +119,7 @@ void World::send_datagram(std::uint32_t from, node::SendDatagram& action) {
   Dice& fate = host.dice.entropy;
   if (strikes(from, Fault::kReorder)) delay += fate.between(milliseconds(1), milliseconds(200));
   if (strikes(from, Fault::kSpike)) delay += fate.between(milliseconds(100), seconds(2));
-  Datagram datagram{endpoint_of(from), target, std::move(action.bytes), 0};
+  Datagram datagram{endpoint_of(from), target, std::move(action.bytes), 0, from};
   if (host.liar) lie_in(from, to, datagram);
   const bool doubled = strikes(from, Fault::kDuplicate);
   const bool replayed = strikes(from, Fault::kReplay);
@@ -144,14 +152,27 @@ void World::deliver(std::uint32_t index, Datagram& datagram) {
   give(index, node::DatagramIn{datagram.from, std::move(datagram.bytes)});
   if (!watches || host.life != life || !host.node || drops() != before) return;
   const std::uint32_t from = host_at(datagram.from);
+  if (from == kNobody) host.met.erase(datagram.by);  // late, from where it was: that counts again
   if (from != kNobody) {
     if (host.heard.size() <= from) host.heard.resize(hosts_.size());
     host.heard[from] = now_;
+    meets(index, from);
   }
   if (datagram.twin == 0 || host.taken.insert(datagram.twin).second) return;
   // Two daemons with one identity have two salts in turn, and the same answer may prove one twice.
-  if (from != kNobody && promises_.excused_host(from)) return;
+  if (promises_.excused_host(datagram.by)) return;
   promises_.broke("taken-once", index, "the same datagram was taken twice");
+}
+
+// Kept, for the node keeps it, once it shows the other one alive.
+void World::meets(std::uint32_t index, std::uint32_t other) {
+  Host& host = *hosts_[index];
+  std::uint16_t& port = host.met[other];
+  if (port == hosts_[other]->port) return;
+  for (const node::StatusNode& seen : host.node->status().nodes) {
+    if (seen.view.id != hosts_[other]->id || seen.view.state != gossip::State::kAlive) continue;
+    if (seen.view.endpoint == endpoint_of(other)) port = hosts_[other]->port;
+  }
 }
 
 void World::lie_in(std::uint32_t from, std::uint32_t to, Datagram& datagram) {

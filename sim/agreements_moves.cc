@@ -43,7 +43,6 @@ bool may_follow(std::optional<EndState> before, EndState next) {
   }
 }
 
-constexpr base::Duration kLidMax = std::chrono::minutes(1);
 constexpr base::Duration kMovedShows = std::chrono::minutes(3);  // then the load average has it all
 
 std::int64_t share(std::int64_t load_micros, std::int64_t cpus_millis) {
@@ -180,8 +179,6 @@ void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) 
   if (promises_.excused_host(host) || world_.is_clone(host)) return;
   // A daemon forgets what moved when it stops.
   if (world_.life(host) != 1 && world_.now() - world_.born(host) < kMovedShows) return;
-  // Who slept when the faults stopped gets his samples when he was to wake.
-  if (world_.quiet_since() != base::kNever && world_.now() - world_.quiet_since() < kLidMax) return;
   const World::Moved moved = world_.moved(host);
   const std::int64_t load = world_.machine(host).load_micros();
   const std::int64_t cpus = world_.machine(host).shape().cpus_millis;

@@ -1,25 +1,23 @@
 #include "sim/at_rest.h"
 
+#include "sim/meeting.h"
 #include "sim/settled.h"
 #include "sim/world.h"
 
 namespace sim {
 namespace {
 
-bool is_fit(const World& world, std::uint32_t host) {
-  return host < world.hosts() && world.node(host) != nullptr && !world.is_off(host) &&
-         !world.is_clone(host) && !world.promises().excused_host(host);
-}
-
 bool long_ago(const World& world, base::Time then, base::Duration within) {
   return world.now() - then >= within;
 }
 
-void check_end_of(World& world, std::uint32_t index, const JobTruth& truth) {
+void check_end_of(World& world, const Meeting& meeting, std::uint32_t index,
+                  const JobTruth& truth) {
   const std::uint32_t home = truth.plan.node;
   const node::jobs::Job* job = world.node(home)->jobs().find(truth.id);
   const std::string name = "job " + std::to_string(index);
-  if (!truth.begun || truth.lost || truth.ended_on == kNobody || !is_fit(world, truth.ended_on)) {
+  if (!truth.begun || truth.lost || truth.ended_on == kNobody ||
+      !can_be_asked(world, truth.ended_on) || !meeting.finds(home, truth.ended_on)) {
     return;
   }
   if (job == nullptr) return world.promises().broke("exit-told", home, name + " is forgotten");
@@ -44,55 +42,63 @@ void check_end_of(World& world, std::uint32_t index, const JobTruth& truth) {
                              std::to_string(has));
 }
 
-void check_jobs(World& world) {
+void check_jobs(World& world, const Meeting& meeting) {
   for (std::uint32_t index = 0; index < world.jobs().size(); ++index) {
     const JobTruth& truth = world.jobs()[index];
     const std::uint32_t home = truth.plan.node;
-    if (!is_fit(world, home) || world.promises().excused_job(index)) continue;
+    if (!can_be_asked(world, home) || world.promises().excused_job(index)) continue;
     const bool asked = truth.asked_life != 0 && truth.asked_life == world.life(home) &&
                        long_ago(world, truth.asked_at, kToldWithin);
     if (asked && !truth.begun && !truth.ended) {
       world.promises().broke("starts", home, "job " + std::to_string(index) + " never started");
     }
     if (truth.ended && long_ago(world, truth.ended_at, kToldWithin)) {
-      check_end_of(world, index, truth);
+      check_end_of(world, meeting, index, truth);
     }
     const std::uint32_t at = world.runs_at(index);
-    if (!truth.begun || truth.ended || at == kNobody || !is_fit(world, at)) continue;
+    if (!truth.begun || truth.ended || at == kNobody || !can_be_asked(world, at)) continue;
+    if (!meeting.finds(home, at)) continue;
     if (!long_ago(world, truth.arrived, kToldWithin)) continue;
     if (world.born(home) >= truth.arrived) continue;  // it asks when a person does
     const node::jobs::Job* job = world.node(home)->jobs().find(truth.id);
     if (job != nullptr && job->at == world.id(at)) continue;
     const std::uint32_t told = job == nullptr ? kNobody : world.host_of(job->at);
+    // Home believes the host that it knows before anybody else; that one forgot, or lies.
+    if (told != kNobody && world.promises().excused_host(told)) continue;
     world.promises().broke("home-knows", home,
                            "job " + std::to_string(index) + " runs at n" + std::to_string(at) +
                                ", it says n" + std::to_string(told));
   }
 }
 
-// Whether so many members are there that the triad can still decide.
-bool decides(const World& world, const base::TriadId& triad) {
+// Whether `from` finds so many members that the triad can still decide.
+bool decides(const World& world, const Meeting& meeting, std::uint32_t from,
+             const base::TriadId& triad) {
   const balance::FormRecord* form = world.promises().form(triad);
   if (form == nullptr || world.promises().excused(triad)) return false;
   std::size_t fit = 0;
   for (const balance::Member& member : form->members) {
-    fit += is_fit(world, world.host_of(member.node)) ? 1U : 0U;
+    const std::uint32_t host = world.host_of(member.node);
+    fit += host != kNobody && can_be_asked(world, host) && meeting.finds(from, host) ? 1U : 0U;
   }
   return fit * 2 > form->members.size();
 }
 
 // Aborted, but only the source knows whether its original runs, and it is off (design.md §4.6).
-bool waits_for_source(const World& world, const balance::HandoverId& id) {
+bool waits_for_source(const World& world, const Meeting& meeting, std::uint32_t sink,
+                      const balance::HandoverId& id) {
   const balance::FormRecord* form = world.promises().form(id.triad);
   if (form == nullptr || world.promises().outcome(id) != balance::Decision::kAbort) return false;
-  return !is_fit(world, world.host_of(form->seat(balance::Seat::kSource)->node));
+  const std::uint32_t source = world.host_of(form->seat(balance::Seat::kSource)->node);
+  return source == kNobody || !can_be_asked(world, source) || !meeting.finds(sink, source);
 }
 
-void check_host(World& world, std::uint32_t host) {
+void check_host(World& world, const Meeting& meeting, std::uint32_t host) {
   for (const auto& [id, arrival] : world.incoming(host)) {
     if (arrival.state != Incoming::kHeld || !long_ago(world, arrival.held_at, kOutcomes)) continue;
     if (world.promises().excused_job(world.job_index(id.job))) continue;
-    if (!decides(world, id.triad) || waits_for_source(world, id)) continue;
+    if (!decides(world, meeting, host, id.triad) || waits_for_source(world, meeting, host, id))
+      continue;
     world.promises().broke("outcome", host, "a copy of job " + id.job.brief() + " stays held");
   }
   const base::Time accepted = world.promises().agreements().acceptance_since(host);
@@ -104,9 +110,10 @@ void check_host(World& world, std::uint32_t host) {
 }  // namespace
 
 void check_at_rest(World& world) {
-  check_jobs(world);
+  const Meeting meeting(world);
+  check_jobs(world, meeting);
   for (std::uint32_t host = 0; host < world.hosts(); ++host) {
-    if (is_fit(world, host)) check_host(world, host);
+    if (can_be_asked(world, host)) check_host(world, meeting, host);
   }
 }
 

@@ -77,9 +77,16 @@ void Consensus::says(std::uint32_t host, const base::NodeId& to,
 }
 
 void Consensus::hears(std::uint32_t host, const balance::group::Message& message) {
-  if (!std::holds_alternative<AppendReply>(message.body)) return;
   const auto found = told_.find({message.group, message.term});
-  if (found != told_.end() && found->second.leader == host) found->second.answered = world_.now();
+  if (found == told_.end()) return;
+  Told& told = found->second;
+  if (const auto* append = std::get_if<Append>(&message.body)) {
+    Heard& heard = told.heard[host];
+    if (heard.life != world_.life(host)) heard = {world_.life(host), {}};
+    heard.commit = std::max(heard.commit, append->commit);
+  } else if (std::holds_alternative<AppendReply>(message.body) && told.leader == host) {
+    told.answered = world_.now();
+  }
 }
 
 void Consensus::check_grant(std::uint32_t host, const Term& term, const base::NodeId& candidate,
@@ -130,20 +137,33 @@ void Consensus::on_reply(std::uint32_t host, const Term& term, const AppendReply
   }
 }
 
+// Where it holds what a leader told, all before is the same too. What an earlier leader proved may
+// have waited for the disk until this one's term, and is confirmed in it.
+LogIndex Consensus::proven(std::uint32_t host, const Term& term) const {
+  LogIndex out;
+  for (auto at = told_.lower_bound({term.first, base::Term{}});
+       at != told_.end() && at->first <= term; ++at) {
+    const Told& told = at->second;
+    LogIndex commit = told.commit;
+    if (at->first != term) {
+      const auto heard = told.heard.find(host);
+      if (heard == told.heard.end() || heard->second.life != world_.life(host)) continue;
+      commit = heard->second.commit;
+    }
+    LogIndex held;
+    for (const auto& [index, entry_term] : told.entries) {
+      if (term_at(host, term.first, index) == entry_term) held = index;
+    }
+    out = std::max(out, std::min(held, commit));
+  }
+  return out;
+}
+
 void Consensus::check_commit(std::uint32_t host, const Term& term, const AppendReply& reply) {
   Follower& one = follower(host, term);
   one.commit = std::max(one.commit, reply.commit);
   if (reply.commit <= std::max(one.before, LogIndex{1})) return;  // 1: the form record
-  // Where it holds what this leader told, all before is the same too.
-  const auto told = told_.find(term);
-  LogIndex proven;
-  if (told != told_.end()) {
-    for (const auto& [index, entry_term] : told->second.entries) {
-      if (term_at(host, term.first, index) == entry_term) proven = index;
-    }
-    proven = std::min(proven, told->second.commit);
-  }
-  if (reply.commit <= proven) return;
+  if (reply.commit <= proven(host, term)) return;
   promises_.broke("commit-proven", host,
                   "it takes entry " + std::to_string(reply.commit.value) + " of triad " +
                       term.first.brief() + " for committed, unproven");

@@ -6,7 +6,7 @@
 //   log-matching      who confirms entries holds those that this leader told      §5.3
 //   up-to-date        nobody elects a candidate whose log ends before his own     §5.4.1
 //   commit-proven     a follower knows as committed only entries that it holds as
-//                     this leader told them, up to where it said that they are    §5.3
+//                     a leader told them, up to where that one said that they are §5.3
 //   log-whole         nothing lies on disk behind an entry that was replaced
 //   in-office         who is in office has opened its term on a majority's disks  §5.4.2, §8
 //   quorum            nobody stays in office whom no majority answers             thesis §6.2
@@ -41,11 +41,16 @@ class Consensus {
 
  private:
   using Term = std::pair<base::TriadId, base::Term>;
+  struct Heard {  // in one life
+    std::uint64_t life = 0;
+    base::LogIndex commit;
+  };
   struct Told {  // by the leader of a term
     std::uint32_t leader = 0;
     std::map<base::LogIndex, base::Term> entries;
     base::LogIndex commit;
-    base::Time answered{};  // or slept till then
+    std::map<std::uint32_t, Heard> heard;  // by host
+    base::Time answered{};                 // or slept till then
     base::Time stepped{};
   };
   struct Follower {  // in one life
@@ -60,6 +65,7 @@ class Consensus {
   void on_append(std::uint32_t host, const Term& term, const balance::group::Append& append);
   void on_reply(std::uint32_t host, const Term& term, const balance::group::AppendReply& reply);
   void check_commit(std::uint32_t host, const Term& term, const balance::group::AppendReply& reply);
+  [[nodiscard]] base::LogIndex proven(std::uint32_t host, const Term& term) const;
   void check_grant(std::uint32_t host, const Term& term, const base::NodeId& candidate,
                    const char* what);
   Follower& follower(std::uint32_t host, const Term& term);

@@ -52,6 +52,25 @@ void Promises::taint(std::uint32_t host) {
   for (const Copy& copy : world_.machine(host).copies()) {
     tainted_jobs_.insert(world_.jobs()[copy.job].id);
   }
+  for (const auto& [job, id] : begun_) {
+    if (tainted(id.triad) && is_under_way(job, id)) tainted_jobs_.insert(id.job);
+  }
+}
+
+// Whether what a member of its triad says can still matter to the job.
+bool Promises::is_under_way(std::uint32_t job, const balance::HandoverId& id) const {
+  for (const balance::Member& member : forms_.at(id.triad).members) {
+    const std::uint32_t host = world_.host_of(member.node);
+    if (host == kNobody) continue;
+    if (const Seated* seat = seated(host); seat != nullptr && seat->triad == id.triad) return true;
+    const Copy* copy = world_.machine(host).find(job);
+    if (copy != nullptr && copy->frozen && copy->frozen_for == id) return true;
+    const auto arrival = world_.incoming(host).find(id);
+    if (arrival != world_.incoming(host).end() && arrival->second.state == Incoming::kHeld) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool Promises::tainted(const base::TriadId& triad) const { return tainted_triads_.contains(triad); }
@@ -254,7 +273,7 @@ void Promises::destroyed(std::uint32_t host, std::uint32_t job, const char* how)
 void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order) {
   const std::uint32_t job = world_.job_index(order.id.job);
   taint_job(order.id);
-  begun_[job] = std::max(begun_[job], order.id.epoch);
+  if (begun_[job].epoch < order.id.epoch) begun_[job] = order.id;
   const auto form = forms_.find(order.id.triad);
   if (tainted_job(job) || form == forms_.end()) return;
   const JobTruth& truth = world_.jobs()[job];
@@ -266,7 +285,7 @@ void Promises::begins(std::uint32_t host, const balance::FreezeAndStream& order)
 
 base::Epoch Promises::last_begun(std::uint32_t job) const {
   const auto found = begun_.find(job);
-  return found == begun_.end() ? base::Epoch{} : found->second;
+  return found == begun_.end() ? base::Epoch{} : found->second.epoch;
 }
 
 void Promises::handover(std::uint32_t host, const node::HandoverSummary& summary) {
@@ -340,6 +359,7 @@ void Promises::rescan_views() {
   const bool quiet = world_.quiet_since() != base::kNever &&
                      world_.now() - world_.quiet_since() >= kQuietAfter &&
                      world_.hosts() <= gossip::kViewMax;
+  if (quiet) meeting_ = Meeting(world_);
   made_now_.assign(window_size_, std::nullopt);
   seen_now_.clear();
   for (std::uint32_t i = 0; i < window_size_; ++i) {
@@ -448,8 +468,8 @@ void Promises::check_view(std::uint32_t host, const gossip::NodeView& view, bool
     broke("address", host, "it answers n" + std::to_string(origin) + " where he was");
   }
   const auto* before = in_window(made_, origin);
-  if (quiet && before != nullptr && *before && world_.node(origin) != nullptr &&
-      is_behind(view, **before)) {
+  if (quiet && meeting_.finds(host, origin) && before != nullptr && *before &&
+      world_.node(origin) != nullptr && is_behind(view, **before)) {
     broke("spreads", host, "it does not show the news of n" + std::to_string(origin));
   }
   if (!view.readable) return;

@@ -48,6 +48,7 @@
 #include "gossip/event.h"
 #include "node/event.h"
 #include "sim/agreements.h"
+#include "sim/meeting.h"
 
 namespace node {
 struct StatusNode;
@@ -144,6 +145,7 @@ class Promises {
   };
   [[nodiscard]] bool tainted(const base::TriadId& triad) const;
   [[nodiscard]] bool tainted_job(std::uint32_t job) const;
+  [[nodiscard]] bool is_under_way(std::uint32_t job, const balance::HandoverId& id) const;
   void check_hard_state(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
   void check_linger(std::uint32_t host, base::ByteView value);
   void learn_outcome(std::uint32_t host, const balance::HandoverId& id, balance::Decision outcome);
@@ -167,9 +169,9 @@ class Promises {
   std::map<base::TriadId, balance::FormRecord> forms_;
   std::map<std::uint32_t, std::set<base::TriadId>> holds_;  // durable form records, by host
   std::map<balance::HandoverId, balance::Decision> outcomes_;
-  std::map<std::uint32_t, base::Epoch> epochs_;  // of jobs: the newest that ran
-  std::map<std::uint32_t, base::Epoch> begun_;
-  std::vector<std::optional<Seated>> seated_;  // by host
+  std::map<std::uint32_t, base::Epoch> epochs_;         // of jobs: the newest that ran
+  std::map<std::uint32_t, balance::HandoverId> begun_;  // the newest of each job
+  std::vector<std::optional<Seated>> seated_;           // by host
   // Whose views are read: all hosts of a small world, in a larger one a window over them that moves
   // on every minute, so that a rescan costs the same for each host.
   std::uint32_t window_at_ = 0;
@@ -180,7 +182,8 @@ class Promises {
   std::vector<std::optional<Made>> made_, made_now_;  // by place in the window: of itself,
                                                       // at the last rescan and at this one
   std::vector<Seen> seen_now_;
-  struct Dead {  // where those are who a host takes for dead
+  Meeting meeting_;  // of this rescan, when it is quiet
+  struct Dead {      // where those are who a host takes for dead
     std::uint64_t life = 0;
     std::vector<base::Endpoint> at;
     base::Time tried{};  // one of them; or they were none

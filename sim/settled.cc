@@ -5,6 +5,7 @@
 #include "balance/limits.h"
 #include "gossip/limits.h"
 #include "probe/trit.h"
+#include "sim/meeting.h"
 #include "sim/world.h"
 
 namespace sim {
@@ -14,32 +15,40 @@ bool is_up(const World& world, std::uint32_t host) {
   return world.node(host) != nullptr && !world.is_off(host) && !world.is_clone(host);
 }
 
-// Whether so many members are gone that nobody can decide.
-bool is_undecidable(const World& world, const base::TriadId& triad) {
+// Whether so many members are gone, or cannot be found, that `from` hears of no decision.
+bool is_undecidable(const World& world, const Meeting& meeting, std::uint32_t from,
+                    const base::TriadId& triad) {
   const balance::FormRecord* form = world.promises().form(triad);
   if (form == nullptr || world.promises().excused(triad)) return true;
   std::size_t up = 0;
   for (const balance::Member& member : form->members) {
     const std::uint32_t host = world.host_of(member.node);
-    up += host != kNobody && is_up(world, host) && world.store(host) == member.store ? 1U : 0U;
+    if (host == kNobody || !is_up(world, host) || !meeting.finds(from, host)) continue;
+    up += world.store(host) == member.store ? 1U : 0U;
   }
   return up * 2 <= form->members.size();
 }
 
-// A committed move of which only the sink knows whether its copy runs, and the sink is off: the
+// A committed move of which only the sink knows whether its copy runs, and the sink is away: the
 // original waits for it or for a person (design.md §4.6).
-bool waits_for_sink(const World& world, const balance::HandoverId& id) {
+bool waits_for_sink(const World& world, const Meeting& meeting, std::uint32_t source,
+                    const balance::HandoverId& id) {
   const balance::FormRecord* form = world.promises().form(id.triad);
   if (form == nullptr || world.promises().outcome(id) != balance::Decision::kCommit) return false;
   const std::uint32_t sink = world.host_of(form->seat(balance::Seat::kSink)->node);
-  return sink == kNobody || !is_up(world, sink);
+  return sink == kNobody || !is_up(world, sink) || !meeting.finds(source, sink);
 }
 
-void check_view(World& world, std::uint32_t host, std::size_t expected) {
+void check_view(World& world, const Meeting& meeting, std::uint32_t host) {
+  std::size_t expected = 0;
+  for (std::uint32_t other = 0; other < world.hosts(); ++other) {
+    expected += can_be_asked(world, other) && meeting.finds(host, other) ? 1U : 0U;
+  }
   std::size_t live = 0;
   for (const node::StatusNode& seen : world.node(host)->status().nodes) {
     const std::uint32_t other = world.host_of(seen.view.id);
-    if (other == kNobody || !is_up(world, other) || world.promises().excused_host(other)) continue;
+    if (other == kNobody || !can_be_asked(world, other)) continue;
+    if (!meeting.finds(host, other)) continue;
     const bool alive = seen.self || seen.view.state == gossip::State::kAlive;
     live += alive ? 1U : 0U;
     if (alive) continue;
@@ -51,17 +60,17 @@ void check_view(World& world, std::uint32_t host, std::size_t expected) {
                          "it knows " + std::to_string(live) + " of " + std::to_string(expected));
 }
 
-void check_outcomes(World& world, std::uint32_t host) {
+void check_outcomes(World& world, const Meeting& meeting, std::uint32_t host) {
   for (const Copy& copy : world.machine(host).copies()) {
     if (!copy.frozen || world.now() - copy.frozen_at < kOutcomes) continue;
     if (world.promises().excused_job(copy.job)) continue;
-    if (is_undecidable(world, copy.frozen_for.triad)) continue;
-    if (waits_for_sink(world, copy.frozen_for)) continue;
+    if (is_undecidable(world, meeting, host, copy.frozen_for.triad)) continue;
+    if (waits_for_sink(world, meeting, host, copy.frozen_for)) continue;
     world.promises().broke("outcome", host, "job " + std::to_string(copy.job) + " stays frozen");
   }
   const Promises::Seated* seat = world.promises().seated(host);
   if (seat == nullptr || world.now() - seat->since < kOutcomes) return;
-  if (is_undecidable(world, seat->triad)) return;
+  if (is_undecidable(world, meeting, host, seat->triad)) return;
   // A job of the triad that moves on and on would keep it; nothing in these worlds is so large.
   world.promises().broke("seats-end", host,
                          "triad " + seat->triad.brief() + " since " +
@@ -70,12 +79,11 @@ void check_outcomes(World& world, std::uint32_t host) {
 }
 
 // One job that a PLUS node could give to a MINUS node that has room, by design.md §2 and with what
-// the machines really carry.
-bool could_take(const World& world, std::uint32_t source, std::uint32_t sink) {
+// the machines really carry; `low` is the sink's ratio.
+bool could_take(const World& world, std::uint32_t source, std::uint32_t sink, std::int64_t low) {
   const Machine& from = world.machine(source);
   const Machine& to = world.machine(sink);
   const std::int64_t high = from.settled_ratio_micros();
-  const std::int64_t low = to.settled_ratio_micros();
   // What others know of it may be as far behind as is not worth telling.
   const std::int64_t untold =
       to.shape().memory_bytes / static_cast<std::int64_t>(gossip::kMemoryStepPart);
@@ -92,24 +100,25 @@ bool could_take(const World& world, std::uint32_t source, std::uint32_t sink) {
   });
 }
 
-void check_shedding(World& world, std::uint32_t source) {
+void check_shedding(World& world, const Meeting& meeting, std::uint32_t source) {
   if (world.now() - world.last_change() < kLevel) return;
   const Promises::Seated* seat = world.promises().seated(source);
-  if (seat != nullptr && is_undecidable(world, seat->triad)) return;  // it has no other seat
+  // It has no other seat.
+  if (seat != nullptr && is_undecidable(world, meeting, source, seat->triad)) return;
   const std::int64_t ratio = world.machine(source).settled_ratio_micros();
   if (ratio <= probe::kPlusAboveMicros + 2 * probe::kTritMarginMicros) return;
   for (std::uint32_t sink = 0; sink < world.hosts(); ++sink) {
-    if (sink == source || !is_up(world, sink) || world.promises().excused_host(sink)) continue;
+    if (sink == source || !can_be_asked(world, sink) || !meeting.finds(source, sink)) continue;
     const std::int64_t low = world.machine(sink).settled_ratio_micros();
     const Promises::Seated* taken = world.promises().seated(sink);
-    if (taken != nullptr && is_undecidable(world, taken->triad)) continue;
-    // Of what ended long ago a load average still shows a little: near the threshold that counts.
+    if (taken != nullptr && is_undecidable(world, meeting, sink, taken->triad)) continue;
+    // Of what ended long ago a load average still shows a little: near a threshold that counts.
     const std::int64_t shown =
         probe::ratio_micros(world.machine(sink).sample(world.now(), world.jobs()).load_micros,
                             world.machine(sink).shape().cpus_millis);
     const std::int64_t minus = probe::kMinusBelowMicros - 2 * probe::kTritMarginMicros;
     if (low >= minus || shown >= minus) continue;
-    if (!could_take(world, source, sink)) continue;
+    if (!could_take(world, source, sink, std::max(low, shown))) continue;
     return world.promises().broke("sheds", source,
                                   "PLUS at " + std::to_string(ratio / 1000) +
                                       " thousandths while n" + std::to_string(sink) +
@@ -120,19 +129,15 @@ void check_shedding(World& world, std::uint32_t source) {
 }  // namespace
 
 void check_views(World& world) {
-  std::size_t expected = 0;  // in each view
+  const Meeting meeting(world);
   for (std::uint32_t host = 0; host < world.hosts(); ++host) {
-    expected += is_up(world, host) && !world.promises().excused_host(host) ? 1U : 0U;
-  }
-  for (std::uint32_t host = 0; host < world.hosts(); ++host) {
-    if (is_up(world, host) && !world.promises().excused_host(host)) {
-      check_view(world, host, expected);
-    }
+    if (can_be_asked(world, host)) check_view(world, meeting, host);
   }
 }
 
 void check_settled(World& world) {
   check_views(world);
+  const Meeting meeting(world);
   const bool whole = world.hosts() <= gossip::kViewMax;
   for (std::uint32_t host = 0; host < world.hosts(); ++host) {
     if (world.is_off(host) || world.is_clone(host)) continue;
@@ -141,8 +146,8 @@ void check_settled(World& world) {
       world.promises().broke("stays-up", host, "its daemon is down");
       continue;
     }
-    check_outcomes(world, host);
-    if (whole) check_shedding(world, host);
+    check_outcomes(world, meeting, host);
+    if (whole) check_shedding(world, meeting, host);
   }
 }
 

@@ -2,7 +2,7 @@
 // (TigerBeetle's second phase: liveness). What is outside stays broken.
 //
 //   name               promise                                                   within
-//   views-agree        each sees each alive, and nobody suspects one who lives   kViewsAgree
+//   views-agree        each sees each that can be found (sim/meeting.h) alive    kViewsAgree
 //   outcome            every handover has one: nothing stays frozen or held      kOutcomes
 //   seats-end          no seat is kept for ever                                  kOutcomes
 //   sheds              nobody who could shed stays PLUS while a MINUS could take kLevel

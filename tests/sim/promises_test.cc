@@ -103,6 +103,25 @@ TEST_F(PromisesTest, WhatIsCommittedWasToldByALeader) {
   EXPECT_TRUE(broke("commit-proven"));
 }
 
+// Seed 10895: the disk took until the next leader's term.
+TEST_F(PromisesTest, WhatAnEarlierLeaderProvedIsConfirmedInALaterTerm) {
+  const LogEnd form{base::Term{}, base::LogIndex{1}};
+  run_until([&] { return world.promises().seated(0) != nullptr; });
+  triad = world.promises().seated(0)->triad;
+  run_until([&] { return world.disk(1).contains(balance::log_key(triad, kTwo)); });
+  const auto first = balance::group::decode_entry(world.disk(1).at(balance::log_key(triad, kTwo)));
+  ASSERT_TRUE(first.ok());
+  const Append told{form, kTwo, {*first}};
+  says(0, 1, told, 8);
+  says(2, 1, Append{form, base::LogIndex{1}, {*first}}, 9);
+  consensus.hears(1, message(told, 8));
+  says(1, 2, AppendReply{true, {}, kTwo, kTwo}, 9);
+  EXPECT_FALSE(broke("commit-proven"));
+  // Who did not hear it cannot know.
+  says(3, 2, AppendReply{true, {}, kTwo, kTwo}, 9);
+  EXPECT_TRUE(broke("commit-proven"));
+}
+
 TEST_F(PromisesTest, NobodyElectsWhoDidNotStandOrEndsEarlier) {
   says(0, 1, PreVote{{base::Term{}, base::LogIndex{1}}}, 3);
   says(1, 0, PreVoteReply{true, base::Term{3}}, 3);

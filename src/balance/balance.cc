@@ -45,10 +45,13 @@ base::Time Balance::next_deadline() const {
   if (!started_) return base::Time::min();
   base::Time at = formation_.next_deadline();
   for (const auto& [id, triad] : lingering_) at = std::min(at, triad->next_deadline(now_));
+  for (const Person& person : people_) {
+    if (!person.formed) at = std::min(at, person.until);
+  }
   if (triad_) return std::min(at, triad_->next_deadline(now_));
   if (formation_.busy()) return at;
   if (wish_after_ > now_) at = std::min(at, wish_after_);
-  if (!people_.empty()) at = std::min({at, people_.front().until, people_.front().retry_at});
+  if (!people_.empty()) at = std::min(at, people_.front().retry_at);
   return at;
 }
 

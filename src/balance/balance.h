@@ -103,6 +103,7 @@ class Balance {
     std::string last_reason;
     std::optional<wire::AnswerCode> last_code;
   };
+  using People = std::vector<Person>;
   struct Resolve {
     std::uint64_t request = 0;
     HandoverId id;
@@ -159,7 +160,7 @@ class Balance {
   void reply(Step step, const Person& person, ReplyCode code, std::string sentence,
              std::optional<HandoverEvent> event = std::nullopt);
   void heed_own_events(Step step);
-  void person_failed(Step step);
+  void person_failed(Step step, People::iterator who);
   void tell_who_waits(Step step);
   void heed_resolve(Step step);
   void advise(Step step);
@@ -186,7 +187,7 @@ class Balance {
   bool local_known_ = false;
   std::map<std::uint64_t, std::pair<JobId, OwnRecord>> own_writes_;  // JobStarted under way
   std::set<JobId> ended_;  // their ownership records go when no end needs them
-  std::vector<Person> people_;
+  People people_;
   std::optional<Resolve> resolve_;
   base::Time wish_after_{};             // back off until then
   std::map<NodeId, base::Time> avoid_;  // sinks that refused lately

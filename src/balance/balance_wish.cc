@@ -36,10 +36,11 @@ const char* progress_sentence(Phase phase) {
 
 void Balance::heed_formation(Step step) {
   if (auto formed = formation_.take_formed()) {
+    // Who proposed may have given up meanwhile, and another one want the job elsewhere.
+    const NodeId& sink = formed->form.seat(Seat::kSink)->node;
     for (Person& person : people_) {
-      if (formed->form.cause == Cause::kPerson && formed->form.job == person.job) {
-        person.formed = true;
-      }
+      if (formed->form.cause != Cause::kPerson || formed->form.job != person.job) continue;
+      person.formed = person.target.value_or(sink) == sink;
     }
     start(step, std::move(*formed));
   }
@@ -163,25 +164,34 @@ Balance::Outlook Balance::sink_for_person(const JobId& job,
 }
 
 void Balance::act_for_person(Step step) {
+  // Also who waits behind a move that has no end.
+  const auto late = [&](const Person& p) { return !p.formed && step.now >= p.until; };
+  for (auto at = std::find_if(people_.begin(), people_.end(), late); at != people_.end();
+       at = std::find_if(people_.begin(), people_.end(), late)) {
+    if (triad_ && !at->last_code) {
+      at->last_reason = "this node is not done with another move";
+      at->last_code = wire::AnswerCode::kBusy;
+    }
+    person_failed(step, at);
+  }
   if (people_.empty() || (triad_ && people_.front().formed)) return;
   Person& person = people_.front();  // one after another
   if (stopping_) {
     person.last_reason = kIsStopping;
     person.last_code = wire::AnswerCode::kBusy;  // no matter of reachability
-    return person_failed(step);
+    return person_failed(step, people_.begin());
   }
   if (lingering_.size() >= kLingeringMax) {
     person.last_reason = kTooManyLinger;
     person.last_code = wire::AnswerCode::kFull;
-    return person_failed(step);
+    return person_failed(step, people_.begin());
   }
-  if (step.now >= person.until) return person_failed(step);
   if (triad_ || formation_.busy() || step.now < person.retry_at) return;
-  const Outlook found = sink_for_person(person.job, person.target);
+  const Outlook found = outlook(step.now, person.job, person.target);
   if (found.code == ReplyCode::kUnreachable) {
     person.last_reason = found.why;
     person.last_code.reset();
-    return person_failed(step);
+    return person_failed(step, people_.begin());
   }
   if (!found.why.empty()) {
     reply(step, person, found.code, found.why);
@@ -217,9 +227,9 @@ void Balance::tell_who_waits(Step step) {
   }
 }
 
-void Balance::person_failed(Step step) {
-  const Person person = people_.front();
-  people_.erase(people_.begin());
+void Balance::person_failed(Step step, People::iterator who) {
+  const Person person = *who;
+  people_.erase(who);
   ReplyCode code = ReplyCode::kError;
   if (!person.last_code) code = ReplyCode::kUnreachable;
   if (person.last_code == wire::AnswerCode::kPolicy) code = ReplyCode::kRefused;

@@ -115,6 +115,43 @@ TEST(Triads, APersonHearsWhyNot) {
   }
 }
 
+TEST(Triads, WhoWaitsBehindAMoveWithoutAnEndIsAnswered) {
+  Rig rig(3);
+  const JobId other{{43}};
+  rig.give(kSource, JobStarted{other});
+  rig.run(std::chrono::milliseconds(10));
+  rig.on_operation = [&](std::size_t, const std::string& what) {
+    if (what == "seal") isolate(rig, kSource, 3);
+  };
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 seal"); }));
+  LocalState local;
+  JobFacts facts;
+  facts.id = other;
+  local.jobs.push_back(facts);
+  rig.give(kSource, local);
+  rig.give(kSource, PersonMigrate{2, other, Rig::node(kThird)});
+  rig.run(kPersonWait + std::chrono::seconds(1));
+  EXPECT_TRUE(rig.core(kSource).in_doubt(Rig::job()));
+  EXPECT_EQ(rig.replies.back().request, 2U);
+  EXPECT_TRUE(rig.replies.back().over);
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kError);
+}
+
+TEST(Triads, NobodyIsToldOfAMoveThatAnotherOneAskedFor) {
+  Rig rig(3);
+  rig.cut = {{kThird, kSource}};
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.replies.back().over; }));
+  rig.give(kSource, PersonMigrate{2, Rig::job(), Rig::node(kThird)});
+  rig.cut = {};  // the proposal of the one who gave up is still open
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_EQ(rig.core(kSink).owner(Rig::job())->at, Rig::node(kSink));
+  ASSERT_TRUE(
+      rig.run_until([&] { return rig.replies.back().request == 2 && rig.replies.back().over; }));
+  EXPECT_NE(rig.replies.back().code, ReplyCode::kDone) << rig.replies.back().sentence;
+}
+
 TEST(Triads, AMemberWithAnotherStoreIsNoMember) {
   Rig rig(3);
   rig.silent.insert("0 freeze");

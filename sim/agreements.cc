@@ -21,11 +21,25 @@ namespace {
 // node::kHereResend, and a nap between two rescans.
 constexpr base::Duration kToldAgainWithin = node::kHereResend + std::chrono::seconds(8);
 
-bool job_is_over(base::ByteView record) {
+// Of node/jobs.cc's durable form: [spec, ended, status, two ends, arriving under, at, epoch].
+struct JobRecord {
+  bool over = false;
+  base::Epoch epoch;
+};
+
+JobRecord read_job(base::ByteView record) {
   base::Reader reader(record);
   (void)reader.array(8);
   (void)reader.bin(2 * node::kMessageSizeMax);
-  return reader.boolean() && reader.ok();
+  JobRecord job;
+  job.over = reader.boolean();
+  (void)reader.i64();
+  (void)reader.u64();
+  (void)reader.u64();
+  (void)reader.counter<base::Epoch>();
+  (void)reader.id<base::NodeId>();
+  job.epoch = reader.counter<base::Epoch>();
+  return reader.ok() ? job : JobRecord{};
 }
 
 bool erases_form(const node::Persist& batch, const base::TriadId& triad) {
@@ -90,7 +104,7 @@ void Agreements::says(std::uint32_t host, const node::Message& message) {
   if (const auto* ack = std::get_if<node::ExitedAck>(&message)) {
     const base::Bytes* value = disk(host, "job/" + ack->job.hex());
     const bool known = world_.node(host) != nullptr && world_.node(host)->jobs().find(ack->job);
-    if (value != nullptr && known && !job_is_over(*value)) {
+    if (value != nullptr && known && !read_job(*value).over) {
       not_durable(host, "it confirms the end of a job before that is stored");
     }
     if (known) check_exit(host, world_.job_index(ack->job));
@@ -131,13 +145,21 @@ void Agreements::check_forward(std::uint32_t host, const base::JobId& job) {
   const node::Node* node = world_.node(host);
   const node::jobs::Job* at_home = node == nullptr ? nullptr : node->jobs().find(job);
   if (at_home == nullptr || at_home->spec.home != world_.id(host)) return;
+  knows(host, job, at_home->epoch);
+}
+
+void Agreements::knows(std::uint32_t host, const base::JobId& job, base::Epoch now) {
   auto& [life, epoch] = known_[{host, job}];
-  const bool back = life == world_.life(host) && at_home->epoch < epoch;
-  if (back && !promises_.excused_host(host) && !promises_.excused_job(world_.job_index(job))) {
+  if (life != world_.life(host)) {  // what it had stored it still knows
+    const base::Bytes* value = disk(host, "job/" + job.hex());
+    epoch = value == nullptr ? base::Epoch{} : read_job(*value).epoch;
+  }
+  if (now < epoch && !promises_.excused_host(host) &&
+      !promises_.excused_job(world_.job_index(job))) {
     promises_.broke("home-forward", host, "it believes an older word on job " + job.brief());
   }
   life = world_.life(host);
-  epoch = at_home->epoch;
+  epoch = now;
 }
 
 void Agreements::check_guests(std::uint32_t host) {
@@ -247,15 +269,14 @@ void Agreements::check_commit(std::uint32_t host, const balance::group::Message&
       const std::string one = balance::log_key(message.group, at);
       const base::Bytes* bytes = disk(voter, one);
       if (bytes == nullptr || !known.entries.emplace(one, *bytes).second) continue;
-      check_committed(host, message.group, *bytes);
+      commits(host, message.group, *bytes);
     }
     return;
   }
 }
 
 // What only a state of both ends allows.
-void Agreements::check_committed(std::uint32_t host, const base::TriadId& triad,
-                                 base::ByteView stored) {
+void Agreements::commits(std::uint32_t host, const base::TriadId& triad, base::ByteView stored) {
   const balance::FormRecord* form = promises_.form(triad);
   const auto entry = balance::group::decode_entry(stored);
   if (form == nullptr || !entry || entry->payload.empty()) return;
@@ -337,6 +358,11 @@ void Agreements::decides(std::uint32_t host, const node::Persist& batch) {
   }
 }
 
+bool Agreements::is_owned(std::uint32_t host, const base::JobId& id) const {
+  const node::jobs::Job* job = world_.node(host)->jobs().find(id);
+  return job != nullptr && job->here;
+}
+
 void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acceptance) {
   const node::Node* node = world_.node(host);
   if (node == nullptr || promises_.excused_host(host)) return;
@@ -347,11 +373,16 @@ void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acce
   if (node->seat()) wrong("it accepts a seat while it has one");
   const node::Status status = node->status();
   std::size_t live = 0;
+  bool ergodic = false;  // one that could be third
+  bool third_is_not = false;
   for (const node::StatusNode& seen : status.nodes) {
     const gossip::NodeView& view = seen.view;
     const bool alive = seen.self || (view.state == gossip::State::kAlive && view.readable);
     live += alive ? 1U : 0U;
     if (seen.self || !proposes) continue;
+    ergodic =
+        ergodic || (alive && view.id != roles.sink && view.fields.trit == 0 && !view.fields.seat);
+    third_is_not = third_is_not || (view.id == roles.third && view.fields.trit != 0);
     const bool given = view.id == roles.sink || view.id == roles.third;
     if (given && !alive) wrong("it proposes a node that it does not see alive");
     if (given && by_rule && view.fields.seat) wrong("it proposes a node that has a seat");
@@ -359,7 +390,10 @@ void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acce
     if (view.fields.trit != -1) wrong("it proposes a sink that is not MINUS");
     if (!view.fields.accepts_jobs) wrong("it proposes a sink that takes no jobs");
   }
+  if (ergodic && third_is_not) wrong("a third that is not ERGODIC, and one was there");
   if (roles.third.is_zero() && live > 2) wrong("a pair in a mesh of three and more");
+  if (!by_rule && proposes && !is_owned(host, roles.job))
+    wrong("it proposes to move what it lacks");
   if (!by_rule) return;
   if (roles.sink == world_.id(host) && status.trit != probe::Trit::kMinus) {
     wrong("it accepts to be sink and is not MINUS");

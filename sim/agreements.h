@@ -4,7 +4,8 @@
 //   name              promise
 //   durable-first     what a message or an order says is on its sender's disk    house-style.md
 //   elected           who leads has the durable votes of a majority              Raft §5.2
-//   pre-vote          who asks for votes was let by a majority; no leader lets   thesis §9.6
+//   pre-vote          who asks for votes was let by a majority; nobody lets who leads or hears
+//                     a leader                                                   thesis §9.6
 //   committed         what a leader tells as committed, a majority has stored    §5.3, §5.4.2
 //   committed-stays   no committed entry is replaced; who leads has them all     §5.4.3
 //   one-acceptance    an acceptance ends before the next one begins, for ever    design.md §3
@@ -13,13 +14,14 @@
 //   form-accepted     who takes a seat has accepted that very proposal
 //   one-seat          nor is one stored beside a seat
 //   fits              a proposal's roles fit what its node sees                  §2, §3
-//   plan              what moves by rule was offered, has room, narrows the gap  §2
+//   plan              what moves by rule was offered, hogs first, has room, narrows the gap  §2
 //   effective         work just moved is counted at both ends                    §2
 //   by-outcome        the ends of a handover follow the committed outcome        §4.5
 //   end-order         the states of an end follow each other as in its diagram
 //   acted             an end that says it is done has done to the job what it says
 //   one-handover      of a triad is under way at a time                          §4.5
 //   held-kept         a held copy goes when it was told that the original runs, or a higher epoch
+//   checked           nothing is offered to begin but what SINK said that it can take
 //   ready-held        who says ready holds a restored copy                       §4.3
 //   epoch-once        an epoch of a job belongs to one handover                  §4.1
 //   home-forward      what home knows of where its job runs does not go back
@@ -64,6 +66,10 @@ class Agreements {
   void leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
   void still_leads(std::uint32_t host, const base::TriadId& triad, base::Term term);
   void rescan();
+  // Home knows that its job runs under this epoch.
+  void knows(std::uint32_t host, const base::JobId& job, base::Epoch epoch);
+  // An entry of a triad's log is committed: told once, in the order of the log.
+  void commits(std::uint32_t host, const base::TriadId& triad, base::ByteView stored);
   [[nodiscard]] base::Time acceptance_since(std::uint32_t host) const;  // kNever: it has none
 
  private:
@@ -95,7 +101,6 @@ class Agreements {
   void not_durable(std::uint32_t host, const std::string& what);
   void check_commit(std::uint32_t host, const balance::group::Message& message,
                     base::LogIndex commit);
-  void check_committed(std::uint32_t host, const base::TriadId& triad, base::ByteView stored);
   void check_end(std::uint32_t host, const balance::HandoverId& id,
                  const balance::EndRecord& record);
   void stores_acceptance(std::uint32_t host, const balance::RecordChange& change, bool forms);
@@ -111,6 +116,7 @@ class Agreements {
   void check_epoch(std::uint32_t host, const balance::HandoverId& id);
   void check_plan(std::uint32_t host, const balance::wire::Prepare& prepare);
   void check_effective(std::uint32_t host, std::int64_t ratio_micros);
+  [[nodiscard]] bool is_owned(std::uint32_t host, const base::JobId& id) const;
   void check_roles(std::uint32_t host, const balance::Acceptance& acceptance);
 
   const World& world_;
@@ -131,6 +137,7 @@ class Agreements {
   std::set<std::pair<std::uint32_t, base::ProposalId>> accepted_;  // ever
   std::map<std::uint32_t, Accepting> accepting_;
   std::set<base::ProposalId> cancelled_;  // so its proposer said
+  std::set<balance::HandoverId> can_take_;
   // What a host was told: that the original runs again, or that a higher epoch is there.
   std::set<std::pair<std::uint32_t, balance::HandoverId>> may_discard_;
 };

@@ -1,6 +1,7 @@
 // Handovers: balance/source_end.h, balance/sink_end.h and balance/planner.h from outside.
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "probe/trit.h"
 #include "sim/agreements.h"
@@ -57,10 +58,12 @@ bool is_planned(const balance::wire::Offer& offer, const balance::wire::Room& ro
   std::int64_t high = offer.ratio_micros;
   std::int64_t low = room.ratio_micros;
   std::int64_t memory = room.memory_bytes;
+  std::int64_t scum = INT64_MAX;
   for (const base::JobId& id : jobs) {
     const auto job = std::find_if(offer.jobs.begin(), offer.jobs.end(),
                                   [&](const auto& one) { return one.job == id; });
     if (job == offer.jobs.end() || high + kRounding <= probe::kPlusAboveMicros) return false;
+    if (job->scum_micros > std::exchange(scum, job->scum_micros)) return false;
     const std::int64_t gap = std::abs(high - low);
     high = std::max<std::int64_t>(high - share(job->load_micros, offer.cpus_millis), 0);
     low += share(job->load_micros, room.cpus_millis);
@@ -131,6 +134,14 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
     if (room->accepts) check_effective(host, room->ratio_micros);
   } else if (const auto* prepare = std::get_if<wire::Prepare>(&message.body)) {
     check_plan(host, *prepare);
+  } else if (const auto* able = std::get_if<wire::PreflightDone>(&message.body)) {
+    if (able->ok) can_take_.insert(able->id);
+  } else if (const auto* prepared = std::get_if<wire::Prepared>(&message.body)) {
+    if (!prepared->ok || can_take_.contains(prepared->id) ||
+        promises_.excused(prepared->id.triad)) {
+      return;
+    }
+    promises_.broke("checked", host, "it would begin what SINK did not say that it can take");
   }
 }
 

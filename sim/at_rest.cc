@@ -112,6 +112,7 @@ void check_host(World& world, const Meeting& meeting, std::uint32_t host) {
 void check_at_rest(World& world) {
   const Meeting meeting(world);
   check_jobs(world, meeting);
+  world.promises().answers().check_at_rest();
   for (std::uint32_t host = 0; host < world.hosts(); ++host) {
     if (can_be_asked(world, host)) check_host(world, meeting, host);
   }

@@ -21,6 +21,9 @@ namespace {
 // The patience of a leader, and what it does between two looks at it.
 constexpr base::Duration kUnansweredMax = balance::GroupTimings{}.quorum + std::chrono::seconds(7);
 
+constexpr base::Duration kJustLed =
+    balance::GroupTimings{}.sticky - std::chrono::milliseconds(50);  // by the world's clock
+
 constexpr base::Duration kAsleep = std::chrono::seconds(2);  // a leader steps far more often
 
 }  // namespace
@@ -65,7 +68,10 @@ void Consensus::says(std::uint32_t host, const base::NodeId& to,
   } else if (const auto* stand = std::get_if<Vote>(&body)) {
     stands_with_[{term, world_.id(host)}] = stand->end;
   } else if (const auto* let = std::get_if<PreVoteReply>(&body)) {
-    if (let->granted && let->asked_term == message.term) check_grant(host, term, to, "it lets ");
+    if (let->granted && let->asked_term == message.term) {
+      check_grant(host, term, to, "it lets ");
+      check_lets(host, term, to);
+    }
   } else if (const auto* vote = std::get_if<VoteReply>(&body)) {
     if (vote->granted) check_grant(host, term, to, "it elects ");
   } else if (const auto* append = std::get_if<Append>(&body)) {
@@ -77,6 +83,11 @@ void Consensus::says(std::uint32_t host, const base::NodeId& to,
 }
 
 void Consensus::hears(std::uint32_t host, const balance::group::Message& message) {
+  if (std::holds_alternative<Append>(message.body)) hears_leader(host, message);
+  const Term asked{message.group, message.term};
+  if (std::holds_alternative<PreVote>(message.body) && !is_led(host, asked)) {
+    unled_.insert({asked, host, message.store});
+  }
   const auto found = told_.find({message.group, message.term});
   if (found == told_.end()) return;
   Told& told = found->second;
@@ -87,6 +98,32 @@ void Consensus::hears(std::uint32_t host, const balance::group::Message& message
   } else if (std::holds_alternative<AppendReply>(message.body) && told.leader == host) {
     told.answered = world_.now();
   }
+}
+
+void Consensus::hears_leader(std::uint32_t host, const balance::group::Message& message) {
+  base::Incarnation& life = lives_[{message.group, message.store}];
+  if (message.incarnation < life) return;
+  if (!world_.disk(host).contains(balance::form_key(message.group))) return;  // it is no member yet
+  life = message.incarnation;
+  Led& led = led_[{message.group, host}];
+  if (led.life == world_.life(host) && message.term < led.term) return;
+  led = {world_.life(host), message.term, world_.now()};
+}
+
+bool Consensus::is_led(std::uint32_t host, const Term& term) const {
+  const auto found = led_.find({term.first, host});
+  if (found == led_.end()) return false;
+  const Led& led = found->second;
+  return led.life == world_.life(host) && led.term == term.second &&
+         world_.now() - led.at < kJustLed;
+}
+
+void Consensus::check_lets(std::uint32_t host, const Term& term, const base::NodeId& candidate) {
+  const balance::FormRecord* form = promises_.form(term.first);
+  const balance::Member* member = form == nullptr ? nullptr : form->member(candidate);
+  if (member == nullptr || world_.hosts() > kWatchedHostsMax) return;  // nobody says what is heard
+  if (unled_.contains({term, host, member->store})) return;
+  promises_.broke("pre-vote", host, "it lets another one stand while it hears a leader");
 }
 
 void Consensus::check_grant(std::uint32_t host, const Term& term, const base::NodeId& candidate,

@@ -15,6 +15,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "balance/group_wire.h"
@@ -68,6 +69,9 @@ class Consensus {
   [[nodiscard]] base::LogIndex proven(std::uint32_t host, const Term& term) const;
   void check_grant(std::uint32_t host, const Term& term, const base::NodeId& candidate,
                    const char* what);
+  void hears_leader(std::uint32_t host, const balance::group::Message& message);
+  [[nodiscard]] bool is_led(std::uint32_t host, const Term& term) const;
+  void check_lets(std::uint32_t host, const Term& term, const base::NodeId& candidate);
   Follower& follower(std::uint32_t host, const Term& term);
 
   const World& world_;
@@ -76,6 +80,15 @@ class Consensus {
   std::map<std::pair<base::TriadId, balance::group::LogEnd>, base::Bytes> entries_;
   std::map<std::pair<Term, base::NodeId>, balance::group::LogEnd> stands_with_;
   std::map<std::pair<base::TriadId, std::uint32_t>, Follower> followers_;
+  struct Led {  // when a host last heard the leader of a term
+    std::uint64_t life = 0;
+    base::Term term;
+    base::Time at{};
+  };
+  std::map<std::pair<base::TriadId, std::uint32_t>, Led> led_;
+  std::map<std::pair<base::TriadId, base::StoreId>, base::Incarnation> lives_;  // the newest heard
+  // Whose wish to stand a host heard without having just heard a leader.
+  std::set<std::tuple<Term, std::uint32_t, base::StoreId>> unled_;
 };
 
 }  // namespace sim

@@ -244,9 +244,18 @@ void Promises::happens(std::uint32_t host, const node::Happened& what) {
   broke("slander", host, "it takes for dead whom it just heard: n" + std::to_string(other));
 }
 
+void Promises::logs(std::uint32_t host, base::LogLevel level, std::string_view event) {
+  if (level != base::LogLevel::kError || excused_host(host)) return;
+  if (event == "member_forgot" && tainted_nodes_.empty())
+    broke("forgot", host, "a member of a triad");
+  const bool damage = event.ends_with("_unreadable") || event == "triad_log_damaged";
+  if (damage) broke("own-records", host, std::string(event));
+}
+
 // ---- jobs
 
 void Promises::runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how) {
+  answers_.runs(host, job);
   if (tainted_job(job)) return;
   for (const std::uint32_t other : world_.jobs()[job].places) {
     const Copy* copy = world_.machine(other).find(job);
@@ -374,7 +383,7 @@ void Promises::rescan_views() {
         const bool same = made_[i] && made_[i]->version == version;
         const bool waits = same && !world_.asleep(host);
         made_now_[i] = Made{version, waits ? made_[i]->since : world_.now(), seen.view.fields};
-        check_renewed(host, *made_now_[i]);
+        makes_none_since(host, made_now_[i]->since);
       } else {
         check_view(host, seen.view, quiet);
       }
@@ -414,10 +423,8 @@ void Promises::check_dead(std::uint32_t host, const std::vector<node::StatusNode
   broke("tries-dead", host, "it has looked for none of those whom it takes for dead");
 }
 
-void Promises::check_renewed(std::uint32_t host, const Made& made) {
-  if (excused_host(host) || world_.now() - made.since <= gossip::kRenewInterval + kRenewalLate) {
-    return;
-  }
+void Promises::makes_none_since(std::uint32_t host, base::Time then) {
+  if (excused_host(host) || world_.now() - then <= gossip::kRenewInterval + kRenewalLate) return;
   broke("renews", host, "its digest is the one that it made long ago");
 }
 

@@ -28,8 +28,10 @@
 //   limits             messages and datagrams stay within the declared sizes
 //   load-conserved     the copies' tasks are those of the jobs that should run
 //   own-records        a node reads every record it wrote
+//   forgot             nobody is said to have lost his store who did not             §3
 //
-// What nodes say, order and store of their agreements: sim/agreements.h.
+// What nodes say, order and store of their agreements: sim/agreements.h; what people are told:
+// sim/answers.h.
 //
 // These hold for every triad without a liar and without a store that forgot what it had synced: a
 // triad with one is left out (tainted()), everything else is not.
@@ -39,15 +41,18 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "balance/record.h"
 #include "base/ids.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "gossip/event.h"
 #include "node/event.h"
 #include "sim/agreements.h"
+#include "sim/answers.h"
 #include "sim/meeting.h"
 
 namespace node {
@@ -69,7 +74,8 @@ inline constexpr std::size_t kViolationsMax = 64;  // further ones are not kept
 
 class Promises {
  public:
-  explicit Promises(const World& world) : world_(world), agreements_(world, *this) {}
+  explicit Promises(const World& world)
+      : world_(world), agreements_(world, *this), answers_(world, *this) {}
 
   // ---- told by the world as it runs
   void stepped(std::uint32_t host);
@@ -87,7 +93,9 @@ class Promises {
   void handover(std::uint32_t host, const node::HandoverSummary& summary);
   void restarted(std::uint32_t host);
   void happens(std::uint32_t host, const node::Happened& what);
+  void logs(std::uint32_t host, base::LogLevel level, std::string_view event);
   void rescan();
+  void makes_none_since(std::uint32_t host, base::Time then);  // no digest of its own
   void broke(const char* promise, std::uint32_t host, std::string detail);
   // The same, unless a liar or a forgetful store had its hand in what happens to the job.
   void broke_job(const char* promise, std::uint32_t host, std::uint32_t job, std::string detail);
@@ -113,6 +121,7 @@ class Promises {
   [[nodiscard]] base::Epoch last_begun(std::uint32_t job) const;  // of its handovers
   [[nodiscard]] std::vector<std::uint32_t> watched() const;  // hosts whose views a rescan reads
   [[nodiscard]] const Agreements& agreements() const { return agreements_; }
+  [[nodiscard]] Answers& answers() { return answers_; }
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
   [[nodiscard]] std::uint64_t checks() const { return checks_; }
 
@@ -155,12 +164,12 @@ class Promises {
                                                      std::uint32_t host) const;  // null: it is not
   [[nodiscard]] bool is_behind(const gossip::NodeView& view, const Made& made) const;
   void check_dead(std::uint32_t host, const std::vector<node::StatusNode>& nodes);
-  void check_renewed(std::uint32_t host, const Made& made);
   void check_view(std::uint32_t host, const gossip::NodeView& view, bool quiet);
   void check_form(std::uint32_t host, const base::TriadId& triad, base::ByteView value);
 
   const World& world_;
   Agreements agreements_;
+  Answers answers_;
   std::vector<Violation> violations_;
   std::set<std::string> seen_;
   std::uint64_t checks_ = 0;

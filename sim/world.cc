@@ -42,6 +42,7 @@ class World::HostLog final : public base::Log {
   HostLog(World& world, std::uint32_t host) : world_(world), host_(host) {}
   void write(base::LogLevel level, std::string_view event,
              std::initializer_list<base::LogField> fields) override {
+    world_.promises_.logs(host_, level, event);
     if (world_.log_ == nullptr) return;
     const std::string line = "n" + std::to_string(host_) + " " + std::string(event);
     world_.log_->write(level, line, fields);
@@ -426,7 +427,7 @@ void World::perform(std::uint32_t host, node::Action& action) {
           [&](const node::SignalJob&) { later(host, milliseconds(10), ActionDone{on(action)}); },
           [&](const node::CollectNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
           [&](const node::CheckNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
-          [&](const node::Reply&) {},
+          [&](const node::Reply& a) { promises_.answers().answers(host, a); },
           [&](const node::Happened& a) {
             promises_.happens(host, a);
             if (a.kind != "output") note(host, a.kind + " " + a.text);

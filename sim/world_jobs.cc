@@ -320,6 +320,7 @@ void World::action_done(std::uint32_t index, const node::Action& action) {
     return give(index, node::NeedsLooked{a->token, {}, {}});
   }
   if (const auto* a = std::get_if<node::SignalJob>(&action)) {
+    promises_.answers().signals(index, a->job);
     const std::uint32_t job = job_index(a->job);
     // A frozen copy hears nothing: what is sent to it is as good as lost.
     const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
@@ -348,6 +349,7 @@ void World::job_arrives(std::uint32_t job) {
   spec.gid = kUser;
   spec.home = host.id;
   spec.started_at = wall(host);
+  promises_.answers().asks(truth.plan.node, next_request_, {Answers::Asked::What::kRun, job});
   give(truth.plan.node, node::RunJob{next_request_++, spec});
 }
 
@@ -358,11 +360,16 @@ void World::person_speaks(std::uint32_t person) {
   const std::uint32_t at = runs_at(plan.job);
   const std::uint32_t asked = truth.plan.node;
   if (at == kNobody || !hosts_[asked]->node) return;
-  if (plan.verb == PersonPlan::Verb::kKill) {
+  const bool kills = plan.verb == PersonPlan::Verb::kKill;
+  const auto to = !kills && plan.to < scenario_.nodes ? plan.to : kNobody;
+  promises_.answers().asks(
+      asked, next_request_,
+      {kills ? Answers::Asked::What::kKill : Answers::Asked::What::kMigrate, plan.job, to});
+  if (kills) {
     return give(asked, node::KillJob{next_request_++, kUser, truth.id, hosts_[at]->id, 15});
   }
   node::MigrateJob order{next_request_++, kUser, truth.id, hosts_[at]->id, std::nullopt, false};
-  if (plan.to != kNobody && plan.to < scenario_.nodes) order.target = hosts_[plan.to]->id;
+  if (to != kNobody) order.target = hosts_[to]->id;
   give(asked, order);
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "base/crypto.h"
+#include "gossip/limits.h"
 #include "sim/at_rest.h"
 #include "sim/scenario_text.h"
 #include "sim/world.h"
@@ -59,6 +60,20 @@ class PromisesTest : public testing::Test {
     node::Persist batch;
     batch.changes.push_back({std::move(key), std::move(value)});
     agreements.stores(host, batch);
+  }
+  // The watchers beside know of the first triad.
+  base::TriadId learn_form() {
+    std::string key;
+    run_until([&] {
+      for (const auto& [name, value] : world.disk(1)) {
+        if (name.ends_with("/form")) key = name;
+      }
+      return !key.empty();
+    });
+    node::Persist batch;
+    batch.changes.push_back({key, world.disk(1).at(key)});
+    promises.persists(1, batch);
+    return *balance::parse_triad_key(key);
   }
   [[nodiscard]] bool broke(const std::string& promise) const {
     const auto& all = promises.violations();
@@ -129,6 +144,60 @@ TEST_F(PromisesTest, NobodyElectsWhoDidNotStandOrEndsEarlier) {
   says(0, 1, Vote{{base::Term{}, base::LogIndex{0}}}, 4);
   says(1, 0, VoteReply{true}, 4);
   EXPECT_TRUE(broke("up-to-date"));
+}
+
+TEST_F(PromisesTest, WhoHearsALeaderLetsNobodyStand) {
+  triad = learn_form();
+  const balance::FormRecord& form = *promises.form(triad);
+  const balance::Member& candidate = form.members[0];
+  const auto wishes = [&] {
+    auto wish = message(PreVote{{base::Term{}, base::LogIndex{1}}}, 1);
+    wish.store = candidate.store;
+    consensus.says(world.host_of(candidate.node), {}, wish);
+    consensus.hears(3, wish);
+    consensus.says(3, candidate.node, message(PreVoteReply{true, base::Term{1}}, 1));
+  };
+  consensus.hears(3, message(Append{}, 1));
+  world.run_until(world.elapsed() + seconds(1));
+  wishes();
+  EXPECT_FALSE(broke("pre-vote"));
+  Promises others(world);
+  Consensus led(world, others);
+  node::Persist batch;
+  batch.changes.push_back(
+      {balance::form_key(triad), balance::encode(balance::StoredForm{{}, {}, form})});
+  others.persists(1, batch);
+  auto wish = message(PreVote{{base::Term{}, base::LogIndex{1}}}, 1);
+  wish.store = candidate.store;
+  led.says(world.host_of(candidate.node), {}, wish);
+  led.hears(3, message(Append{}, 1));
+  led.hears(3, wish);
+  led.says(3, candidate.node, message(PreVoteReply{true, base::Term{1}}, 1));
+  EXPECT_TRUE(std::any_of(others.violations().begin(), others.violations().end(),
+                          [](const Violation& one) { return one.promise == "pre-vote"; }));
+}
+
+TEST_F(PromisesTest, DamageThatANodeSeesIsSeen) {
+  promises.logs(0, base::LogLevel::kWarn, "record_unreadable");
+  EXPECT_TRUE(promises.violations().empty());
+  promises.logs(0, base::LogLevel::kError, "record_unreadable");
+  EXPECT_TRUE(broke("own-records"));
+  promises.logs(0, base::LogLevel::kError, "member_forgot");
+  EXPECT_TRUE(broke("forgot"));
+}
+
+TEST_F(PromisesTest, NothingBeginsUnchecked) {
+  const balance::HandoverId id{triad, world.jobs()[0].id, base::Epoch{2}};
+  agreements.says(1, world.id(0),
+                  balance::wire::Message{{}, balance::wire::PreflightDone{id, true, {}}});
+  agreements.says(0, world.id(1),
+                  balance::wire::Message{{}, balance::wire::Prepared{id, {}, true, {}}});
+  EXPECT_FALSE(broke("checked"));
+  balance::HandoverId other = id;
+  other.epoch = base::Epoch{3};
+  agreements.says(0, world.id(1),
+                  balance::wire::Message{{}, balance::wire::Prepared{other, {}, true, {}}});
+  EXPECT_TRUE(broke("checked"));
 }
 
 TEST_F(PromisesTest, AnOfficeIsOpenedOnAMajoritysDisks) {
@@ -278,6 +347,99 @@ TEST_F(PromisesTest, AHeldCopyIsKeptUntilTheOriginalRuns) {
   EXPECT_TRUE(broke("held-kept"));
 }
 
+TEST_F(PromisesTest, ATriadMovesOneJobAtATime) {
+  const base::TriadId formed = learn_form();
+  const auto commits = [&](const balance::LogEntry& entry) {
+    agreements.commits(1, formed,
+                       balance::group::encode_entry({base::Term{1}, balance::encode(entry)}));
+  };
+  const base::JobId first{{1}};
+  commits(balance::BeginEntry{first, base::Epoch{2}, {}});
+  commits(balance::OutcomeEntry{first, base::Epoch{2}, balance::Decision::kAbort, {}, {}, {}, 0});
+  commits(balance::BeginEntry{first, base::Epoch{3}, {}});
+  EXPECT_FALSE(broke("one-handover"));
+  commits(balance::BeginEntry{base::JobId{{2}}, base::Epoch{2}, {}});
+  EXPECT_TRUE(broke("one-handover"));
+}
+
+TEST_F(PromisesTest, HomeDoesNotGoBackToAnOlderEpoch) {
+  const base::JobId& job = world.jobs()[0].id;
+  world.run_until(seconds(2));
+  agreements.knows(0, job, base::Epoch{1});
+  agreements.knows(0, job, base::Epoch{3});
+  EXPECT_FALSE(broke("home-forward"));
+  agreements.knows(0, job, base::Epoch{2});
+  EXPECT_TRUE(broke("home-forward"));
+}
+
+TEST_F(PromisesTest, ADigestIsRenewedInTime) {
+  world.run_until(seconds(400));
+  promises.makes_none_since(0, world.now() - gossip::kRenewInterval);
+  EXPECT_FALSE(broke("renews"));
+  promises.makes_none_since(0, world.now() - gossip::kRenewInterval - seconds(11));
+  EXPECT_TRUE(broke("renews"));
+}
+
+TEST_F(PromisesTest, TheDeadAreLookedFor) {
+  World cut(scenario_of("seed 4\nnodes 3\nseconds 120\nfault at 10s isolate node 2 for 100s\n"),
+            QueueKind::kHeap);
+  Promises deaf(cut);  // it is not told of the datagrams
+  for (int second = 4; second < 100; second += 4) {
+    cut.run_until(seconds(second));
+    deaf.rescan();
+  }
+  EXPECT_TRUE(cut.promises().violations().empty());
+  const auto& all = deaf.violations();
+  EXPECT_TRUE(std::any_of(all.begin(), all.end(),
+                          [](const Violation& one) { return one.promise == "tries-dead"; }));
+}
+
+// ---- what people are told
+
+TEST_F(PromisesTest, WhoAsksIsAnsweredOnce) {
+  Answers answers(world, promises);
+  node::Reply reply;
+  reply.request = 7;
+  world.run_until(seconds(2));
+  answers.asks(0, 7, {Answers::Asked::What::kMigrate, 0, kNobody});
+  reply.over = false;
+  answers.answers(0, reply);
+  world.run_until(seconds(140));
+  answers.check_at_rest();
+  EXPECT_FALSE(broke("answered"));
+  world.run_until(seconds(160));
+  answers.check_at_rest();
+  EXPECT_TRUE(broke("answered"));
+
+  reply.over = true;
+  Promises others(world);
+  Answers twice(world, others);
+  twice.asks(0, 7, {Answers::Asked::What::kMigrate, 0, kNobody});
+  twice.answers(0, reply);
+  EXPECT_TRUE(others.violations().empty());
+  twice.answers(0, reply);
+  EXPECT_EQ(others.violations().size(), 1U);
+}
+
+TEST_F(PromisesTest, WhatIsAnsweredAsDoneWasDone) {
+  Answers answers(world, promises);
+  node::Reply reply;
+  reply.request = 7;
+  answers.asks(0, 7, {Answers::Asked::What::kMigrate, 0, 2});
+  answers.runs(1, 0);
+  answers.answers(0, reply);
+  EXPECT_TRUE(broke("as-answered"));
+}
+
+TEST_F(PromisesTest, AJobIsSignalledAsOftenAsPeopleAsked) {
+  Answers answers(world, promises);
+  answers.asks(0, 7, {Answers::Asked::What::kKill, 0, kNobody});
+  answers.signals(1, world.jobs()[0].id);
+  EXPECT_FALSE(broke("carried-once"));
+  answers.signals(1, world.jobs()[0].id);
+  EXPECT_TRUE(broke("carried-once"));
+}
+
 struct AtRestRow {
   const char* promise;
   const char* world;
@@ -295,6 +457,10 @@ TEST(AtRest, WhatHomeDoesNotKnowIsSeen) {
       {"exit-told",
        "seed 4\nnodes 4\nseconds 300\njob at 5s on 0 threads 1 work 40s\n"
        "person at 10s migrate 0 to 1\nfault at 35s isolate node 0 for 260s\n",
+       seconds(200)},
+      {"home-knows",
+       "seed 4\nnodes 4\nseconds 300\njob at 5s on 0 threads 1\nperson at 10s migrate 0 to 1\n"
+       "person at 40s migrate 0 to 2\nfault at 41s isolate node 0 for 260s\n",
        seconds(200)},
   };
   for (const AtRestRow& row : rows) {

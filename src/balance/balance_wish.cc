@@ -133,7 +133,8 @@ Balance::Outlook Balance::why_not_moved(const JobId& job, const std::optional<No
   if (own->at.is_zero()) return {ReplyCode::kError, "the job is lost", {}};
   if (!own_.is_here(job)) return {ReplyCode::kError, "the job is on node " + own->at.brief(), {}};
   const JobFacts* facts = facts_of(local_, job);
-  if (facts == nullptr) return {ReplyCode::kError, "the job does not run here", {}};
+  const bool over = facts == nullptr || ended_.contains(job);
+  if (over) return {ReplyCode::kError, "the job does not run here", {}};
   if (target == config_.self) return {ReplyCode::kDone, "the job is already here", {}};
   if (in_doubt(job)) return {ReplyCode::kRefused, kIsInDoubt, {}};
   return {ReplyCode::kRefused, why_stays(*facts, now, /*by_person=*/true), {}};

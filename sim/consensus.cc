@@ -83,7 +83,10 @@ void Consensus::says(std::uint32_t host, const base::NodeId& to,
 }
 
 void Consensus::hears(std::uint32_t host, const balance::group::Message& message) {
-  if (std::holds_alternative<Append>(message.body)) hears_leader(host, message);
+  base::Incarnation& life = lives_[{message.group, host, message.store}];
+  const bool is_old = message.incarnation < life;
+  life = std::max(life, message.incarnation);
+  if (std::holds_alternative<Append>(message.body) && !is_old) hears_leader(host, message);
   const Term asked{message.group, message.term};
   if (std::holds_alternative<PreVote>(message.body) && !is_led(host, asked)) {
     unled_.insert({asked, host, message.store});
@@ -101,10 +104,7 @@ void Consensus::hears(std::uint32_t host, const balance::group::Message& message
 }
 
 void Consensus::hears_leader(std::uint32_t host, const balance::group::Message& message) {
-  base::Incarnation& life = lives_[{message.group, message.store}];
-  if (message.incarnation < life) return;
   if (!world_.disk(host).contains(balance::form_key(message.group))) return;  // it is no member yet
-  life = message.incarnation;
   Led& led = led_[{message.group, host}];
   if (led.life == world_.life(host) && message.term < led.term) return;
   led = {world_.life(host), message.term, world_.now()};

@@ -86,7 +86,8 @@ class Consensus {
     base::Time at{};
   };
   std::map<std::pair<base::TriadId, std::uint32_t>, Led> led_;
-  std::map<std::pair<base::TriadId, base::StoreId>, base::Incarnation> lives_;  // the newest heard
+  // By whom it was heard, and whose store it has: the newest.
+  std::map<std::tuple<base::TriadId, std::uint32_t, base::StoreId>, base::Incarnation> lives_;
   // Whose wish to stand a host heard without having just heard a leader.
   std::set<std::tuple<Term, std::uint32_t, base::StoreId>> unled_;
 };

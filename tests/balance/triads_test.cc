@@ -152,6 +152,17 @@ TEST(Triads, NobodyIsToldOfAMoveThatAnotherOneAskedFor) {
   EXPECT_NE(rig.replies.back().code, ReplyCode::kDone) << rig.replies.back().sentence;
 }
 
+TEST(Triads, WhoWantsAJobMovedThatEndsIsAnsweredAtOnce) {
+  Rig rig(3);
+  rig.cut = {{kThird, kSource}};
+  rig.migrate(kSink);
+  rig.run(std::chrono::seconds(1));
+  rig.give(kSource, JobEnded{Rig::job()});
+  rig.run(kProposalWait + kBackoffMin);
+  EXPECT_TRUE(rig.replies.back().over);
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kError);
+}
+
 TEST(Triads, AMemberWithAnotherStoreIsNoMember) {
   Rig rig(3);
   rig.silent.insert("0 freeze");

@@ -39,6 +39,7 @@ struct MemberMessage {
 };
 struct Handshake {  // both ends learn each other
   std::uint32_t with = 0;
+  bool called = false;  // by this end
 };
 // ---- of a daemon's own life
 struct TickDue {

@@ -204,6 +204,9 @@ Scenario generate(const Wanted& wanted) {
   world.faulty = wanted.faulty.count() != 0
                      ? wanted.faulty
                      : seconds(60 + static_cast<std::int64_t>(drawn(draws, 1001, 180)));
+  // A thousand a second, so that a large mesh grows as meshes do.
+  world.starts = std::clamp<Duration>(milliseconds(world.nodes), seconds(1),
+                                      std::max<Duration>(world.faulty / 2, seconds(1)));
   world.settle = kSettle;
   world.latency_min = Duration(static_cast<std::int64_t>(50 + drawn(draws, 1002, 2000)));
   world.latency_typical = Duration(static_cast<std::int64_t>(200 + drawn(draws, 1003, 30'000)));

@@ -5,6 +5,7 @@
 //
 //   seed 42                                    of every draw that the text does not fix
 //   nodes 3
+//   starts 1                                   all nodes within so many seconds
 //   seconds 300                                with faults; then
 //   settle 200                                 without new ones (0: no second phase)
 //   crypto fast|real
@@ -78,6 +79,7 @@ struct Expectation {
 struct Scenario {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 3;
+  base::Duration starts = std::chrono::seconds(1);  // all within
   base::Duration faulty = std::chrono::seconds(120);
   base::Duration settle{};
   bool real_crypto = false;

@@ -201,6 +201,8 @@ void read_line(Words& in, Scenario& world) {
     if (world.nodes == 0) in.note("there is at least one node");
   } else if (word == "seconds") {
     world.faulty = in.time("seconds");
+  } else if (word == "starts") {
+    world.starts = in.time("starts");
   } else if (word == "settle") {
     world.settle = in.time("settle");
   } else if (word == "crypto") {
@@ -289,9 +291,9 @@ base::Result<Scenario> parse_scenario(std::string_view text) {
 
 std::string write_scenario(const Scenario& world) {
   std::string out = "seed " + std::to_string(world.seed) + "\nnodes " +
-                    std::to_string(world.nodes) + "\nseconds " + seconds(world.faulty) +
-                    "\nsettle " + seconds(world.settle) + "\ncrypto " +
-                    (world.real_crypto ? "real" : "fast") + "\n";
+                    std::to_string(world.nodes) + "\nstarts " + seconds(world.starts) +
+                    "\nseconds " + seconds(world.faulty) + "\nsettle " + seconds(world.settle) +
+                    "\ncrypto " + (world.real_crypto ? "real" : "fast") + "\n";
   out += "latency " + seconds(world.latency_min) + " " + seconds(world.latency_typical) +
          "\nbandwidth " + std::to_string(world.bandwidth_bytes_per_second) + "\nall" +
          shape_text(world.shape) + "\n";

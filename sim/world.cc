@@ -77,7 +77,7 @@ World::World(const Scenario& scenario, QueueKind queue, base::Log* log)
   hosts_.reserve(nodes);
   for (std::uint32_t i = 0; i < nodes; ++i) {
     make_host(i, i);
-    put(now_ + dice.between(Duration(0), seconds(1)), i, 0, StartDue{});
+    put(now_ + dice.between(Duration(0), scenario_.starts), i, 0, StartDue{});
     put(now_ + dice.between(Duration(0), kSampleEvery), i, 0, SampleDue{});
   }
   jobs_.resize(scenario_.jobs.size());
@@ -205,56 +205,57 @@ void World::hash_event(const Event& event) {
 
 void World::dispatch(Event& event) {
   const std::uint32_t host = event.host;
-  std::visit(base::Overloaded{
-                 [&](Datagram& e) {
-                   if (host_at(e.to) == host) deliver(host, e);  // else it has moved meanwhile
-                 },
-                 [&](MemberMessage& e) {
-                   const auto link = links_.find((static_cast<std::uint64_t>(e.from) << 32) | host);
-                   if (e.connection != kAnyConnection) {
-                     if (link == links_.end()) return;
-                     if (refreshed(e.from, host, link->second).generation != e.connection) return;
-                   }
-                   if (hosts_.size() <= kWatchedHostsMax) promises_.hears(host, e.bytes);
-                   give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes), e.at});
-                 },
-                 [&](const Handshake& e) {
-                   if (!hosts_[e.with]->node) return;
-                   hosts_[host]->met[e.with] = hosts_[e.with]->port;
-                   give(host, node::Introduced{hosts_[e.with]->chain, endpoint_of(e.with)});
-                 },
-                 [&](const TickDue& e) {
-                   if (hosts_[host]->tick_at == e.wanted) tick(host);
-                 },
-                 [&](const Synced&) { synced(host); },
-                 [&](const JobsDone& e) { job_done(host, *e.action); },
-                 [&](const ActionDone& e) { action_done(host, *e.action); },
-                 [&](const MoveDone& e) { move_done(host, e); },
-                 [&](SealArrives& e) { seal_arrives(host, std::move(e)); },
-                 [&](const ReportAgain& e) { give(host, node::Handover{*e.event}); },
-                 [&](const SampleDue&) { sample(host); },
-                 [&](const OutputDue&) { grow_spools(host); },
-                 [&](const JobEnds& e) {
-                   if (e.version == hosts_[host]->machine.end_version) jobs_end(host);
-                 },
-                 [&](const SinkBroken& e) {
-                   const auto found = hosts_[host]->incoming.find(e.id);
-                   if (found == hosts_[host]->incoming.end()) return;
-                   if (found->second.state != Incoming::kReceiving) return;
-                   found->second.state = Incoming::kGone;
-                   give(host, node::Handover{balance::StreamFailed{e.id, "the stream broke off"}});
-                 },
-                 [&](const StartDue&) { start(host); },
-                 [&](const JobArrives& e) { job_arrives(e.job); },
-                 [&](const FaultBegins& e) { fault_begins(e.fault); },
-                 [&](const FaultEnds& e) { fault_ends(e.fault); },
-                 [&](const PersonSpeaks& e) { person_speaks(e.person); },
-                 [&](const Rescan&) {
-                   promises_.rescan();
-                   put(now_ + kRescanEvery, kNobody, 0, Rescan{});
-                 },
-             },
-             event.payload);
+  std::visit(
+      base::Overloaded{
+          [&](Datagram& e) {
+            if (host_at(e.to) == host) deliver(host, e);  // else it has moved meanwhile
+          },
+          [&](MemberMessage& e) {
+            const auto link = links_.find((static_cast<std::uint64_t>(e.from) << 32) | host);
+            if (e.connection != kAnyConnection) {
+              if (link == links_.end()) return;
+              if (refreshed(e.from, host, link->second).generation != e.connection) return;
+            }
+            if (hosts_.size() <= kWatchedHostsMax) promises_.hears(host, e.bytes);
+            give(host, node::MessageIn{hosts_[e.from]->id, std::move(e.bytes), e.at});
+          },
+          [&](const Handshake& e) {
+            if (!hosts_[e.with]->node) return;
+            hosts_[host]->met[e.with] = hosts_[e.with]->port;
+            give(host, node::Introduced{hosts_[e.with]->chain, endpoint_of(e.with), e.called});
+          },
+          [&](const TickDue& e) {
+            if (hosts_[host]->tick_at == e.wanted) tick(host);
+          },
+          [&](const Synced&) { synced(host); },
+          [&](const JobsDone& e) { job_done(host, *e.action); },
+          [&](const ActionDone& e) { action_done(host, *e.action); },
+          [&](const MoveDone& e) { move_done(host, e); },
+          [&](SealArrives& e) { seal_arrives(host, std::move(e)); },
+          [&](const ReportAgain& e) { give(host, node::Handover{*e.event}); },
+          [&](const SampleDue&) { sample(host); },
+          [&](const OutputDue&) { grow_spools(host); },
+          [&](const JobEnds& e) {
+            if (e.version == hosts_[host]->machine.end_version) jobs_end(host);
+          },
+          [&](const SinkBroken& e) {
+            const auto found = hosts_[host]->incoming.find(e.id);
+            if (found == hosts_[host]->incoming.end()) return;
+            if (found->second.state != Incoming::kReceiving) return;
+            found->second.state = Incoming::kGone;
+            give(host, node::Handover{balance::StreamFailed{e.id, "the stream broke off"}});
+          },
+          [&](const StartDue&) { start(host); },
+          [&](const JobArrives& e) { job_arrives(e.job); },
+          [&](const FaultBegins& e) { fault_begins(e.fault); },
+          [&](const FaultEnds& e) { fault_ends(e.fault); },
+          [&](const PersonSpeaks& e) { person_speaks(e.person); },
+          [&](const Rescan&) {
+            promises_.rescan();
+            put(now_ + kRescanEvery, kNobody, 0, Rescan{});
+          },
+      },
+      event.payload);
 }
 
 // ---- lives
@@ -419,7 +420,7 @@ void World::perform(std::uint32_t host, node::Action& action) {
           [&](node::SendDatagram& a) { send_datagram(host, a); },
           [&](node::SendMessage& a) { send_message(host, a); },
           [&](const node::Contact& a) { contact(host, a.endpoint); },
-          [&](const node::Persist& a) { persist(host, a); },
+          [&](node::Persist& a) { persist(host, std::move(a)); },
           [&](const node::HandoverOrder& a) { perform_move(host, a.action); },
           [&](const node::JobOrder& a) { perform_job(host, a.action); },
           [&](const node::MoveStored&) { later(host, milliseconds(2), ActionDone{on(action)}); },

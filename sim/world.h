@@ -273,7 +273,7 @@ class World {
                                                const base::Bytes& bytes);
 
   // ---- world_jobs.cc
-  void persist(std::uint32_t host, const node::Persist& batch);
+  void persist(std::uint32_t host, node::Persist batch);
   void synced(std::uint32_t host);
   void apply(std::uint32_t host, const node::Persist& batch);
   void perform_job(std::uint32_t host, const node::jobs::Action& action);

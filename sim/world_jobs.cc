@@ -21,10 +21,10 @@ constexpr int kKilled = 9;
 
 // ---- the store
 
-void World::persist(std::uint32_t index, const node::Persist& batch) {
+void World::persist(std::uint32_t index, node::Persist batch) {
   Host& host = *hosts_[index];
   promises_.decides(index, batch);
-  host.disk.pending.push_back(batch);
+  host.disk.pending.push_back(std::move(batch));
   Duration takes = host.dice.disk.between(milliseconds(1), milliseconds(8));
   if (strikes(index, Fault::kSlowDisk)) {
     takes += host.dice.disk.between(milliseconds(50), seconds(1));

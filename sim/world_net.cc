@@ -199,8 +199,8 @@ void World::contact(std::uint32_t from, const base::Endpoint& endpoint) {
   Dice& dice = hosts_[from]->dice.message;
   const Duration delay = way(from, to, 500, dice) + way(to, from, 500, dice);
   if (cut(from, to) || cut(to, from) || strikes(from, Fault::kConnectFails)) return;
-  later(to, delay, Handshake{from});
-  later(from, delay + way(from, to, 500, dice), Handshake{to});
+  later(to, delay, Handshake{from, false});
+  later(from, delay + way(from, to, 500, dice), Handshake{to, true});
 }
 
 // Where an end of it has stopped since, what was under way is lost, and it is to be opened again.
@@ -240,8 +240,8 @@ void World::send_message(std::uint32_t from, node::SendMessage& action) {
     ++link.generation;
     link.open_at = now_ + 2 * way(from, to, 600, dice);  // TCP, then the handshake
     link.last = link.open_at;
-    put(link.open_at, from, hosts_[from]->life, Handshake{to});
-    put(link.open_at, to, hosts_[to]->life, Handshake{from});
+    put(link.open_at, from, hosts_[from]->life, Handshake{to, true});
+    put(link.open_at, to, hosts_[to]->life, Handshake{from, false});
   }
   link.used = now_;
   if (strikes(from, Fault::kReset)) {

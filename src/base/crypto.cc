@@ -169,32 +169,41 @@ SealKey::~SealKey() = default;
 SealKey::SealKey(SealKey&&) noexcept = default;
 SealKey& SealKey::operator=(SealKey&&) noexcept = default;
 
-void SealKey::seal(const Nonce& nonce, ByteView ad, ByteView plain, MutableByteView out) const {
+void seal(const Secret<32>& key, const Nonce& nonce, ByteView ad, ByteView plain,
+          MutableByteView out) {
   CHECK(out.size() >= plain.size() + kTagSize);
-  if (other != nullptr) return other->seal(state_->key.view(), nonce, ad, plain, out);
-  if (state_->cipher == Cipher::kAesGcm) {
-    CHECK(crypto_aead_aes256gcm_encrypt_afternm(out.data(), nullptr, plain.data(), plain.size(),
-                                                ad.data(), ad.size(), nullptr, nonce.data(),
-                                                &state_->aes->state) == 0);
-    return;
-  }
+  if (other != nullptr) return other->seal(key.view(), nonce, ad, plain, out);
   CHECK(crypto_aead_chacha20poly1305_ietf_encrypt(out.data(), nullptr, plain.data(), plain.size(),
                                                   ad.data(), ad.size(), nullptr, nonce.data(),
-                                                  state_->key.view().data()) == 0);
+                                                  key.view().data()) == 0);
 }
 
-bool SealKey::open(const Nonce& nonce, ByteView ad, ByteView sealed, MutableByteView out) const {
+bool open(const Secret<32>& key, const Nonce& nonce, ByteView ad, ByteView sealed,
+          MutableByteView out) {
   if (sealed.size() < kTagSize) return false;
   CHECK(out.size() >= sealed.size() - kTagSize);
-  if (other != nullptr) return other->open(state_->key.view(), nonce, ad, sealed, out);
-  if (state_->cipher == Cipher::kAesGcm) {
-    return crypto_aead_aes256gcm_decrypt_afternm(out.data(), nullptr, nullptr, sealed.data(),
-                                                 sealed.size(), ad.data(), ad.size(), nonce.data(),
-                                                 &state_->aes->state) == 0;
-  }
+  if (other != nullptr) return other->open(key.view(), nonce, ad, sealed, out);
   return crypto_aead_chacha20poly1305_ietf_decrypt(out.data(), nullptr, nullptr, sealed.data(),
                                                    sealed.size(), ad.data(), ad.size(),
-                                                   nonce.data(), state_->key.view().data()) == 0;
+                                                   nonce.data(), key.view().data()) == 0;
+}
+
+void SealKey::seal(const Nonce& nonce, ByteView ad, ByteView plain, MutableByteView out) const {
+  const bool is_aes = other == nullptr && state_->cipher == Cipher::kAesGcm;
+  if (!is_aes) return crypto::seal(state_->key, nonce, ad, plain, out);
+  CHECK(out.size() >= plain.size() + kTagSize);
+  CHECK(crypto_aead_aes256gcm_encrypt_afternm(out.data(), nullptr, plain.data(), plain.size(),
+                                              ad.data(), ad.size(), nullptr, nonce.data(),
+                                              &state_->aes->state) == 0);
+}
+bool SealKey::open(const Nonce& nonce, ByteView ad, ByteView sealed, MutableByteView out) const {
+  const bool is_aes = other == nullptr && state_->cipher == Cipher::kAesGcm;
+  if (!is_aes) return crypto::open(state_->key, nonce, ad, sealed, out);
+  if (sealed.size() < kTagSize) return false;
+  CHECK(out.size() >= sealed.size() - kTagSize);
+  return crypto_aead_aes256gcm_decrypt_afternm(out.data(), nullptr, nullptr, sealed.data(),
+                                               sealed.size(), ad.data(), ad.size(), nonce.data(),
+                                               &state_->aes->state) == 0;
 }
 
 bool equal_constant_time(ByteView a, ByteView b) {

@@ -76,6 +76,12 @@ inline constexpr std::size_t kTagSize = 16;
 using Nonce = std::array<std::uint8_t, 12>;
 [[nodiscard]] bool aes_available();  // whether this CPU has the instructions libsodium needs
 
+// kChaChaPoly, whose keys need no preparation. As SealKey's seal() and open().
+void seal(const Secret<32>& key, const Nonce& nonce, ByteView ad, ByteView plain,
+          MutableByteView out);
+[[nodiscard]] bool open(const Secret<32>& key, const Nonce& nonce, ByteView ad, ByteView sealed,
+                        MutableByteView out);
+
 // A key ready for many messages (AES key schedules are expanded once).
 class SealKey {
  public:

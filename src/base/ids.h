@@ -29,6 +29,7 @@ struct Id {
     const std::uint64_t other = b.word(0);
     return first != other ? first <=> other : a.word(8) <=> b.word(8);
   }
+  [[nodiscard]] std::uint64_t leading() const { return word(0); }  // the first half, big-endian
   [[nodiscard]] bool is_zero() const { return *this == Id{}; }
   [[nodiscard]] std::string hex() const { return to_hex(bytes); }
   // The first four bytes: enough for a person to tell a handful apart.

@@ -274,8 +274,8 @@ Status Host::start_node() {
   callbacks.message = [this](base::NodeId from, const base::Endpoint& at, base::Bytes message) {
     post(node::MessageIn{from, std::move(message), at});
   };
-  callbacks.introduced = [this](const base::Bytes& chain, const base::Endpoint& at) {
-    post(node::Introduced{chain, at});
+  callbacks.introduced = [this](const base::Bytes& chain, const base::Endpoint& at, bool called) {
+    post(node::Introduced{chain, at, called});
   };
   callbacks.bulk = [this](BulkStream bulk) {
     if (in_) in_->take(std::move(bulk));

@@ -131,7 +131,9 @@ bool Links::admit(const Handle& connection, const transfer::HandshakeDone& done)
   Endpoint at = connection->at;
   at.port = greeting->port;
   connection->listens_at = at;
-  if (callbacks_.introduced && greeting->port != 0) callbacks_.introduced(greeting->chain, at);
+  if (callbacks_.introduced && greeting->port != 0) {
+    callbacks_.introduced(greeting->chain, at, connection->initiator);
+  }
   return true;
 }
 

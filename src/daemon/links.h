@@ -57,7 +57,8 @@ class Links {
     // `at`: where it takes connections, port 0 if it did not say.
     std::function<void(base::NodeId from, const base::Endpoint& at, base::Bytes message)> message;
     // A certified member at this address, by a connection either way.
-    std::function<void(const base::Bytes& chain, const base::Endpoint& at)> introduced;
+    // `called`: this node opened the connection.
+    std::function<void(const base::Bytes& chain, const base::Endpoint& at, bool called)> introduced;
     std::function<void(const base::Endpoint& at)> contact_failed;
     std::function<void(BulkStream)> bulk;
     std::function<base::Result<base::Secret<32>>(const base::TicketId& ticket)> psk;

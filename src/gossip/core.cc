@@ -100,7 +100,7 @@ void Core::on(const MemberIntroduced& event) {
     introduced_.emplace_back(id, event.endpoint);
     if (introduced_.size() > kIntroducedMax) introduced_.pop_front();
   }
-  start_sync_with(id);
+  start_sync_with(id, event.called);
 }
 
 void Core::on(const PeerSeed& event) {
@@ -148,6 +148,13 @@ void Core::run_timers() {
 void Core::run_detector() {
   const Detector::Output output = detector_->poll(now_);
   for (const auto& verdict : output.verdicts) apply(verdict);
+  for (const base::NodeId& id : output.missed) {
+    // It may have forgotten our certificate, as it cannot keep all; its silence says nothing then.
+    const auto endpoint = endpoint_of(id);
+    if (!view_.sampled() || !endpoint) continue;
+    detector_->contacted(id);
+    actions_.emplace_back(Contact{*endpoint});
+  }
   for (const auto& probe : output.probes) {
     const Member* member = view_.find(probe.to);
     if (member != nullptr) queue(probe.to, PingMessage{probe.nonce, member->state});

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/id_map.h"
 #include "base/rng.h"
 #include "gossip/detector.h"
 #include "gossip/envelope.h"
@@ -120,7 +121,7 @@ class Core {
 
   // ---- core_sync.cc: anti-entropy
   void start_sync();
-  void start_sync_with(const base::NodeId& peer);
+  void start_sync_with(const base::NodeId& peer, bool called);
   void greet_again();
   void take_sync_hash(const Source& source, const SyncHashMessage& message);
   void take_buckets(const Source& source, const SyncBucketsMessage& message);
@@ -132,6 +133,7 @@ class Core {
   void want(const Source& from, std::vector<Wish> wishes);
 
   // ---- core_sample.cc: when the view is a sample
+  [[nodiscard]] bool would_take(const base::NodeId& id) const;
   void turned_into_sample();
   void tend_sample();
   [[nodiscard]] HaveMessage some_haves(const Member* of);
@@ -179,8 +181,9 @@ class Core {
   base::Time contact_at_{};  // none before
   std::vector<Seed> seeds_;
   std::deque<std::pair<base::NodeId, base::Endpoint>> introduced_;  // not in the view yet
-  std::map<base::NodeId, Follower> followers_;
+  base::NodeMap<Follower> followers_;
   base::NodeId tended_;  // the last one
+  base::Time refresh_at_{};
 };
 
 }  // namespace gossip

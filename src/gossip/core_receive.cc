@@ -174,10 +174,10 @@ std::size_t Core::roster_max() const {
 
 // At random: whoever is forgotten for a fixed reason would be so everywhere.
 bool Core::make_roster_place() {
-  const std::vector<base::NodeId> ids = roster_.ids();
+  const std::vector<base::NodeId>& ids = roster_.ids();
   const std::uint64_t from = rng_.below(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    const base::NodeId& id = ids[(from + i) % ids.size()];
+    const base::NodeId id = ids[(from + i) % ids.size()];
     const bool is_followed = followers_.contains(id);
     const bool is_met = std::any_of(introduced_.begin(), introduced_.end(),
                                     [&id](const auto& one) { return one.first == id; });
@@ -258,7 +258,7 @@ SharedDigest Core::check_digest(const DigestHead& head, ByteView bytes) {
 }
 
 void Core::take_new(const Source& source, const DigestHead& head, const DigestMessage& message) {
-  if (!view_.would_take(head.node)) return drop(Drop::kFull);
+  if (!would_take(head.node)) return drop(Drop::kFull);
   if (roster_.find(head.node) == nullptr) return want(source, {{head.node, true}});
   Member member;
   member.digest = check_digest(head, message.digest);
@@ -280,6 +280,7 @@ void Core::take_new(const Source& source, const DigestHead& head, const DigestMe
   member.state = left ? State::kLeft : dead ? State::kDead : State::kAlive;
   std::erase_if(introduced_, [&head](const auto& one) { return one.first == head.node; });
   const bool was_sampled = view_.sampled();
+  if (view_.is_full_sample()) refresh_at_ = now_ + kRefreshInterval;
   removed(view_.make_place());
   if (view_.sampled() && !was_sampled) turned_into_sample();
   const Member& added = view_.add(std::move(member), endpoint);

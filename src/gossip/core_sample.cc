@@ -9,14 +9,19 @@
 // A rumor would not do: of those whom a node tells, few know whom it is about. Nor would a
 // comparison of samples, which are to differ. So what a node sends does not grow with the mesh.
 #include <algorithm>
-#include <utility>
 
 #include "gossip/core.h"
 
 namespace gossip {
 
+// A place that somebody live has is given away only now and then: each newcomer costs a contact,
+// and a sample that has just begun would change all the time.
+bool Core::would_take(const base::NodeId& id) const {
+  return view_.would_take(id) && (!view_.is_full_sample() || now_ >= refresh_at_);
+}
+
 void Core::turned_into_sample() {
-  for (const Member& member : view_.members()) rumors_.forget(member.id());
+  rumors_.forget_all();
   sync_at_ = std::min(sync_at_, now_ + rng_.between(kSyncAgain, kTendInterval));
 }
 
@@ -24,10 +29,15 @@ void Core::tend_sample() {
   sync_at_ = now_ + kTendInterval - kTendInterval / 5 + rng_.between(0ms, kTendInterval * 2 / 5);
   Member* const member = view_.next_in_turn(tended_);
   if (member == nullptr) return;
-  const bool is_first = !std::exchange(member->followed, true);
-  if (is_first) sync_at_ = now_ + kFollowEvery;
-  tended_ = member->id();
-  detector_->reported(now_, tended_);
+  const bool is_first = !member->followed;
+  member->followed = true;
+  const base::NodeId id = member->id();
+  if (is_first) {
+    sync_at_ = now_ + kFollowEvery;  // the turn of the others goes on where it was
+  } else {
+    tended_ = id;
+  }
+  detector_->reported(now_, id);
   const base::Endpoint at = *view_.endpoint(*member);
   if (is_first || member->heard == Heard::kRelayed) {
     // It may not know our certificate, any more: it forgets those of whom its sample does not hold
@@ -35,7 +45,7 @@ void Core::tend_sample() {
     actions_.emplace_back(Contact{at});
     return;
   }
-  queue(Source{tended_, at}, some_haves(member));
+  queue(Source{id, at}, some_haves(member));
 }
 
 // Of `of`, if it is in the view, of this node, and of random others.
@@ -67,22 +77,25 @@ void Core::hint_at_sample(const Source& to) {
 
 void Core::followed_by(const Source& source) {
   if (!followers_.contains(source.id) && followers_.size() >= kFollowersMax) {
-    followers_.erase(std::min_element(
-        followers_.begin(), followers_.end(),
-        [](const auto& a, const auto& b) { return a.second.since < b.second.since; }));
+    std::size_t oldest = 0;
+    for (std::size_t i = 1; i < followers_.size(); ++i) {
+      if (followers_.value(i).since < followers_.value(oldest).since) oldest = i;
+    }
+    followers_.erase_place(oldest);
   }
   followers_[source.id] = {source.from, now_};
 }
 
 void Core::tell_followers() {
-  for (const auto& [id, follower] : followers_) {
-    queue_digest({id, follower.at}, *view_.find(self_), false);
+  for (std::size_t i = 0; i < followers_.size(); ++i) {
+    queue_digest({followers_.ids()[i], followers_.value(i).at}, *view_.find(self_), false);
   }
 }
 
 void Core::forget_followers() {
-  std::erase_if(followers_,
-                [this](const auto& item) { return now_ - item.second.since > kFollowedMax; });
+  followers_.erase_if([this](const base::NodeId& /*id*/, const Follower& one) {
+    return now_ - one.since > kFollowedMax;
+  });
 }
 
 }  // namespace gossip

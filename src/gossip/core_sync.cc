@@ -48,13 +48,15 @@ void Core::start_sync() {
 void Core::greet_again() {
   if (introduced_.empty()) return;
   std::rotate(introduced_.begin(), introduced_.begin() + 1, introduced_.end());
-  start_sync_with(introduced_.back().first);
+  start_sync_with(introduced_.back().first, true);
 }
 
 // A new contact gets our certificate and digest first: it may know neither.
-void Core::start_sync_with(const base::NodeId& peer) {
+void Core::start_sync_with(const base::NodeId& peer, bool called) {
   const auto endpoint = endpoint_of(peer);
   if (!started_ || !endpoint) return;
+  // Who calls speaks first; whether it is new here, and needs anything, is seen from what it says.
+  if (view_.sampled() && !called) return;
   const Source to{peer, *endpoint};
   if (view_.sampled()) greet_from_sample(to);
   if (view_.sampled() && view_.live_others() >= kSampleLow) return;
@@ -116,7 +118,7 @@ void Core::take_summary(const Source& source, const SyncSummaryMessage& message)
   std::vector<Wish> wishes;
   for (const auto& [id, entry] : theirs) {
     const Member* member = view_.find(id);
-    const bool wanted = member == nullptr ? view_.would_take(id) : entry.age() > member->age();
+    const bool wanted = member == nullptr ? would_take(id) : entry.age() > member->age();
     if (wanted) wishes.push_back({id, roster_.find(id) == nullptr});
   }
   HaveMessage have;
@@ -146,7 +148,7 @@ void Core::take_have(const Source& source, const HaveMessage& message) {
       continue;
     }
     const Member* member = view_.find(entry.node);
-    if (member == nullptr ? view_.would_take(entry.node) : entry.age() > member->age()) {
+    if (member == nullptr ? would_take(entry.node) : entry.age() > member->age()) {
       wishes.push_back({entry.node, roster_.find(entry.node) == nullptr});
     }
   }

@@ -29,6 +29,7 @@ class Detector {
   struct Output {
     std::vector<Probe> probes;
     std::vector<Verdict> verdicts;
+    std::vector<base::NodeId> missed;  // a first answer, and not suspected for it
   };
 
   Detector() = default;
@@ -43,6 +44,8 @@ class Detector {
   // Its answer to a probe; false when no such probe is open.
   [[nodiscard]] virtual bool answered(base::Time now, const base::NodeId& id,
                                       std::uint64_t nonce) = 0;
+  // It is contacted otherwise, since it may not know us: one more answer may be missed until heard.
+  virtual void contacted(const base::NodeId& id) = 0;
   // A newer digest of it came by whatever way: it lived a moment ago.
   virtual void renewed(base::Time now, const base::NodeId& id) = 0;
   // Another member cannot reach it: look for oneself.

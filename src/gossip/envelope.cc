@@ -65,44 +65,43 @@ Envelope::Envelope(const base::NodeId& self, base::crypto::DhKey key, const Salt
                    base::Secret<32> secret)
     : self_(self), key_(std::move(key)), salt_(salt), secret_(std::move(secret)) {}
 
-base::crypto::SealKey Envelope::derive(const base::Secret<32>& shared, const base::NodeId& from,
-                                       const base::NodeId& to, const Salt& salt) const {
+base::Secret<32> Envelope::derive(const base::Secret<32>& shared, const base::NodeId& from,
+                                  const base::NodeId& to, const Salt& salt) const {
   auto hash =
       base::crypto::hash256({base::as_bytes(kDomain), from.bytes, to.bytes, salt}, shared.view());
-  const base::Secret<32> key{ByteView(hash)};
+  base::Secret<32> key{ByteView(hash)};
   base::wipe(hash);
-  return {base::crypto::Cipher::kChaChaPoly, key};
+  return key;
 }
 
 void Envelope::make_room() {
   if (peers_.size() < kSessionsMax) return;
-  const auto oldest = std::min_element(
-      peers_.begin(), peers_.end(),
-      [](const auto& a, const auto& b) { return a.second.used_at < b.second.used_at; });
-  drop(oldest);
+  std::size_t oldest = 0;
+  for (std::size_t i = 1; i < peers_.size(); ++i) {
+    if (peers_.value(i).used_at < peers_.value(oldest).used_at) oldest = i;
+  }
+  forget(base::NodeId(peers_.ids()[oldest]));
 }
 
 Envelope::Peer& Envelope::peer(base::Time now, const base::NodeId& id,
                                const base::crypto::DhPublic& key) {
-  auto found = peers_.find(id);
-  if (found == peers_.end()) {
-    make_room();
-    found = peers_.emplace(id, Peer{}).first;
-    found->second.next_counter = counter_floor_;
-    found->second.used_at = now;
-    if (auto shared = base::crypto::dh(key_, key)) {
-      found->second.out.emplace(derive(*shared, self_, id, salt_));
-      found->second.shared = std::move(shared).value();
-    }
+  if (Peer* const found = peers_.find(id)) return *found;
+  make_room();
+  Peer& added = peers_[id];
+  added.next_counter = counter_floor_;
+  added.used_at = now;
+  if (auto shared = base::crypto::dh(key_, key)) {
+    added.can_seal = true;
+    added.shared = std::move(shared).value();
   }
-  return found->second;
+  return added;
 }
 
 Bytes Envelope::seal(base::Time now, const base::NodeId& id, const base::crypto::DhPublic& key,
                      ByteView payload, bool again) {
   CHECK(payload.size() <= kPacketSizeMax - kHeaderSize - kSealSize);
   Peer& to = peer(now, id, key);
-  if (!to.shared) return {};
+  if (!to.can_seal) return {};
   to.used_at = now;
   Bytes packet(kHeaderSize + payload.size() + kSealSize);
   packet[0] = kKind;
@@ -110,14 +109,23 @@ Bytes Envelope::seal(base::Time now, const base::NodeId& id, const base::crypto:
   std::copy(salt_.begin(), salt_.end(), packet.begin() + kSaltAt);
   const base::MutableByteView all(packet);
   base::put_le64(all.subspan(kCounterAt, 8), to.next_counter);
-  to.out->seal(nonce_of(to.next_counter), all.first(kHeaderSize), payload,
-               all.subspan(kHeaderSize));
+  base::crypto::seal(derive(to.shared, self_, id, salt_), nonce_of(to.next_counter),
+                     all.first(kHeaderSize), payload, all.subspan(kHeaderSize));
   ++to.next_counter;
-  if (again && !to.is_confirmed && payload.size() <= kPayloadSizeMax) {
-    to.unconfirmed.push_back(base::to_bytes(payload));
-    if (to.unconfirmed.size() > kUnconfirmedMax) to.unconfirmed.erase(to.unconfirmed.begin());
-  }
+  if (again && !to.is_confirmed && payload.size() <= kPayloadSizeMax) keep(now, id, payload);
   return packet;
+}
+
+void Envelope::keep(base::Time now, const base::NodeId& to, ByteView payload) {
+  forget_unconfirmed(now);
+  const auto is_for = [&to](const Unconfirmed& one) { return one.to == to; };
+  const auto count = std::count_if(unconfirmed_.begin(), unconfirmed_.end(), is_for);
+  if (static_cast<std::size_t>(count) >= kUnconfirmedMax) {
+    unconfirmed_.erase(std::find_if(unconfirmed_.begin(), unconfirmed_.end(), is_for));
+  } else if (unconfirmed_.size() >= kUnconfirmedAllMax) {
+    unconfirmed_.pop_front();
+  }
+  unconfirmed_.push_back({to, now, base::to_bytes(payload)});
 }
 
 base::Result<Opened> Envelope::open(base::Time now, const base::NodeId& id,
@@ -125,19 +133,16 @@ base::Result<Opened> Envelope::open(base::Time now, const base::NodeId& id,
   const auto header = parse_header(packet);
   if (!header) return header.error();
   Peer& from = peer(now, id, key);
-  if (!from.shared) return base::fail(Code::kUnauthentic, "the sender's key has low order");
+  if (!from.can_seal) return base::fail(Code::kUnauthentic, "the sender's key has low order");
   Opened opened;
   opened.salt = header->salt;
   opened.counter = header->counter;
-  opened.proven = from.in_salt == header->salt;
+  opened.proven = from.has_salt && from.in_salt == header->salt;
   opened.payload.resize(packet.size() - kHeaderSize - kSealSize);
-  const auto unseal = [&](const base::crypto::SealKey& with) {
-    return with.open(nonce_of(header->counter), packet.first(kHeaderSize),
-                     packet.subspan(kHeaderSize), opened.payload);
-  };
-  const bool authentic =
-      opened.proven ? unseal(*from.in) : unseal(derive(*from.shared, id, self_, header->salt));
-  if (!authentic) return base::fail(Code::kUnauthentic, "a datagram's seal does not hold");
+  if (!base::crypto::open(derive(from.shared, id, self_, header->salt), nonce_of(header->counter),
+                          packet.first(kHeaderSize), packet.subspan(kHeaderSize), opened.payload)) {
+    return base::fail(Code::kUnauthentic, "a datagram's seal does not hold");
+  }
   if (!opened.proven) return opened;
   if (!from.window.take(header->counter)) {
     return base::fail(Code::kStale, "a datagram that was taken before");
@@ -150,9 +155,8 @@ base::Result<Opened> Envelope::open(base::Time now, const base::NodeId& id,
 Cookie Envelope::cookie_of(std::uint64_t period, const base::NodeId& id, const Salt& salt) const {
   std::array<std::uint8_t, 8> period_bytes{};
   base::put_le64(period_bytes, period);
-  const auto found = peers_.find(id);
-  const bool has_salt = found != peers_.end() && found->second.in_salt.has_value();
-  const Salt in_use = has_salt ? *found->second.in_salt : Salt{};
+  const Peer* const found = peers_.find(id);
+  const Salt in_use = found != nullptr ? found->in_salt : Salt{};  // zero as long as it has none
   return base::crypto::hash128(
       {base::as_bytes(kCookieDomain), id.bytes, salt, in_use, period_bytes}, secret_.view());
 }
@@ -163,52 +167,58 @@ Cookie Envelope::cookie(base::Time now, const base::NodeId& id, const Salt& salt
 
 bool Envelope::accept(base::Time now, const base::NodeId& id, const Opened& opened,
                       const Cookie& cookie) {
-  const auto found = peers_.find(id);
-  if (found == peers_.end() || !found->second.shared) return false;
-  Peer& from = found->second;
-  if (from.in_salt && now - from.accepted_at < kSaltChangeMin) return false;
+  Peer* const from = peers_.find(id);
+  if (from == nullptr || !from->can_seal) return false;
+  if (from->has_salt && now - from->accepted_at < kSaltChangeMin) return false;
   const std::uint64_t period = period_of(now);
   const bool holds =
       base::crypto::equal_constant_time(cookie, cookie_of(period, id, opened.salt)) ||
       (period > 0 &&
        base::crypto::equal_constant_time(cookie, cookie_of(period - 1, id, opened.salt)));
   if (!holds) return false;
-  from.in.emplace(derive(*from.shared, id, self_, opened.salt));
-  from.in_salt = opened.salt;
-  from.window.start(opened.counter);
-  from.accepted_at = now;
-  from.used_at = now;
+  from->in_salt = opened.salt;
+  from->has_salt = true;
+  from->window.start(opened.counter);
+  from->accepted_at = now;
+  from->used_at = now;
   return true;
 }
 
 std::vector<Bytes> Envelope::take_unconfirmed(const base::NodeId& id) {
-  const auto found = peers_.find(id);
-  if (found == peers_.end()) return {};
-  found->second.is_confirmed = false;
-  return std::exchange(found->second.unconfirmed, {});
+  Peer* const found = peers_.find(id);
+  if (found == nullptr) return {};
+  found->is_confirmed = false;
+  std::vector<Bytes> out;
+  for (Unconfirmed& one : unconfirmed_) {
+    if (one.to == id) out.push_back(std::move(one.payload));
+  }
+  drop_unconfirmed(id);
+  return out;
 }
 
 void Envelope::confirmed(const base::NodeId& id) {
-  const auto found = peers_.find(id);
-  if (found == peers_.end()) return;
-  found->second.is_confirmed = true;
-  found->second.unconfirmed = {};
+  Peer* const found = peers_.find(id);
+  if (found == nullptr || found->is_confirmed) return;
+  found->is_confirmed = true;
+  drop_unconfirmed(id);
+}
+
+void Envelope::drop_unconfirmed(const base::NodeId& id) {
+  std::erase_if(unconfirmed_, [&id](const Unconfirmed& one) { return one.to == id; });
 }
 
 void Envelope::forget_unconfirmed(base::Time now) {
-  for (auto& [id, peer] : peers_) {
-    if (now - peer.used_at > 2 * kCookieAge) peer.unconfirmed = {};
+  while (!unconfirmed_.empty() && now - unconfirmed_.front().at > 2 * kCookieAge) {
+    unconfirmed_.pop_front();
   }
 }
 
-void Envelope::drop(std::map<base::NodeId, Peer>::iterator peer) {
-  counter_floor_ = std::max(counter_floor_, peer->second.next_counter);
-  peers_.erase(peer);
-}
-
 void Envelope::forget(const base::NodeId& id) {
-  const auto found = peers_.find(id);
-  if (found != peers_.end()) drop(found);
+  const Peer* const found = peers_.find(id);
+  if (found == nullptr) return;
+  counter_floor_ = std::max(counter_floor_, found->next_counter);
+  drop_unconfirmed(id);
+  peers_.erase(id);
 }
 
 }  // namespace gossip

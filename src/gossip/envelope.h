@@ -22,17 +22,19 @@
 //     no salt / other salt --authentic packet--> challenge sent --cookie back--> salt accepted
 //                                                 (no state)        replay window starts anew
 //
-// What was sent before the peer accepted our salt is kept (kUnconfirmedMax packets) and sent again
-// behind the cookie. One replay window per member (RFC 6479's ring of words).
+// What was sent before the peer accepted our salt is kept for a while (kUnconfirmedMax packets a
+// peer, kUnconfirmedAllMax in all) and sent again behind the cookie. One replay window per member
+// (RFC 6479's ring of words). Keys are derived anew for each packet: a node has hundreds of
+// sessions and sends a few packets a second, so that memory counts and one more hash does not.
 #pragma once
 
 #include <array>
-#include <map>
+#include <deque>
 #include <optional>
 #include <vector>
 
 #include "base/crypto.h"
-#include "base/ids.h"
+#include "base/id_map.h"
 #include "gossip/limits.h"
 
 namespace gossip {
@@ -104,23 +106,27 @@ class Envelope {
 
  private:
   struct Peer {
-    std::optional<base::Secret<32>> shared;  // empty: a key of low order
-    std::optional<base::crypto::SealKey> out;
-    std::uint64_t next_counter = 0;
-    std::optional<Salt> in_salt;
-    std::optional<base::crypto::SealKey> in;
+    base::Secret<32> shared;
+    Salt in_salt{};
     ReplayWindow window;
+    std::uint64_t next_counter = 0;
     base::Time accepted_at{};
     base::Time used_at{};
+    bool can_seal = false;  // else its key is of low order
+    bool has_salt = false;
     bool is_confirmed = false;
-    std::vector<base::Bytes> unconfirmed;
+  };
+  struct Unconfirmed {
+    base::NodeId to;
+    base::Time at{};
+    base::Bytes payload;
   };
   Peer& peer(base::Time now, const base::NodeId& id, const base::crypto::DhPublic& key);
   void make_room();
-  void drop(std::map<base::NodeId, Peer>::iterator peer);
-  [[nodiscard]] base::crypto::SealKey derive(const base::Secret<32>& shared,
-                                             const base::NodeId& from, const base::NodeId& to,
-                                             const Salt& salt) const;
+  void drop_unconfirmed(const base::NodeId& peer);
+  void keep(base::Time now, const base::NodeId& to, base::ByteView payload);
+  [[nodiscard]] base::Secret<32> derive(const base::Secret<32>& shared, const base::NodeId& from,
+                                        const base::NodeId& to, const Salt& salt) const;
   [[nodiscard]] Cookie cookie_of(std::uint64_t period, const base::NodeId& peer,
                                  const Salt& salt) const;
 
@@ -128,7 +134,8 @@ class Envelope {
   base::crypto::DhKey key_;
   Salt salt_;
   base::Secret<32> secret_;
-  std::map<base::NodeId, Peer> peers_;
+  base::NodeMap<Peer> peers_;
+  std::deque<Unconfirmed> unconfirmed_;  // the oldest first
   // A peer that was forgotten and comes back gets the same key: its counters begin above all that
   // were used by anybody forgotten, so that no nonce is used twice.
   std::uint64_t counter_floor_ = 0;

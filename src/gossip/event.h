@@ -38,6 +38,7 @@ struct PortRefused {  // an ICMP error for a datagram sent there
 struct MemberIntroduced {
   base::Bytes chain;
   base::Endpoint endpoint;
+  bool called = true;  // this node opened the connection
 };
 struct PeerSeed {  // --peer, an address from a ticket, or one that was known before a restart
   base::Endpoint endpoint;

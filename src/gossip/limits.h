@@ -21,7 +21,8 @@ inline constexpr std::size_t kMessageHeaderSize = 3;
 inline constexpr std::size_t kHandshakeRoom = 64;
 inline constexpr std::size_t kPayloadSizeMax =
     kPacketSizeMax - kHeaderSize - kSealSize - kHandshakeRoom;
-inline constexpr std::size_t kUnconfirmedMax = 4;     // packets kept per peer; the oldest goes
+inline constexpr std::size_t kUnconfirmedMax = 4;  // packets kept per peer; the oldest goes
+inline constexpr std::size_t kUnconfirmedAllMax = 32;
 inline constexpr std::size_t kSessionsMax = 1024;     // the least recently used goes
 inline constexpr base::Duration kCookieAge = 10s;     // a challenge is answered within 10 to 20 s
 inline constexpr base::Duration kSaltChangeMin = 1s;  // clones of an identity change no faster
@@ -64,6 +65,7 @@ inline constexpr std::size_t kEntriesMax = 30;  // in one summary, list or wish
 inline constexpr std::size_t kSampledHavesMax = 8;
 inline constexpr base::Duration kTendInterval = 2500ms;  // one member of a sample in turn
 inline constexpr base::Duration kFollowEvery = 500ms;    // who is new in it comes sooner
+inline constexpr base::Duration kRefreshInterval = 2s;   // and one live one may be replaced
 inline constexpr base::Duration kFollowedMax = 6min;     // who did not say so again has let go
 static_assert(2 * kSampleSize * kTendInterval < kFollowedMax);
 static_assert(kRenewInterval + kSampleSize * kTendInterval < kRenewedMax);

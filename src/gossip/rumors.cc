@@ -51,7 +51,13 @@ void Rumors::forget(const base::NodeId& node) {
   }
 }
 
+void Rumors::forget_all() {
+  rumors_ = {};
+  urgent_ = 0;
+}
+
 std::vector<RumorKey> Rumors::for_peer(const base::NodeId& to, bool urgent_only) const {
+  if (rumors_.empty()) return {};
   std::vector<const Rumor*> found;
   for (const Rumor& rumor : rumors_) {
     if ((rumor.urgent || !urgent_only) && rumor.from != to) found.push_back(&rumor);

@@ -28,6 +28,7 @@ class Rumors {
   void add(const RumorKey& key, const base::NodeId& from, std::size_t members, bool urgent);
   void heard_again(const RumorKey& key);
   void forget(const base::NodeId& node);
+  void forget_all();
   // Whom to tell `to` about, the least told first, no more than a packet holds; each counts as told
   // only by told().
   [[nodiscard]] std::vector<RumorKey> for_peer(const base::NodeId& to, bool urgent_only) const;

@@ -25,104 +25,126 @@ constexpr base::Duration kChoiceInterval = 200ms;  // it costs all pairs of a vi
 SimpleDetector::SimpleDetector(const base::NodeId& self, std::uint64_t seed)
     : self_(self), rng_(seed) {}
 
+void SimpleDetector::changed(const base::NodeId& id, const Track& track) {
+  const base::Time at = deadline(track);
+  const auto place = std::lower_bound(
+      watched_.begin(), watched_.end(), id,
+      [](const Watched& one, const base::NodeId& wanted) { return one.id < wanted; });
+  const bool is_there = place != watched_.end() && place->id == id;
+  if (at == base::kNever) {
+    if (is_there) watched_.erase(place);
+  } else if (is_there) {
+    place->deadline = at;
+  } else {
+    watched_.insert(place, {id, at});
+  }
+}
+
 void SimpleDetector::add(base::Time now, const base::NodeId& id, Health health) {
-  auto [found, is_new] = tracks_.try_emplace(id);
-  if (!is_new && found->second.health == Health::kDead) --dead_;
-  found->second = Track{};
-  found->second.health = health;
-  found->second.heard_at = now;
-  found->second.evidence_at = now;
+  Track& track = tracks_[id];
+  if (track.health == Health::kDead) --dead_;
+  track = Track{};
+  track.health = health;
+  track.heard_at = now;
+  track.evidence_at = now;
+  changed(id, track);
   if (health == Health::kDead && ++dead_ == 1) next_dead_probe_ = now + kDeadProbe;
-  changed_ = true;
+  choice_due_ = true;
 }
 
 void SimpleDetector::remove(const base::NodeId& id) {
-  const auto found = tracks_.find(id);
-  if (found == tracks_.end()) return;
-  if (found->second.health == Health::kDead) --dead_;
-  tracks_.erase(found);
-  watched_.erase(id);
-  changed_ = true;
+  const Track* const track = tracks_.find(id);
+  if (track == nullptr) return;
+  if (track->health == Health::kDead) --dead_;
+  tracks_.erase(id);
+  std::erase_if(watched_, [&id](const Watched& one) { return one.id == id; });
+  choice_due_ = true;
 }
 
 void SimpleDetector::turn_alive(const base::NodeId& id, Track& track) {
   if (track.health == Health::kAlive) return;
   if (track.health == Health::kDead) {
     --dead_;
-    changed_ = true;
+    choice_due_ = true;
   }
   track.health = Health::kAlive;
   track.report_after = kSilenceMax;
-  watched_.emplace(id, &track);
   output_.verdicts.push_back({id, Health::kAlive, false});
 }
 
 void SimpleDetector::heard(base::Time now, const base::NodeId& id) {
-  const auto found = tracks_.find(id);
-  if (found == tracks_.end()) return;
-  Track& track = found->second;
-  track.looking = false;
-  track.heard_at = now;
-  track.evidence_at = now;
-  track.misses = 0;
-  track.refusals = 0;
-  turn_alive(id, track);
+  Track* const track = tracks_.find(id);
+  if (track == nullptr) return;
+  const bool is_well = track->health == Health::kAlive && !track->looking;
+  track->looking = false;
+  track->heard_at = now;
+  track->evidence_at = now;
+  track->misses = 0;
+  track->refusals = 0;
+  track->contacted = false;
+  if (is_well) return;  // its deadline stays
+  turn_alive(id, *track);
+  changed(id, *track);
 }
 
 bool SimpleDetector::answered(base::Time now, const base::NodeId& id, std::uint64_t nonce) {
-  const auto found = tracks_.find(id);
-  if (found == tracks_.end() || found->second.nonce != nonce) return false;
-  Track& track = found->second;
-  track.nonce.reset();
-  track.loss_percent = track.loss_percent * 7 / 8;
-  const base::Duration sample = now - track.sent_at;
-  if (track.round_trip == base::Duration{0}) {
-    track.round_trip = sample;
-    track.deviation = sample / 2;
+  Track* const track = tracks_.find(id);
+  if (track == nullptr || track->nonce != nonce) return false;
+  track->nonce.reset();
+  track->loss_percent = track->loss_percent * 7 / 8;
+  const base::Duration sample = now - track->sent_at;
+  if (track->round_trip == base::Duration{0}) {
+    track->round_trip = sample;
+    track->deviation = sample / 2;
   } else {
     const base::Duration error =
-        sample > track.round_trip ? sample - track.round_trip : track.round_trip - sample;
-    track.deviation += (error - track.deviation) / 4;
-    track.round_trip += (sample - track.round_trip) / 8;
+        sample > track->round_trip ? sample - track->round_trip : track->round_trip - sample;
+    track->deviation += (error - track->deviation) / 4;
+    track->round_trip += (sample - track->round_trip) / 8;
   }
+  changed(id, *track);
   return true;
 }
 
+void SimpleDetector::contacted(const base::NodeId& id) {
+  if (Track* const track = tracks_.find(id)) track->contacted = true;
+}
+
 void SimpleDetector::renewed(base::Time now, const base::NodeId& id) {
-  const auto found = tracks_.find(id);
-  if (found == tracks_.end()) return;
-  Track& track = found->second;
-  track.evidence_at = now;
-  if (track.health != Health::kDead) return;
-  turn_alive(id, track);
-  track.misses = 0;
-  track.looking = true;  // believed, and looked after
-  track.next_probe = now + kUnhealthyProbe;
+  Track* const track = tracks_.find(id);
+  if (track == nullptr) return;
+  track->evidence_at = now;
+  if (track->health == Health::kDead) {
+    turn_alive(id, *track);
+    track->misses = 0;
+    track->looking = true;  // believed, and looked after
+    track->next_probe = now + kUnhealthyProbe;
+  }
+  if (track->health != Health::kAlive || track->looking) changed(id, *track);
 }
 
 void SimpleDetector::reported(base::Time now, const base::NodeId& id) {
-  const auto found = tracks_.find(id);
-  if (found == tracks_.end() || found->second.health != Health::kAlive) return;
-  Track& track = found->second;
+  Track* const track = tracks_.find(id);
+  if (track == nullptr || track->health != Health::kAlive) return;
   // Who was heard a moment ago is looked for a moment later: the report may be the newer word.
-  track.looking = true;
-  watched_.emplace(id, &track);
-  const base::Time at = std::max(now, track.heard_at + kHeartbeat) + rng_.between(0ms, kReplyMin);
-  track.next_probe = std::min(track.next_probe, at);
+  track->looking = true;
+  const base::Time at = std::max(now, track->heard_at + kHeartbeat) + rng_.between(0ms, kReplyMin);
+  track->next_probe = std::min(track->next_probe, at);
+  changed(id, *track);
 }
 
 void SimpleDetector::refused(base::Time now, const base::NodeId& id) {
-  const auto found = tracks_.find(id);
-  if (found == tracks_.end() || found->second.health == Health::kDead) return;
-  Track& track = found->second;
-  ++track.refusals;
-  track.looking = true;
-  watched_.emplace(id, &track);
-  track.next_probe = std::min(track.next_probe, now + kUnhealthyProbe);
-  if (!track.nonce) return;
-  track.nonce.reset();
-  miss(now, track);
-  judge(now, id, track);
+  Track* const track = tracks_.find(id);
+  if (track == nullptr || track->health == Health::kDead) return;
+  ++track->refusals;
+  track->looking = true;
+  track->next_probe = std::min(track->next_probe, now + kUnhealthyProbe);
+  if (track->nonce) {
+    track->nonce.reset();
+    miss(now, id, *track);
+    judge(now, id, *track);
+  }
+  changed(id, *track);
 }
 
 bool SimpleDetector::is_probed(const Track& track) const {
@@ -149,8 +171,8 @@ base::Time SimpleDetector::deadline(const Track& track) const {
   return std::min(out, track.suspected_at + (refuted ? track.report_after : silence(track)));
 }
 
-void SimpleDetector::miss(base::Time now, Track& track) {
-  ++track.misses;
+void SimpleDetector::miss(base::Time now, const base::NodeId& id, Track& track) {
+  if (++track.misses == 1 && track.health == Health::kAlive) output_.missed.push_back(id);
   track.loss_percent += (100 - track.loss_percent) / 8;
   track.next_probe = now + (track.health == Health::kSuspect ? kSuspectProbe
                                                              : rng_.between(50ms, kUnhealthyProbe));
@@ -158,7 +180,8 @@ void SimpleDetector::miss(base::Time now, Track& track) {
 
 void SimpleDetector::judge(base::Time now, const base::NodeId& id, Track& track) {
   if (track.health == Health::kAlive) {
-    const int allowed = 2 + (track.loss_percent > 20 ? 1 : 0) + (track.loss_percent > 35 ? 2 : 0);
+    const int allowed = 2 + (track.contacted ? 1 : 0) + (track.loss_percent > 20 ? 1 : 0) +
+                        (track.loss_percent > 35 ? 2 : 0);
     if (track.misses < allowed) return;
     track.health = Health::kSuspect;
     track.suspected_at = now;
@@ -180,7 +203,7 @@ void SimpleDetector::judge(base::Time now, const base::NodeId& id, Track& track)
   track.looking = false;
   track.report_after = kSilenceMax;
   if (++dead_ == 1) next_dead_probe_ = now + kDeadProbe;
-  changed_ = true;
+  choice_due_ = true;
   output_.verdicts.push_back({id, Health::kDead, true});  // who missed the suspicion looks now
 }
 
@@ -197,26 +220,29 @@ void SimpleDetector::probe_dead(base::Time now) {
   if (dead_ == 0 || now < next_dead_probe_) return;
   next_dead_probe_ = now + kDeadProbe - kDeadProbe / 4 + rng_.between(0ms, kDeadProbe / 2);
   std::uint64_t pick = rng_.below(dead_);
-  for (auto& [id, track] : tracks_) {
+  for (std::size_t i = 0; i < tracks_.size(); ++i) {
+    Track& track = tracks_.value(i);
     if (track.health != Health::kDead || pick-- != 0) continue;
     track.nonce = rng_.next();
     track.sent_at = now;
-    watched_.emplace(id, &track);
-    output_.probes.push_back({id, *track.nonce});
+    changed(tracks_.ids()[i], track);
+    output_.probes.push_back({tracks_.ids()[i], *track.nonce});
     return;
   }
 }
 
 // Whom this node observes: those of which it is among the kObservers best-scored others.
 void SimpleDetector::choose(base::Time now) {
-  changed_ = false;
+  choice_due_ = false;
   next_choice_ = now + kChoiceInterval;
   std::vector<base::NodeId> living;
-  for (const auto& [id, track] : tracks_) {
-    if (track.health != Health::kDead) living.push_back(id);
+  for (std::size_t i = 0; i < tracks_.size(); ++i) {
+    if (tracks_.value(i).health != Health::kDead) living.push_back(tracks_.ids()[i]);
   }
   std::size_t count = 0;
-  for (auto& [id, track] : tracks_) {
+  for (std::size_t i = 0; i < tracks_.size(); ++i) {
+    const base::NodeId& id = tracks_.ids()[i];
+    Track& track = tracks_.value(i);
     const std::uint64_t mine = score(self_, id);
     std::size_t better = 0;
     for (const base::NodeId& other : living) {
@@ -225,32 +251,36 @@ void SimpleDetector::choose(base::Time now) {
     const bool observe = track.health != Health::kDead && better < kObservers;
     if (observe) ++count;
     if (observe && !track.observed) track.next_probe = std::min(track.next_probe, now);
+    if (observe == track.observed) continue;
     track.observed = observe;
-    if (observe) watched_.emplace(id, &track);
+    changed(id, track);
   }
   interval_ = std::max<base::Duration>(kHeartbeat, kHeartbeat * static_cast<int>(count) * 3 / 5);
-  for (const auto& [id, track] : watched_) {
-    if (track->observed && track->next_probe <= now) {
-      track->next_probe = now + rng_.between(0ms, interval_);
-    }
+  for (Watched& one : watched_) {
+    Track& track = *tracks_.find(one.id);
+    if (!track.observed || track.next_probe > now) continue;
+    track.next_probe = now + rng_.between(0ms, interval_);
+    one.deadline = deadline(track);
   }
 }
 
 Detector::Output SimpleDetector::poll(base::Time now) {
-  if (changed_ && now >= next_choice_) choose(now);
-  std::erase_if(watched_,
-                [this](const auto& item) { return deadline(*item.second) == base::kNever; });
-  for (const auto& [id, watched] : watched_) {
-    Track& track = *watched;
-    if (deadline(track) > now) continue;
+  if (choice_due_ && now >= next_choice_) choose(now);
+  std::vector<base::NodeId> due;
+  for (const Watched& one : watched_) {
+    if (one.deadline <= now) due.push_back(one.id);
+  }
+  for (const base::NodeId& id : due) {
+    Track& track = *tracks_.find(id);
     if (track.nonce && track.sent_at + patience(track) <= now) {
       track.nonce.reset();
-      if (track.health != Health::kDead) miss(now, track);
+      if (track.health != Health::kDead) miss(now, id, track);
     }
     judge(now, id, track);
     if (!track.nonce && is_probed(track) && track.next_probe <= now) probe(now, id, track);
+    changed(id, track);
   }
-  if (changed_ && now >= next_choice_) choose(now);
+  if (choice_due_ && now >= next_choice_) choose(now);
   probe_dead(now);
   return std::exchange(output_, {});
 }
@@ -258,14 +288,15 @@ Detector::Output SimpleDetector::poll(base::Time now) {
 base::Time SimpleDetector::next_deadline() const {
   if (!output_.verdicts.empty()) return base::Time{};
   base::Time out = dead_ > 0 ? next_dead_probe_ : base::kNever;
-  if (changed_) out = std::min(out, next_choice_);
-  for (const auto& [id, track] : watched_) out = std::min(out, deadline(*track));
+  if (choice_due_) out = std::min(out, next_choice_);
+  for (const Watched& one : watched_) out = std::min(out, one.deadline);
   return out;
 }
 
 std::size_t SimpleDetector::observed() const {
-  return static_cast<std::size_t>(std::count_if(
-      watched_.begin(), watched_.end(), [](const auto& item) { return item.second->observed; }));
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < tracks_.size(); ++i) count += tracks_.value(i).observed ? 1 : 0;
+  return count;
 }
 
 }  // namespace gossip

@@ -17,9 +17,10 @@
 // every kDeadProbe, so that partitions heal.
 #pragma once
 
-#include <map>
 #include <optional>
+#include <vector>
 
+#include "base/id_map.h"
 #include "base/rng.h"
 #include "gossip/detector.h"
 #include "gossip/limits.h"
@@ -33,6 +34,7 @@ class SimpleDetector : public Detector {
   void remove(const base::NodeId& id) override;
   void heard(base::Time now, const base::NodeId& id) override;
   bool answered(base::Time now, const base::NodeId& id, std::uint64_t nonce) override;
+  void contacted(const base::NodeId& id) override;
   void renewed(base::Time now, const base::NodeId& id) override;
   void reported(base::Time now, const base::NodeId& id) override;
   void refused(base::Time now, const base::NodeId& id) override;
@@ -44,6 +46,7 @@ class SimpleDetector : public Detector {
   struct Track {
     Health health = Health::kAlive;
     bool observed = false;
+    bool contacted = false;
     bool looking = false;  // after a report or a refusal, until heard
     std::optional<std::uint64_t> nonce;
     base::Time sent_at{};
@@ -58,8 +61,13 @@ class SimpleDetector : public Detector {
     base::Duration deviation{0};
     int loss_percent = 0;  // smoothed
   };
+  struct Watched {
+    base::NodeId id;
+    base::Time deadline{};
+  };
+  void changed(const base::NodeId& id, const Track& track);  // its deadline may be another one
   void choose(base::Time now);
-  void miss(base::Time now, Track& track);
+  void miss(base::Time now, const base::NodeId& id, Track& track);
   void judge(base::Time now, const base::NodeId& id, Track& track);
   void probe(base::Time now, const base::NodeId& id, Track& track);
   void probe_dead(base::Time now);
@@ -71,10 +79,10 @@ class SimpleDetector : public Detector {
 
   base::NodeId self_;
   base::Rng rng_;
-  std::map<base::NodeId, Track> tracks_;
-  // Whoever has a deadline, a handful of a large view. Those that have none any more go at poll().
-  std::map<base::NodeId, Track*> watched_;
-  bool changed_ = false;  // the choice of whom to observe is due, at next_choice_ at the earliest
+  base::NodeMap<Track> tracks_;
+  std::vector<Watched> watched_;  // whoever has a deadline, a handful of a large view; by id
+  bool choice_due_ =
+      false;  // the choice of whom to observe is due, at next_choice_ at the earliest
   base::Time next_choice_{};
   base::Duration interval_ = kHeartbeat;
   base::Time next_dead_probe_{};

@@ -5,8 +5,16 @@
 #include <utility>
 
 #include "base/crypto.h"
+#include "base/id_map.h"
 
 namespace gossip {
+namespace {
+
+std::uint32_t prefix_of(const base::NodeId& id) {
+  return static_cast<std::uint32_t>(id.leading() >> 40);
+}
+
+}  // namespace
 
 View::View(const base::NodeId& self, std::uint64_t salt) : self_(self), salt_(salt) {}
 
@@ -17,10 +25,11 @@ std::uint64_t View::score(const base::NodeId& id) const {
 }
 
 std::size_t View::place_of(const base::NodeId& id) const {
-  const auto at = std::lower_bound(
-      members_.begin(), members_.end(), id,
-      [](const Member& member, const base::NodeId& wanted) { return member.id() < wanted; });
-  return static_cast<std::size_t>(at - members_.begin());
+  const std::uint32_t prefix = prefix_of(id);
+  return base::lower_place(id, members_.size(), [&](std::size_t i) {
+    const Member& member = members_[i];
+    return member.prefix != prefix ? member.prefix < prefix : member.id() < id;
+  });
 }
 
 std::size_t View::others() const { return members_.size() - (find(self_) == nullptr ? 0 : 1); }
@@ -60,6 +69,8 @@ bool View::would_take(const base::NodeId& id) const {
   return gone() || score(id) < worst_score();
 }
 
+bool View::is_full_sample() const { return sampled_ && others() >= places() && !gone(); }
+
 std::vector<base::NodeId> View::make_place() {
   std::vector<base::NodeId> out;
   if (filled_) reconsider();
@@ -79,6 +90,7 @@ std::vector<base::NodeId> View::become_sample() {
     out.push_back(id);
   }
   for (const base::NodeId& id : out) erase(id);
+  members_.shrink_to_fit();
   return out;
 }
 
@@ -113,6 +125,7 @@ Member& View::add(Member member, const std::optional<base::Endpoint>& endpoint) 
   worst_score_.reset();
   enter(id, member.state);
   mark_bucket(id);
+  member.prefix = prefix_of(id) & 0xffffffU;
   const auto at = members_.begin() + static_cast<std::ptrdiff_t>(place_of(id));
   Member& added = *members_.insert(at, std::move(member));
   set_endpoint(added, endpoint);
@@ -190,7 +203,8 @@ Member* View::find(const base::NodeId& id) {
 
 const Member* View::find(const base::NodeId& id) const {
   const std::size_t at = place_of(id);
-  return at < members_.size() && members_[at].id() == id ? &members_[at] : nullptr;
+  const bool may_be = at < members_.size() && members_[at].prefix == prefix_of(id);
+  return may_be && members_[at].id() == id ? &members_[at] : nullptr;
 }
 
 // ---- whom to tell

@@ -45,10 +45,11 @@ struct Member {
   CoarseTime last_heard;
   CoarseTime renewed_at;
   CoarseTime learned_at;
-  State state = State::kAlive;    // changed by View::set_state() alone
-  Reach reach = Reach::kNowhere;  // by View::set_endpoint() alone
-  Heard heard = Heard::kRelayed;
-  bool followed = false;  // it was told that this node's sample holds it
+  State state : 2 = State::kAlive;    // changed by View::set_state() alone
+  Reach reach : 2 = Reach::kNowhere;  // by View::set_endpoint() alone
+  Heard heard : 2 = Heard::kRelayed;
+  bool followed : 1 = false;      // it was told that this node's sample holds it
+  std::uint32_t prefix : 24 = 0;  // of its id, by View::add(): most lookups need no more
 
   [[nodiscard]] const base::NodeId& id() const { return digest->head.node; }
   [[nodiscard]] auto age() const { return digest->head.age(); }
@@ -96,6 +97,7 @@ class View {
   [[nodiscard]] const std::vector<Member>& members() const { return members_; }   // by id
   [[nodiscard]] const std::set<base::NodeId>& silent() const { return silent_; }  // suspect or dead
   [[nodiscard]] bool sampled() const { return sampled_; }
+  [[nodiscard]] bool is_full_sample() const;  // whoever comes takes a live one's place
   [[nodiscard]] std::size_t live_others() const { return live_others_; }
   // The living one that follows `last` in the ring of ids, before others one that is not yet
   // followed; null when there is none.

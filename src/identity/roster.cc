@@ -23,34 +23,25 @@ base::Result<Roster::Learned> Roster::learn(base::ByteView chain, base::WallTime
   return take(std::make_shared<const Certificate>(std::move(*certificate)));
 }
 
-Roster::Members::const_iterator Roster::place_of(const base::NodeId& id) const {
-  return std::lower_bound(
-      members_.begin(), members_.end(), id,
-      [](const auto& one, const base::NodeId& wanted) { return one->id < wanted; });
-}
-
 base::Result<Roster::Learned> Roster::take(std::shared_ptr<const Certificate> certificate) {
-  const auto at = place_of(certificate->id);
-  if (is_at(at, certificate->id)) {
-    if (age(certificate->body) <= age((*at)->body)) return Learned::kKnown;
-    members_[static_cast<std::size_t>(at - members_.begin())] = std::move(certificate);
+  if (std::shared_ptr<const Certificate>* const known = members_.find(certificate->id)) {
+    if (age(certificate->body) <= age((*known)->body)) return Learned::kKnown;
+    *known = std::move(certificate);
     return Learned::kRenewed;
   }
   if (members_.size() >= kRosterMax) {
     return base::fail(base::Code::kFull, "no more members can be remembered here");
   }
-  members_.insert(at, std::move(certificate));
+  const base::NodeId id = certificate->id;
+  members_[id] = std::move(certificate);
   return Learned::kNew;
 }
 
-void Roster::forget(const base::NodeId& id) {
-  const auto at = place_of(id);
-  if (is_at(at, id)) members_.erase(at);
-}
+void Roster::forget(const base::NodeId& id) { members_.erase(id); }
 
 const Certificate* Roster::find(const base::NodeId& id) const {
-  const auto at = place_of(id);
-  return is_at(at, id) ? at->get() : nullptr;
+  const auto* const found = members_.find(id);
+  return found == nullptr ? nullptr : found->get();
 }
 
 const Certificate* Roster::find_prefix(base::ByteView prefix,
@@ -58,24 +49,18 @@ const Certificate* Roster::find_prefix(base::ByteView prefix,
   CHECK(prefix.size() <= base::NodeId::kSize);
   base::NodeId first;
   std::copy(prefix.begin(), prefix.end(), first.bytes.begin());
-  for (auto it = place_of(first); it != members_.end(); ++it) {
-    if (!std::equal(prefix.begin(), prefix.end(), (*it)->id.bytes.begin())) return nullptr;
-    if (fits(**it)) return it->get();
+  for (std::size_t i = members_.lower_bound(first); i < members_.size(); ++i) {
+    if (!std::equal(prefix.begin(), prefix.end(), members_.ids()[i].bytes.begin())) return nullptr;
+    const Certificate& one = *members_.value(i);
+    if (fits(one)) return &one;
   }
   return nullptr;
 }
 
-std::vector<base::NodeId> Roster::ids() const {
-  std::vector<base::NodeId> out;
-  out.reserve(members_.size());
-  for (const auto& certificate : members_) out.push_back(certificate->id);
-  return out;
-}
-
 std::vector<base::NodeId> Roster::expired(base::WallTime now) const {
   std::vector<base::NodeId> out;
-  for (const auto& certificate : members_) {
-    if (certificate->not_after < now) out.push_back(certificate->id);
+  for (const base::NodeId& id : members_.ids()) {
+    if (find(id)->not_after < now) out.push_back(id);
   }
   return out;
 }
@@ -83,7 +68,7 @@ std::vector<base::NodeId> Roster::expired(base::WallTime now) const {
 base::Bytes Roster::encode() const {
   base::Writer writer;
   writer.array(3).u64(kVersion).array(members_.size());
-  for (const auto& certificate : members_) writer.bin(certificate->chain);
+  for (const base::NodeId& id : members_.ids()) writer.bin(find(id)->chain);
   writer.array(0);
   return writer.take();
 }

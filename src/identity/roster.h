@@ -15,6 +15,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/id_map.h"
 #include "identity/certificate.h"
 
 namespace identity {
@@ -36,7 +37,7 @@ class Roster {
   // by a prefix); null when there is none.
   [[nodiscard]] const Certificate* find_prefix(
       base::ByteView prefix, const std::function<bool(const Certificate&)>& fits) const;
-  [[nodiscard]] std::vector<base::NodeId> ids() const;  // ordered
+  [[nodiscard]] const std::vector<base::NodeId>& ids() const { return members_.ids(); }  // ordered
   [[nodiscard]] std::vector<base::NodeId> expired(base::WallTime now) const;
   [[nodiscard]] std::size_t size() const { return members_.size(); }
   [[nodiscard]] const base::crypto::SignPublic& root() const { return root_; }
@@ -51,13 +52,7 @@ class Roster {
  private:
   base::crypto::SignPublic root_;
   base::MeshId mesh_;
-  using Members = std::vector<std::shared_ptr<const Certificate>>;
-  [[nodiscard]] Members::const_iterator place_of(const base::NodeId& id) const;
-  [[nodiscard]] bool is_at(Members::const_iterator at, const base::NodeId& id) const {
-    return at != members_.end() && (*at)->id == id;
-  }
-
-  Members members_;  // by id
+  base::NodeMap<std::shared_ptr<const Certificate>> members_;
 };
 
 }  // namespace identity

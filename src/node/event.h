@@ -38,6 +38,7 @@ struct MessageIn {  // from a certified member over an encrypted connection
 struct Introduced {  // a handshake with a certified member, either way
   base::Bytes chain;
   base::Endpoint endpoint;
+  bool called = true;  // by this node
 };
 struct SeedPeer {
   base::Endpoint endpoint;

@@ -109,7 +109,7 @@ void Node::on(const Tick& /*event*/) {
 void Node::on(const WallClock& event) { to_gossip(gossip::WallClock{event.wall}); }
 void Node::on(const DatagramIn& event) { to_gossip(gossip::Datagram{event.from, event.bytes}); }
 void Node::on(const Introduced& event) {
-  to_gossip(gossip::MemberIntroduced{event.chain, event.endpoint});
+  to_gossip(gossip::MemberIntroduced{event.chain, event.endpoint, event.called});
 }
 void Node::on(const SeedPeer& event) { to_gossip(gossip::PeerSeed{event.endpoint}); }
 void Node::on(const Stopping& event) { to_balance(balance::Stopping{event.withdraw}); }
@@ -230,18 +230,18 @@ void Node::to_jobs(const jobs::Event& event) {
 void Node::route() {
   if (std::exchange(routing_, true)) return;
   while (!said_.empty()) {
-    const auto action = std::move(said_.front());
+    auto action = std::move(said_.front());
     said_.pop_front();
-    std::visit([this](const auto& a) { take(a); }, action);
+    std::visit([this](auto& a) { take(a); }, action);
   }
   routing_ = false;
 }
 
 // ---- out of gossip
 
-void Node::take(const gossip::Action& action) {
-  if (const auto* datagram = std::get_if<gossip::SendDatagram>(&action)) {
-    return out(SendDatagram{datagram->to, datagram->bytes});
+void Node::take(gossip::Action& action) {
+  if (auto* datagram = std::get_if<gossip::SendDatagram>(&action)) {
+    return out(SendDatagram{datagram->to, std::move(datagram->bytes)});
   }
   if (const auto* contact = std::get_if<gossip::Contact>(&action)) {
     return out(Contact{contact->endpoint});
@@ -263,8 +263,8 @@ void Node::take(const gossip::Action& action) {
   if (const auto* left = std::get_if<gossip::NodeLeft>(&action)) {
     return happened("leave", left->node);
   }
-  if (const auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
-    return persist({{"member/" + learned->node.hex(), learned->chain}}, 0, kNobody);
+  if (auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
+    return persist({{"member/" + learned->node.hex(), std::move(learned->chain)}}, 0, kNobody);
   }
   if (const auto* met = std::get_if<gossip::MemberMet>(&action)) {
     return remember_address(met->node, met->at);
@@ -381,14 +381,14 @@ gossip::DigestFields Node::digest_fields() const {
 
 // ---- out of balance
 
-void Node::take(const balance::Action& action) {
-  if (const auto* message = std::get_if<balance::Send>(&action)) {
-    Agreement agreement{message->bytes, whereabouts_of(message->meets)};
+void Node::take(balance::Action& action) {
+  if (auto* message = std::get_if<balance::Send>(&action)) {
+    const Agreement agreement{std::move(message->bytes), whereabouts_of(message->meets)};
     for (const Whereabouts& other : agreement.meets) meet(other);
     return send(message->to, agreement);
   }
-  if (const auto* record = std::get_if<balance::Persist>(&action)) {
-    return persist(record->changes, record->id, kBalance);
+  if (auto* record = std::get_if<balance::Persist>(&action)) {
+    return persist(std::move(record->changes), record->id, kBalance);
   }
   if (const auto* seat = std::get_if<balance::SeatChanged>(&action)) {
     seat_ = seat->seat;

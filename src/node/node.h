@@ -175,8 +175,8 @@ class Node {
   void to_balance(const balance::Event& event);
   void to_jobs(const jobs::Event& event);
   void route();
-  void take(const gossip::Action& action);
-  void take(const balance::Action& action);
+  void take(gossip::Action& action);
+  void take(balance::Action& action);
   void take(const jobs::Action& action);
   void take_owner(const balance::OwnerChanged& change);
   void look_for_unowned();

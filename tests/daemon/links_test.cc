@@ -37,7 +37,10 @@ class Member {
       called_from = at;
       messages.emplace_back(from, std::string(base::as_text(message)));
     };
-    callbacks.introduced = [this](const base::Bytes&, const base::Endpoint&) { ++introduced; };
+    callbacks.introduced = [this](const base::Bytes&, const base::Endpoint&, bool by_us) {
+      ++introduced;
+      called = by_us;
+    };
     callbacks.contact_failed = [this](const base::Endpoint&) { ++failed_contacts; };
     callbacks.bulk = [this](BulkStream bulk) { bulks.push_back(std::move(bulk)); };
     callbacks.psk = [this](const base::TicketId& id) -> base::Result<base::Secret<32>> {
@@ -67,6 +70,7 @@ class Member {
   base::Endpoint called_from;
   std::vector<BulkStream> bulks;
   int introduced = 0;
+  bool called = false;  // the last one, by this end
   int failed_contacts = 0;
   int joins = 0;
 };
@@ -118,6 +122,8 @@ TEST_F(LinksTest, MembersTalkOverOneConnectionEachWay) {
   EXPECT_EQ(a_.links->connections(), 1U);
   EXPECT_EQ(b_.links->connections(), 1U);
   EXPECT_EQ(b_.introduced, 1);
+  EXPECT_TRUE(a_.called);
+  EXPECT_FALSE(b_.called);
 }
 
 TEST_F(LinksTest, OfAnotherMeshNobodyComesIn) {

@@ -125,6 +125,18 @@ TEST(Envelope, WhatWasNotTakenIsSentAgainAndBounded) {
   EXPECT_TRUE(pair.a.take_unconfirmed(pair.b_id).empty());
 }
 
+TEST(Envelope, WhatIsKeptForAllIsBoundedAndTheOldestGoes) {
+  Pair pair;
+  (void)pair.from_a();
+  base::NodeId id;
+  for (std::size_t i = 0; i < kUnconfirmedAllMax; ++i) {
+    base::put_le64(id.bytes, i + 1);
+    (void)pair.a.seal(base::Time{}, id, pair.b_key, Bytes{1}, true);
+  }
+  EXPECT_TRUE(pair.a.take_unconfirmed(pair.b_id).empty());
+  EXPECT_EQ(pair.a.take_unconfirmed(id), std::vector<Bytes>{Bytes{1}});
+}
+
 TEST(Envelope, WhatNobodyAsksForAnyMoreIsForgotten) {
   Pair pair;
   (void)pair.from_a();

@@ -213,6 +213,56 @@ TEST(Gossip, WhomASampleHoldsIsContactedBeforeItIsFollowed) {
   EXPECT_EQ(box.core->find(Mesh::id(9))->state, State::kAlive);
 }
 
+struct InsiderOfASample : Insider {
+  InsiderOfASample() {
+    say(DigestMessage{State::kAlive, *digest(9, 1, 0)});
+    say(SyncSummaryMessage{true, Mesh::id(9), Mesh::id(9), {}});
+    EXPECT_TRUE(world.box(0).core->sampled());
+  }
+  void tell_of(std::size_t first, std::size_t count) {
+    for (std::size_t i = first; i < first + count; ++i) {
+      say(ChainMessage{world.mesh.chain(i)});
+      say(DigestMessage{State::kAlive, *digest(i, 1, 0)});
+    }
+  }
+};
+
+TEST(Gossip, WhoFallsSilentInASampleIsContactedBeforeItIsSuspected) {
+  InsiderOfASample insider;
+  auto& box = insider.world.box(0);
+  for (int i = 0; i < 200 && box.contacts == 0; ++i) insider.world.run(50ms);
+  const std::uint64_t followed = box.contacts;
+  std::uint64_t contacts = followed;
+  for (int i = 0; i < 2000 && box.suspects == 0; ++i) {
+    contacts = box.contacts;
+    insider.world.run(10ms);
+  }
+  EXPECT_EQ(box.suspects, 1U);
+  EXPECT_GT(contacts, followed);
+}
+
+TEST(Gossip, WhoseViewIsASampleLetsWhoCallsSpeakFirst) {
+  InsiderOfASample insider;
+  const std::size_t before = insider.out.size();
+  insider.world.step(0, MemberIntroduced{insider.world.mesh.chain(11), Mesh::endpoint(11), false});
+  EXPECT_EQ(insider.out.size(), before);
+  insider.world.step(0, MemberIntroduced{insider.world.mesh.chain(12), Mesh::endpoint(12), true});
+  EXPECT_GT(insider.out.size(), before);
+}
+
+TEST(Gossip, AFullSampleTakesOneNewcomerNowAndThen) {
+  InsiderOfASample insider;
+  auto& box = insider.world.box(0);
+  insider.tell_of(100, kSampleSize - 1);
+  ASSERT_EQ(box.core->view().size(), kSampleSize + 1) << "all at once, as long as there is room";
+  for (std::size_t round = 0; round < 3; ++round) {
+    const std::uint64_t before = box.ups;
+    insider.tell_of(1000 + 200 * round, 200);
+    EXPECT_EQ(box.ups, before + 1);
+    insider.world.run(kRefreshInterval);
+  }
+}
+
 TEST(Gossip, ANewerVersionsDigestIsKeptUnread) {
   Insider insider;
   insider.say(ChainMessage{insider.world.mesh.chain(5)});

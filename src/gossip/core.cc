@@ -30,9 +30,14 @@ Core::Core(Config config, base::Log& log)
 
 Actions Core::step(base::Time now, const Event& event) {
   now_ = std::max(now, now_);
+  const bool is_common =
+      std::holds_alternative<Datagram>(event) || std::holds_alternative<Tick>(event);
+  if (!is_common) contacts_changed_ = true;
   std::visit([this](const auto& one) { on(one); }, event);
   if (started_) run_timers();
   flush();
+  if (!touched_.empty()) contacts_changed_ = true;
+  if (std::exchange(contacts_changed_, false)) next_contact_ = next_contact();
   tell_view();
   return std::exchange(actions_, {});
 }
@@ -163,6 +168,7 @@ void Core::run_detector() {
 
 void Core::expire() {
   expire_at_ = now_ + kExpireInterval;
+  contacts_changed_ = true;
   std::vector<base::NodeId> spent;
   for (const Member& member : view_.members()) {
     const bool is_old = now_ - member.renewed_at.at() >= kRenewedMax;
@@ -201,7 +207,9 @@ bool Core::is_satisfied(const Seed& seed) const {
 // Seeds whose nodes are not in the view, all of them when nobody is left; members that do not
 // answer datagrams, since they may have lost our certificate.
 void Core::make_contacts() {
-  if (now_ < contact_at_) return;
+  const bool is_known = !contacts_changed_ && touched_.empty();
+  if (now_ < contact_at_ || (is_known && now_ < next_contact_)) return;
+  contacts_changed_ = true;
   const bool alone = view_.live_others() == 0;
   for (Seed& seed : seeds_) {
     if (is_satisfied(seed) && !alone) continue;
@@ -224,7 +232,8 @@ void Core::make_contacts() {
   }
 }
 
-base::Time Core::contact_deadline() const {
+// Without what forbids contacts in quick succession.
+base::Time Core::next_contact() const {
   base::Time out = base::kNever;
   const bool alone = view_.live_others() == 0;
   for (const Seed& seed : seeds_) {
@@ -234,13 +243,13 @@ base::Time Core::contact_deadline() const {
     const bool is_placed = view_.find(id)->reach != Member::Reach::kNowhere;
     if (is_placed) out = std::min(out, view_.trouble(id).contact_after);
   }
-  return std::max(out, contact_at_);
+  return out;
 }
 
 base::Time Core::next_deadline() const {
   if (!started_) return base::kNever;
-  base::Time out = std::min({renew_at_, spread_at_, sync_at_, expire_at_, contact_deadline(),
-                             detector_->next_deadline()});
+  base::Time out = std::min({renew_at_, spread_at_, sync_at_, expire_at_,
+                             std::max(next_contact_, contact_at_), detector_->next_deadline()});
   if (publish_wanted_) out = std::min(out, published_at_ + kPublishMin);
   return out;
 }

@@ -70,7 +70,7 @@ class Core {
   void expire();
   void make_contacts();
   [[nodiscard]] bool is_satisfied(const Seed& seed) const;
-  [[nodiscard]] base::Time contact_deadline() const;
+  [[nodiscard]] base::Time next_contact() const;
   [[nodiscard]] base::WallTime wall() const;
   [[nodiscard]] std::optional<base::Endpoint> endpoint_of(const base::NodeId& id) const;
   void queue(const base::NodeId& to, const Message& message);
@@ -179,6 +179,9 @@ class Core {
   base::Time sync_at_ = base::kNever;
   base::Time expire_at_ = base::kNever;
   base::Time contact_at_{};  // none before
+  // Kept, as it looks at all who are silent; stale when contacts_changed_, or in mid-step.
+  base::Time next_contact_ = base::kNever;
+  bool contacts_changed_ = true;
   std::vector<Seed> seeds_;
   std::deque<std::pair<base::NodeId, base::Endpoint>> introduced_;  // not in the view yet
   base::NodeMap<Follower> followers_;

@@ -22,6 +22,7 @@ bool Core::would_take(const base::NodeId& id) const {
 
 void Core::turned_into_sample() {
   rumors_.forget_all();
+  contacts_changed_ = true;
   sync_at_ = std::min(sync_at_, now_ + rng_.between(kSyncAgain, kTendInterval));
 }
 

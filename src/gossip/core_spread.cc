@@ -175,6 +175,7 @@ void Core::apply(const Detector::Verdict& verdict) {
   set_state(*member, State::kSuspect);
   Trouble& trouble = view_.troubled(verdict.id);
   trouble.contact_after = now_ + kContactEvery;
+  contacts_changed_ = true;
   if (member->digest->first_address() != nullptr) {
     const auto& addresses = member->digest->fields->addresses;
     view_.set_endpoint(*member, addresses[trouble.next_address++ % addresses.size()]);

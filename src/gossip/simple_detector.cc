@@ -126,6 +126,7 @@ void SimpleDetector::renewed(base::Time now, const base::NodeId& id) {
 void SimpleDetector::reported(base::Time now, const base::NodeId& id) {
   Track* const track = tracks_.find(id);
   if (track == nullptr || track->health != Health::kAlive) return;
+  if (!is_probed(*track)) begin(*track);
   // Who was heard a moment ago is looked for a moment later: the report may be the newer word.
   track->looking = true;
   const base::Time at = std::max(now, track->heard_at + kHeartbeat) + rng_.between(0ms, kReplyMin);
@@ -145,6 +146,12 @@ void SimpleDetector::refused(base::Time now, const base::NodeId& id) {
     judge(now, id, *track);
   }
   changed(id, *track);
+}
+
+// Nobody probed it for a while: what was missed then says nothing now.
+void SimpleDetector::begin(Track& track) {
+  track.misses = 0;
+  track.contacted = false;
 }
 
 bool SimpleDetector::is_probed(const Track& track) const {
@@ -250,8 +257,9 @@ void SimpleDetector::choose(base::Time now) {
     }
     const bool observe = track.health != Health::kDead && better < kObservers;
     if (observe) ++count;
-    if (observe && !track.observed) track.next_probe = std::min(track.next_probe, now);
     if (observe == track.observed) continue;
+    if (!is_probed(track)) begin(track);
+    if (observe) track.next_probe = std::min(track.next_probe, now);
     track.observed = observe;
     changed(id, track);
   }

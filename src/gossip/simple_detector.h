@@ -66,6 +66,7 @@ class SimpleDetector : public Detector {
     base::Time deadline{};
   };
   void changed(const base::NodeId& id, const Track& track);  // its deadline may be another one
+  static void begin(Track& track);
   void choose(base::Time now);
   void miss(base::Time now, const base::NodeId& id, Track& track);
   void judge(base::Time now, const base::NodeId& id, Track& track);

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -25,6 +26,7 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr int kCutOff = 130;
 constexpr double kFirstLine = 10;  // seconds, of progress where there is no terminal
 constexpr double kLineEvery = 30;
 
@@ -126,6 +128,16 @@ std::uint64_t peak_bytes() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
+volatile std::sig_atomic_t interrupted = 0;
+
+// The first one ends the run where it is, a second one the process.
+void stop_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  action.sa_flags = SA_RESETHAND;
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+}
+
 int run(const Common& common) {
   const auto scenario = scenario_asked(common);
   if (!scenario) return kUsage;
@@ -141,13 +153,21 @@ int run(const Common& common) {
   LineLog log;
   sim::RunOptions how{queue_of(common), common.log ? &log : nullptr, true};
   if (!common.log) how.progress = told_on_stderr();
+  stop_on_signals();
+  how.stopped = [] { return interrupted != 0; };
   sim::Outcome outcome = sim::run_scenario(*scenario, how);
   if (!common.log && ::isatty(STDERR_FILENO) != 0) std::cerr << "\r\033[K";
   outcome.peak_bytes = peak_bytes();
   std::cout << (common.json ? sim::json_of(outcome) + "\n" : sim::summary_of(outcome));
-  if (!outcome.failed()) return kDone;
-  std::cerr << sim::failure_of(outcome, TERN_COMMIT, "tern-sim run" + options);
-  return kFailed;
+  if (outcome.failed()) {
+    std::cerr << sim::failure_of(outcome, TERN_COMMIT, "tern-sim run" + options);
+    return kFailed;
+  }
+  if (!outcome.cut_off) return kDone;
+  std::cerr
+      << "tern-sim: cut off; nothing was broken until then, and what must hold at the end was "
+         "not looked at\n";
+  return kCutOff;
 }
 
 int run_swarm(const Common& common, sim::SwarmOptions options) {

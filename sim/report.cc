@@ -46,6 +46,7 @@ std::string json_of(const Outcome& o) {
   field("nodes", std::to_string(o.nodes));
   field("events", std::to_string(o.counts.events));
   field("simulated_seconds", seconds(o.simulated));
+  field("cut_off", o.cut_off ? "true" : "false");
   field("wall_seconds", number(o.wall_seconds));
   field("setup_seconds", number(o.setup_seconds));
   field("events_per_second", number(events_per_second(o)));

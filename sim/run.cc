@@ -37,11 +37,12 @@ std::vector<std::uint32_t> outsiders_of(const Scenario& scenario) {
 }
 
 void run_to(World& world, base::Duration end, Clock::time_point began, const RunOptions& options) {
-  if (!options.progress) return world.run_until(end);
+  if (!options.progress && !options.stopped) return world.run_until(end);
   auto told = Clock::now();
   while (world.elapsed() < end && world.promises().violations().empty()) {
+    if (options.stopped && options.stopped()) return;
     world.run_until(std::min(end, world.elapsed() + kPiece));
-    if (Clock::now() - told < kToldEvery) continue;
+    if (!options.progress || Clock::now() - told < kToldEvery) continue;
     told = Clock::now();
     options.progress({world.elapsed(), world.scenario().faulty + world.scenario().settle,
                       world.counts().events, seconds_since(began)});
@@ -117,19 +118,25 @@ Outcome run_scenario(const Scenario& scenario, const RunOptions& options) {
   const std::uint64_t before = heap_bytes();
   World world(scenario, options.queue, options.log);
   outcome.setup_seconds = seconds_since(began);
+  const auto goes_on = [&] {
+    const bool stopped = options.stopped && options.stopped();
+    return !stopped && world.promises().violations().empty();
+  };
   run_to(world, scenario.faulty, began, options);
-  if (scenario.settle.count() > 0 && world.promises().violations().empty()) {
+  if (scenario.settle.count() > 0 && goes_on()) {
     world.end_faults(outsiders_of(scenario));
     if (scenario.settle >= kSettleMin) {
       run_to(world, scenario.faulty + kViewsAgree, began, options);
-      if (world.promises().violations().empty()) check_views(world);
+      if (goes_on()) check_views(world);
     }
     run_to(world, scenario.faulty + scenario.settle, began, options);
-    if (scenario.settle >= kSettleMin && world.promises().violations().empty()) {
+    if (scenario.settle >= kSettleMin && goes_on()) {
       check_settled(world);
       check_at_rest(world);
     }
   }
+  outcome.cut_off =
+      world.promises().violations().empty() && world.elapsed() < scenario.faulty + scenario.settle;
   outcome.state_bytes_per_node = (heap_bytes() - std::min(before, heap_bytes())) / scenario.nodes;
   outcome.wall_seconds = seconds_since(began);
   outcome.counts = world.counts();
@@ -144,6 +151,7 @@ Outcome run_scenario(const Scenario& scenario, const RunOptions& options) {
     if (!options.keep_history || outcome.history.size() >= kHistoryHostsMax) break;
     outcome.history[violation.node] = world.last_events(violation.node);
   }
+  if (outcome.cut_off) return outcome;
   const auto figures = figures_of(outcome);
   for (const Expectation& one : scenario.expectations) {
     const auto found = figures.find(one.what);

@@ -27,6 +27,7 @@ struct RunOptions {
   base::Log* log = nullptr;
   bool keep_history = true;  // the last events of the nodes that broke a promise
   std::function<void(const Progress&)> progress = nullptr;  // about once a second of a long run
+  std::function<bool()> stopped = nullptr;  // asked often; true ends the run where it is
 };
 
 struct Outcome {
@@ -39,6 +40,7 @@ struct Outcome {
   std::vector<std::string> unmet;                             // expectations, as sentences
   std::map<std::uint32_t, std::vector<std::string>> history;  // by host
   base::Duration simulated{};
+  bool cut_off = false;  // by RunOptions::stopped: what comes later was not looked at
   double wall_seconds = 0;
   double setup_seconds = 0;  // of these: until the world stood
   // At the end, over the nodes that are up; ratios are runnable tasks per CPU.

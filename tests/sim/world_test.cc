@@ -38,6 +38,21 @@ TEST_F(Worlds, ARunRepeatedWithEitherQueueHasTheSameTrace) {
   }
 }
 
+TEST_F(Worlds, WhoStopsARunHasItsFiguresSoFar) {
+  const Outcome whole = run_scenario(small(3), {});
+  EXPECT_FALSE(whole.cut_off);
+  RunOptions options;
+  options.stopped = [looks = 0]() mutable { return ++looks > 200; };
+  const Outcome cut = run_scenario(small(3), options);
+  EXPECT_TRUE(cut.cut_off);
+  EXPECT_FALSE(cut.failed());
+  EXPECT_EQ(cut.simulated, std::chrono::seconds(20));
+  EXPECT_GT(cut.counts.events, 0U);
+  EXPECT_LT(cut.counts.events, whole.counts.events);
+  options.stopped = [] { return false; };
+  EXPECT_EQ(run_scenario(small(3), options).trace_hash, whole.trace_hash);
+}
+
 TEST_F(Worlds, BothCryptographiesCarryTheProtocol) {
   const auto world = parse_scenario(
       "seed 5\nnodes 4\nseconds 40\nrate loss 0.1\nrate duplicate 0.1\n"

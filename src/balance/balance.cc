@@ -115,7 +115,7 @@ void Balance::on(Step step, const Received& event) {
 void Balance::on(Step step, const Persisted& event) {
   const auto own = own_writes_.find(event.id);
   if (own != own_writes_.end()) {
-    if (!ended_.contains(own->second.first) && own_.find(own->second.first) == nullptr) {
+    if (own_.find(own->second.first) == nullptr) {
       own_.set(own->second.first, own->second.second, step.out);
     }
     own_writes_.erase(own);
@@ -172,6 +172,11 @@ void Balance::on(Step step, const JobStarted& event) {
 void Balance::on(Step step, const JobEnded& event) {
   for (Triad* triad : triads()) triad->job_ended(step, event.job);
   ended_.insert(event.job);
+  // Its first record is still on its way to the disk.
+  const auto of_job = [&](const auto& write) { return write.second.first == event.job; };
+  if (std::erase_if(own_writes_, of_job) != 0) {
+    (void)step.out.persist({{own_key(event.job), std::nullopt}});
+  }
 }
 
 void Balance::on(Step step, const Stopping& event) {
@@ -394,11 +399,11 @@ void Balance::follow_up(Step step) {
   for (auto job = ended_.begin(); job != ended_.end();) {
     const std::vector<Triad*> all = triads();
     const OwnRecord* own = own_.find(*job);
-    const bool needed = (own != nullptr && own->resolved) ||
+    const bool needed = damaged_ || (own != nullptr && own->resolved) ||
                         std::any_of(all.begin(), all.end(),
                                     [&](const Triad* triad) { return triad->involves(*job); });
     if (!needed) {
-      if (own_.find(*job) != nullptr) (void)step.out.persist({{own_key(*job), std::nullopt}});
+      if (own != nullptr) (void)step.out.persist({{own_key(*job), std::nullopt}});
       own_.erase(*job);
       advised_.erase(*job);
     }

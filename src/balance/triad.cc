@@ -468,8 +468,9 @@ const End* Triad::end(const HandoverId& id) const {
 bool Triad::involves(const JobId& job) const {
   if (stage_ != Stage::kLingering && stored_.form.job == job) return true;
   if (preparation_ && preparation_->id.job == job) return true;
-  return std::any_of(ends_.begin(), ends_.end(),
-                     [&](const auto& e) { return e.first.job == job && !e.second->settled(); });
+  return std::any_of(ends_.begin(), ends_.end(), [&](const auto& e) {
+    return e.first.job == job && (e.second->writing() || !e.second->settled());
+  });
 }
 
 }  // namespace balance

@@ -133,6 +133,50 @@ TEST(Handover, AJobThatIsGoneAtBothEndsIsLost) {
   }
 }
 
+// Home may acknowledge that at any moment.
+TEST(Handover, OfALostJobThatIsForgottenMeanwhileNothingStays) {
+  for (int at = 0; at < 20; ++at) {
+    SCOPED_TRACE(at);
+    Rig rig(3);
+    rig.answers["1 restore"] = [](HandoverId id) { return RestoreFailed{id, "no such file"}; };
+    rig.answers["0 check-original"] = [](HandoverId id) { return OriginalState{id, false}; };
+    rig.silent.insert("1 discard");
+    rig.migrate(kSink);
+    ASSERT_TRUE(rig.run_until([&] { return rig.did("0 check-original"); }));
+    rig.run(std::chrono::minutes(1));
+    rig.silent.clear();
+    const long asked = rig.count("1 discard");
+    while (rig.count("1 discard") == asked) rig.run(base::Duration(100));
+    rig.run(base::Duration(2000) + at * base::Duration(250));
+    rig.give(kSource, JobEnded{Rig::job()});
+    ASSERT_TRUE(rig.run_until([&] { return rig.all_free(); }));
+    rig.run(std::chrono::seconds(1));
+    EXPECT_EQ(rig.core(kSource).owner(Rig::job()), nullptr);
+    EXPECT_FALSE(rig.disk(kSource).contains(own_key(Rig::job())));
+  }
+}
+
+TEST(Ownership, AJobThatEndsBeforeItsRecordIsOnTheDiskLeavesNone) {
+  Rig rig(3);
+  rig.give(kSink, JobStarted{JobId{{77}}});
+  rig.give(kSink, JobEnded{JobId{{77}}});
+  rig.run(std::chrono::seconds(1));
+  EXPECT_EQ(rig.core(kSink).owner(JobId{{77}}), nullptr);
+  EXPECT_FALSE(rig.disk(kSink).contains(own_key(JobId{{77}})));
+}
+
+// What a record protects is not known where another one cannot be read.
+TEST(Ownership, ADamagedStoreForgetsNothing) {
+  Rig rig(3);
+  rig.kill(kSource);
+  rig.disk(kSource)[end_key({TriadId{{1}}, Rig::job(), Epoch{2}})] = {1};
+  rig.start(kSource);
+  ASSERT_TRUE(rig.core(kSource).refuses());
+  rig.give(kSource, JobEnded{Rig::job()});
+  rig.run(std::chrono::seconds(1));
+  EXPECT_TRUE(rig.disk(kSource).contains(own_key(Rig::job())));
+}
+
 TEST(Handover, SourceCutOffBeforeTheSealThawsByItself) {
   for (const std::size_t nodes : {std::size_t{2}, std::size_t{3}}) {
     SCOPED_TRACE(nodes);

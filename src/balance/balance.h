@@ -17,6 +17,14 @@
 // runs nothing: an end begins only if its epoch is above that of the ownership record, and who
 // learns that a higher one runs elsewhere (Superseded, after `tern resolve`) kills what it has.
 //
+// An ownership record goes with JobEnded, once nothing needs it: no end of the job here is under
+// way, and no person's word waits for the lower copy to be gone. Then no old copy can pass for the
+// job: a move begins only where SOURCE's own record says that it has the newest epoch, what has
+// begun keeps the records of both its ends, a triad that was left begins nothing, and whom a
+// person's word has to beat hears it from the node where it was said. The job's description is
+// stored before the record and goes before it, and only with JobEnded to follow; so after a restart
+// a record without description is of a job that is over here (node/jobs.cc).
+//
 // After a restart: construct with the records, and with a start counter (Config::incarnation) above
 // that of every earlier life of the store; then step(Tick) at once (next_deadline() says so).
 #pragma once

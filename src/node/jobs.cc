@@ -152,8 +152,16 @@ void Jobs::on(Time /*now*/, const LaunchFailed& event) {
   forget(event.job);
 }
 
+// The daemon died before balance knew. A job's description is stored before it has an owner here,
+// and only what is over here (OverHere) loses it.
+bool Jobs::is_over(const Job* job, const Owner& event) const {
+  if (job == nullptr) return event.at_start && unreadable_records_ == 0;
+  return job->exit_kept && job->spec.home == self_;
+}
+
 void Jobs::on(Time now, const Owner& event) {
   Job* job = get(event.job);
+  if (is_over(job, event)) out(OverHere{event.job});
   if (job == nullptr || event.epoch < job->epoch) return;
   const bool was_here = job->here;
   job->epoch = event.epoch;
@@ -164,8 +172,6 @@ void Jobs::on(Time now, const Owner& event) {
   job->lost = false;
   if (event.here) {
     job->left = false;
-    // It ended, and the daemon too before balance knew.
-    if (job->exit_kept && job->spec.home == self_) out(OverHere{event.job});
     if (was_here || job->wait_status) return;
     job->arrived = now;
     job->here_acked = job->spec.home == self_;

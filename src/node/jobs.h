@@ -9,6 +9,8 @@
 //   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it once
 //                                     home knows where it went: Moved)
 //   known after a restart, and to balance not --Unowned--> at home lost; elsewhere forgotten
+//   known to balance after a restart, and here not, or ended here at home --OverHere--> balance
+//                                     forgets it too
 //   running here --Ended--> exited: at home kept for `tern ps`; elsewhere told to home until home
 //                           has acknowledged it with all of its output, then forgotten
 //
@@ -228,6 +230,7 @@ class Jobs {
   void on(base::Time now, const Peer& event);
   void on(base::Time now, const Kept& event);
   void on(base::Time now, const Tick& event);
+  [[nodiscard]] bool is_over(const Job* job, const Owner& event) const;  // null: not known
   void on_output_ack(base::Time now, base::NodeId from, const OutputAck& message);
   void on_here_ack(base::NodeId from, const HereAck& message);
   void on_where(base::Time now, base::NodeId from, const Where& message);

@@ -45,6 +45,7 @@ class Rig {
   }
   [[nodiscard]] const Job& job() const { return *jobs_->find(kJob); }
   [[nodiscard]] bool knows() const { return jobs_->find(kJob) != nullptr; }
+  [[nodiscard]] std::map<std::string, base::Bytes>& disk() { return disk_; }
   base::Time now{std::chrono::hours(1)};
   bool synced = true;  // false: the daemon dies before the disk has it
 
@@ -304,6 +305,35 @@ TEST(Jobs, AGuestThatBalanceDoesNotKnowIsForgotten) {
   ASSERT_TRUE(rig.knows());
   EXPECT_EQ(all_of<Forget>(rig.give(Unowned{kJob})).size(), 1U);
   EXPECT_FALSE(rig.knows());
+}
+
+// The daemon died between the job's record and balance's.
+TEST(Jobs, BalanceForgetsAfterARestartWhatIsOverHere) {
+  Rig guest(kFirst);
+  const Owner left{kJob, Epoch{3}, false, kSecond, true};
+  (void)guest.give(Arriving{spec(), Epoch{2}});
+  (void)guest.give(Owner{kJob, Epoch{2}, true, kFirst});
+  guest.restart();
+  EXPECT_TRUE(all_of<OverHere>(guest.give(left)).empty()) << "home has not heard where it went";
+  (void)guest.give(Peer{kHome, HereAck{kJob, Epoch{3}}});
+  guest.restart();
+  EXPECT_EQ(all_of<OverHere>(guest.give(left)).size(), 1U);
+  EXPECT_TRUE(all_of<OverHere>(guest.give(Owner{kJob, Epoch{3}, false, kSecond})).empty());
+  guest.disk()["job/" + kJob.hex()] = {1};  // described by a later daemon, or damaged
+  guest.restart();
+  EXPECT_TRUE(all_of<OverHere>(guest.give(left)).empty());
+}
+
+TEST(Jobs, BalanceForgetsAfterARestartWhatEndedElsewhere) {
+  Rig home = home_of_a_guest_elsewhere();
+  (void)home.give(Peer{kFirst, Moved{kJob, Epoch{3}, kSecond}});
+  const Owner before{kJob, Epoch{2}, false, kFirst, true};
+  home.restart();
+  EXPECT_TRUE(all_of<OverHere>(home.give(before)).empty());
+  const Exited exited{kJob, Epoch{3}, 0, {}, 2};
+  EXPECT_EQ(all_of<OverHere>(home.give(Peer{kSecond, exited})).size(), 1U);
+  home.restart();
+  EXPECT_EQ(all_of<OverHere>(home.give(before)).size(), 1U);
 }
 
 TEST(Jobs, ALostJobThatIsHeardOfIsNotLost) {

@@ -93,6 +93,28 @@ bool waits_for_source(const World& world, const Meeting& meeting, std::uint32_t 
   return source == kNobody || !can_be_asked(world, source) || !meeting.finds(sink, source);
 }
 
+// Rightly: how the job ended is not known here, or there is nobody to tell it to.
+bool still_waits(const World& world, const Meeting& meeting, std::uint32_t host,
+                 const JobTruth& truth) {
+  const node::jobs::Job* job = world.node(host)->jobs().find(truth.id);
+  if (job == nullptr) return false;
+  const std::uint32_t home = truth.plan.node;
+  if ((host == home || job->here) && !job->wait_status) return true;  // exit-told asks for that
+  return !can_be_asked(world, home) || !meeting.finds(host, home);
+}
+
+void check_owners(World& world, const Meeting& meeting, std::uint32_t host) {
+  if (world.promises().seated(host) != nullptr) return;  // seats-end asks for that
+  for (std::uint32_t index = 0; index < world.jobs().size(); ++index) {
+    const JobTruth& truth = world.jobs()[index];
+    const bool over = truth.ended && !truth.lost && long_ago(world, truth.ended_at, kOutcomes);
+    if (!over || world.promises().excused_job(index)) continue;
+    if (!world.disk(host).contains(balance::own_key(truth.id))) continue;
+    if (still_waits(world, meeting, host, truth)) continue;
+    world.promises().broke("forgets", host, "it keeps whose job " + std::to_string(index) + " was");
+  }
+}
+
 void check_host(World& world, const Meeting& meeting, std::uint32_t host) {
   for (const auto& [id, arrival] : world.incoming(host)) {
     if (arrival.state != Incoming::kHeld || !long_ago(world, arrival.held_at, kOutcomes)) continue;
@@ -105,6 +127,7 @@ void check_host(World& world, const Meeting& meeting, std::uint32_t host) {
   if (accepted != base::kNever && long_ago(world, accepted, kAcceptanceMax)) {
     world.promises().broke("acceptance", host, "it accepted a proposal and never gave it up");
   }
+  check_owners(world, meeting, host);
 }
 
 }  // namespace

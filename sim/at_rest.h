@@ -6,6 +6,7 @@
 //   starts       what a person started runs, or a reason was given
 //   outcome      no copy stays held                                                   §4
 //   acceptance   no acceptance outlives its patience                                  §3
+//   forgets      of a job that is over no ownership record stays                      §4
 //
 // Between nodes that are up, to which no liar or forgetful store did anything.
 #pragma once

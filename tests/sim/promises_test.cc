@@ -462,6 +462,10 @@ TEST(AtRest, WhatHomeDoesNotKnowIsSeen) {
        "seed 4\nnodes 4\nseconds 300\njob at 5s on 0 threads 1\nperson at 10s migrate 0 to 1\n"
        "person at 40s migrate 0 to 2\nfault at 41s isolate node 0 for 260s\n",
        seconds(200)},
+      {"forgets",
+       "seed 4\nnodes 4\nseconds 300\njob at 5s on 0 threads 1 work 40s\n"
+       "person at 10s migrate 0 to 1\nfault at 35s isolate node 0 for 260s\n",
+       seconds(250)},
   };
   for (const AtRestRow& row : rows) {
     SCOPED_TRACE(row.promise);

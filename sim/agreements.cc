@@ -360,7 +360,10 @@ void Agreements::decides(std::uint32_t host, const node::Persist& batch) {
 
 bool Agreements::is_owned(std::uint32_t host, const base::JobId& id) const {
   const node::jobs::Job* job = world_.node(host)->jobs().find(id);
-  return job != nullptr && job->here;
+  if (job != nullptr) return job->here;
+  // It is over here, and balance hears of it when that is durable.
+  const std::uint32_t index = world_.job_index(id);
+  return index != kNobody && world_.jobs()[index].ended && world_.jobs()[index].ended_on == host;
 }
 
 void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acceptance) {

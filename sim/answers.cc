@@ -52,10 +52,11 @@ void Answers::check_at_rest() const {
     const JobTruth& job = world_.jobs()[request.asked.job];
     const std::string name = "job " + std::to_string(request.asked.job);
     // Of a job that waits for an outcome that cannot come, nothing can be told.
-    const bool waits = std::any_of(job.places.begin(), job.places.end(), [&](std::uint32_t at) {
-      const Copy* copy = world_.machine(at).find(request.asked.job);
-      return copy != nullptr && copy->frozen;
-    });
+    const bool waits = std::any_of(job.places.begin(), job.places.end(),
+                                   [this, asked = request.asked.job](std::uint32_t at) {
+                                     const Copy* copy = world_.machine(at).find(asked);
+                                     return copy != nullptr && copy->frozen;
+                                   });
     if (!request.over && !waits && world_.now() - request.at >= kOutcomes) {
       promises_.broke("answered", request.host, "nobody hears what came of " + name);
     }

@@ -59,7 +59,11 @@ HandoverEvent Triad::event_of(Step step, const Handover& h) const {
   const auto end = ends_.find(h.id);
   if (end != ends_.end()) {
     event.bytes = std::max(event.bytes, end->second->bytes());
-    if (event.reason.empty()) event.reason = end->second->record().reason;
+    const std::string& own = end->second->record().reason;
+    const bool is_symptom = event.reason.find(kStreamBrokeOff) != std::string::npos;
+    const bool knows_better = is_symptom && own.starts_with("the stream failed") &&
+                              own.find(kStreamBrokeOff) == std::string::npos;
+    if (event.reason.empty() || knows_better) event.reason = own;
     if (end->second->state() == EndState::kSinkVoid ||
         (event.outcome == Decision::kCommit && end->second->state() == EndState::kSourceResumed)) {
       event.reason = "the copy was gone, the original runs on";

@@ -190,7 +190,7 @@ void HandoverIn::begin(const Handle& attempt, BulkStream bulk, transfer::Buffer 
     if (strong->sealed) {
       strong->stream.reset();
     } else {
-      fail(strong, "the stream broke off: " + error.detail);
+      fail(strong, std::string(balance::kStreamBrokeOff) + ": " + error.detail);
     }
   };
   callbacks.on_end = [this, weak] {

@@ -92,6 +92,23 @@ TEST(Handover, AFailedRestoreAborts) {
   EXPECT_NE(rig.replies.back().sentence.find("no such file"), std::string::npos);
 }
 
+// SINK sees that the stream broke off before the coordinator hears from SOURCE why.
+TEST(Handover, WhoAskedHearsWhyTheStreamFailedAndNotThatItBrokeOff) {
+  Rig rig(3);
+  rig.silent.insert("0 freeze");
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 freeze"); }));
+  const HandoverId id{rig.core(kSource).triad()->id(), Rig::job(), base::Epoch{2}};
+  rig.give(kSink, StreamFailed{id, std::string(kStreamBrokeOff) + ": closed"});
+  rig.cut = {{kSource, kThird}, {kSource, kSink}};
+  rig.give(kSource, StreamFailed{id, "CRIU: no such thing"});
+  rig.run(base::Duration(100'000));
+  rig.cut.clear();
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 thaw") && rig.all_free(); }));
+  EXPECT_NE(rig.replies.back().sentence.find("no such thing"), std::string::npos)
+      << rig.replies.back().sentence;
+}
+
 TEST(Handover, AbortWithTheOriginalGoneLetsTheCopyGo) {
   // The coordinator must decide to abort while SINK is ready: nothing of SINK reaches the others.
   Rig rig(3);

@@ -195,7 +195,9 @@ struct StreamFailed {  // either end: freezing, dumping or the connection failed
   HandoverId id;
   std::string reason;
 };
-// How a reason begins that says no more than that the other end went; that end's own says why.
+// How the reason of an end begins whose stream failed.
+inline constexpr std::string_view kStreamFailed = "the stream failed: ";
+// How one goes on that says no more than that the other end went; that end's own says why.
 inline constexpr std::string_view kStreamBrokeOff = "the stream broke off";
 struct StreamSealed {  // SINK: the whole stream and its seal arrived and agree
   HandoverId id;

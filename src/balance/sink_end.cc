@@ -42,7 +42,7 @@ void SinkEnd::hear(Step, const Event& event) {
     bytes_ = std::max(bytes_, progress->bytes);
   } else if (const auto* failed = std::get_if<StreamFailed>(&event)) {
     // Once the seal is here the connection has done its work.
-    if (failure_.empty() && !sealed_) failure_ = "the stream failed: " + failed->reason;
+    if (failure_.empty() && !sealed_) failure_ = std::string(kStreamFailed) + failed->reason;
   } else if (const auto* sealed = std::get_if<StreamSealed>(&event)) {
     if (expecting_) sealed_ = true;
     bytes_ = std::max(bytes_, sealed->bytes);

@@ -38,7 +38,7 @@ void SourceEnd::hear(Step step, const Event& event) {
     if (streaming_ && !complete_) complete_ = complete->seal;
     bytes_ = complete->bytes;
   } else if (const auto* failed = std::get_if<StreamFailed>(&event)) {
-    if (failure_.empty()) failure_ = "the stream failed: " + failed->reason;
+    if (failure_.empty()) failure_ = std::string(kStreamFailed) + failed->reason;
   } else if (const auto* original = std::get_if<OriginalState>(&event)) {
     if (state() == EndState::kSourceSealed && !writing()) answer_ = original->present;
   } else if (const auto* thawed = std::get_if<Thawed>(&event)) {

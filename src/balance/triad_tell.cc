@@ -61,7 +61,7 @@ HandoverEvent Triad::event_of(Step step, const Handover& h) const {
     event.bytes = std::max(event.bytes, end->second->bytes());
     const std::string& own = end->second->record().reason;
     const bool is_symptom = event.reason.find(kStreamBrokeOff) != std::string::npos;
-    const bool knows_better = is_symptom && own.starts_with("the stream failed") &&
+    const bool knows_better = is_symptom && own.starts_with(kStreamFailed) &&
                               own.find(kStreamBrokeOff) == std::string::npos;
     if (event.reason.empty() || knows_better) event.reason = own;
     if (end->second->state() == EndState::kSinkVoid ||

@@ -103,11 +103,6 @@ class IdMap {
       if (condition(std::as_const(ids_[i]), value(i))) erase_place(i);
     }
   }
-  void shrink() {  // what it once held is given back
-    ids_.shrink_to_fit();
-    slots_.shrink_to_fit();
-    values_.shrink_to_fit();
-  }
 
  private:
   [[nodiscard]] bool is_at(std::size_t at, const IdType& id) const {

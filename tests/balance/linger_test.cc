@@ -171,11 +171,7 @@ TEST(Linger, ANewSeatMayBeTakenButNotForTheJobInDoubt) {
   const JobId other{{43}};
   rig.give(kSource, JobStarted{other});
   rig.run(std::chrono::milliseconds(10));
-  LocalState local;
-  JobFacts facts;
-  facts.id = other;
-  local.jobs.push_back(facts);
-  rig.give(kSource, local);
+  rig.show_only(kSource, other);
   rig.give(kSource, PersonMigrate{9, other, Rig::node(kThird)});
   ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.no_seats(); }));
   EXPECT_EQ(rig.core(kThird).owner(other)->at, Rig::node(kThird));

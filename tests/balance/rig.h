@@ -83,6 +83,15 @@ class Rig {
     }
   }
 
+  // That job runs there and nothing else does, as far as the node sees.
+  void show_only(std::size_t i, const JobId& job) {
+    LocalState local;
+    JobFacts facts;
+    facts.id = job;
+    local.jobs.push_back(facts);
+    give(i, local);
+  }
+
   void give(std::size_t i, const Event& event) {
     if (!cores_[i]) return;
     for (const Action& action : cores_[i]->step(now, event)) {

@@ -125,11 +125,7 @@ TEST(Triads, WhoWaitsBehindAMoveWithoutAnEndIsAnswered) {
   };
   rig.migrate(kSink);
   ASSERT_TRUE(rig.run_until([&] { return rig.did("0 seal"); }));
-  LocalState local;
-  JobFacts facts;
-  facts.id = other;
-  local.jobs.push_back(facts);
-  rig.give(kSource, local);
+  rig.show_only(kSource, other);
   rig.give(kSource, PersonMigrate{2, other, Rig::node(kThird)});
   rig.run(kPersonWait + std::chrono::seconds(1));
   EXPECT_TRUE(rig.core(kSource).in_doubt(Rig::job()));

@@ -52,7 +52,6 @@ void keeps_up_with_a_tree(bool chosen) {
   const auto odd = [](const NodeId&, const std::unique_ptr<int>& value) { return *value % 2 != 0; };
   map.erase_if(odd);
   std::erase_if(model, [](const auto& item) { return item.second % 2 != 0; });
-  map.shrink();
   expect_same(map, model);
 }
 

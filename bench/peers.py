@@ -43,17 +43,19 @@ def machine():
 class Sshd:
     """with Sshd() as sshd: an sshd on a port of its own with keys of its own, for this run only.
 
-    `sshd.missing` says why there is none; then scp() must not be called.
+    `sshd.missing` says why there is none; then neither scp() nor rsync() must be called.
     """
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="tern-bench-ssh-")
         self.missing = ""
+        self.no_rsync = ""
         self.process = None
         self.port = 0
 
     def __enter__(self):
         server = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        self.no_rsync = "" if shutil.which("rsync") else "rsync is not installed"
         for needed, path in (("sshd", server), ("scp", shutil.which("scp")),
                              ("ssh-keygen", shutil.which("ssh-keygen"))):
             if path is None:
@@ -85,11 +87,20 @@ class Sshd:
     def scp(self, source, target):
         """Copies a file, or a folder, to the same machine; returns the seconds it took."""
         began = time.monotonic()
-        subprocess.run(["scp", "-q", "-r", "-P", str(self.port), "-i", f"{self.dir}/user", "-o",
-                        "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
-                        "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", source,
+        subprocess.run(["scp", "-q", "-r", "-P", str(self.port), *self.options(), source,
                         f"root@127.0.0.1:{target}"], check=True)
         return time.monotonic() - began
+
+    def rsync(self, source, target):
+        """The same with rsync over ssh; `no_rsync` says why it must not be called."""
+        began = time.monotonic()
+        ssh = " ".join(["ssh", "-p", str(self.port), *self.options()])
+        subprocess.run(["rsync", "-a", "-e", ssh, source, f"root@127.0.0.1:{target}"], check=True)
+        return time.monotonic() - began
+
+    def options(self):
+        return ["-i", f"{self.dir}/user", "-o", "StrictHostKeyChecking=no", "-o",
+                "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
 
     def __exit__(self, *_):
         if self.process and self.process.poll() is None:

@@ -397,11 +397,18 @@ void Agreements::check_roles(std::uint32_t host, const balance::Acceptance& acce
   if (roles.third.is_zero() && live > 2) wrong("a pair in a mesh of three and more");
   if (!by_rule && proposes && !is_owned(host, roles.job))
     wrong("it proposes to move what it lacks");
+  if (roles.sink == world_.id(host) && world_.node(host)->draining()) {
+    wrong("it accepts to be sink while it is drained");
+  }
   if (!by_rule) return;
   if (roles.sink == world_.id(host) && status.trit != probe::Trit::kMinus) {
     wrong("it accepts to be sink and is not MINUS");
   }
-  if (roles.source == world_.id(host) && status.trit != probe::Trit::kPlus) {
+  const bool sheds = roles.cause != balance::Cause::kWake;
+  if (!sheds && status.sum >= 0) wrong("it wakes jobs and S is not negative");
+  const bool for_memory = roles.cause == balance::Cause::kMemory;
+  if (sheds && roles.source == world_.id(host) && !for_memory &&
+      status.trit != probe::Trit::kPlus) {
     wrong("it sheds and is not PLUS");
   }
 }

@@ -16,7 +16,8 @@
 //   fits              a proposal's roles fit what its node sees                  §2, §3
 //   plan              what moves by rule was offered, hogs first, has room, narrows the gap  §2
 //   effective         work just moved is counted at both ends                    §2
-//   by-outcome        the ends of a handover follow the committed outcome        §4.5
+//   by-outcome        the ends of a handover follow the committed outcome, or give way to
+//                     a person's word                                            §4.5
 //   end-order         the states of an end follow each other as in its diagram
 //   acted             an end that says it is done has done to the job what it says
 //   one-handover      of a triad is under way at a time                          §4.5
@@ -59,6 +60,7 @@ class Agreements {
   void says_in_group(std::uint32_t host, const base::NodeId& to,
                      const balance::group::Message& message);
   void orders(std::uint32_t host, const balance::Action& action);
+  void sampled(std::uint32_t host);
   // A batch is asked for (the node has just decided), and a batch is about to be on disk.
   void decides(std::uint32_t host, const node::Persist& batch);
   void stores(std::uint32_t host, const node::Persist& batch);
@@ -70,6 +72,9 @@ class Agreements {
   void knows(std::uint32_t host, const base::JobId& job, base::Epoch epoch);
   // An entry of a triad's log is committed: told once, in the order of the log.
   void commits(std::uint32_t host, const base::TriadId& triad, base::ByteView stored);
+  // A person resolved it in a handover of which the other end has never stored anything: nobody can
+  // confirm that what is there is gone.
+  [[nodiscard]] bool lacks_other_end(const base::JobId& job) const;
   [[nodiscard]] base::Time acceptance_since(std::uint32_t host) const;  // kNever: it has none
 
  private:
@@ -109,12 +114,14 @@ class Agreements {
   void check_acted(std::uint32_t host, const balance::HandoverId& id,
                    const balance::EndRecord& record);
   void check_discarded(std::uint32_t host, const balance::HandoverId& id);
+  [[nodiscard]] bool was_superseded(std::uint32_t host, const balance::HandoverId& id) const;
   void check_exit(std::uint32_t host, std::uint32_t job);
   Guest& guest(std::uint32_t host, const base::JobId& job);
   void check_guests(std::uint32_t host);
   void check_forward(std::uint32_t host, const base::JobId& job);
   void check_epoch(std::uint32_t host, const balance::HandoverId& id);
   void check_plan(std::uint32_t host, const balance::wire::Prepare& prepare);
+  [[nodiscard]] std::int64_t waking_ratio(std::uint32_t host) const;
   void check_effective(std::uint32_t host, std::int64_t ratio_micros);
   [[nodiscard]] bool is_owned(std::uint32_t host, const base::JobId& id) const;
   void check_roles(std::uint32_t host, const balance::Acceptance& acceptance);
@@ -140,6 +147,9 @@ class Agreements {
   std::set<balance::HandoverId> can_take_;
   // What a host was told: that the original runs again, or that a higher epoch is there.
   std::set<std::pair<std::uint32_t, balance::HandoverId>> may_discard_;
+  std::set<std::pair<std::uint32_t, balance::HandoverId>> superseded_;  // the latter alone
+  std::map<base::JobId, balance::HandoverId> resolved_;                 // by a person, in this one
+  std::set<std::pair<std::uint32_t, balance::HandoverId>> ends_;        // ever stored; small worlds
 };
 
 }  // namespace sim

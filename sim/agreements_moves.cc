@@ -44,6 +44,7 @@ bool may_follow(std::optional<EndState> before, EndState next) {
   }
 }
 
+constexpr base::Duration kLooksAgain = std::chrono::seconds(1);  // all that waited, a sample too
 constexpr base::Duration kMovedShows = std::chrono::minutes(3);  // then the load average has it all
 
 std::int64_t share(std::int64_t load_micros, std::int64_t cpus_millis) {
@@ -52,24 +53,31 @@ std::int64_t share(std::int64_t load_micros, std::int64_t cpus_millis) {
 
 // Whether `job` could move after those before it: the rules of design.md §2, worked out anew.
 bool is_planned(const balance::wire::Offer& offer, const balance::wire::Room& room,
-                const std::vector<base::JobId>& jobs) {
+                const std::vector<base::JobId>& jobs, balance::Cause cause) {
+  const bool wakes = cause == balance::Cause::kWake;
+  const bool for_memory = cause == balance::Cause::kMemory;
   constexpr std::int64_t kRounding = 2000;
   if (!room.accepts) return false;
   std::int64_t high = offer.ratio_micros;
   std::int64_t low = room.ratio_micros;
   std::int64_t memory = room.memory_bytes;
   std::int64_t scum = INT64_MAX;
+  auto older = offer.jobs.begin();  // to wake: the offer is by age
   for (const base::JobId& id : jobs) {
     const auto job = std::find_if(offer.jobs.begin(), offer.jobs.end(),
                                   [&](const auto& one) { return one.job == id; });
-    if (job == offer.jobs.end() || high + kRounding <= probe::kPlusAboveMicros) return false;
-    if (job->scum_micros > std::exchange(scum, job->scum_micros)) return false;
+    if (job == offer.jobs.end()) return false;
+    if (wakes && std::exchange(older, job) > job) return false;
+    const bool levels = !wakes && !for_memory;
+    if (levels && high + kRounding <= probe::kPlusAboveMicros) return false;
+    const std::int64_t order = for_memory ? job->memory_bytes : job->scum_micros;
+    if (!wakes && order > std::exchange(scum, order)) return false;
     const std::int64_t gap = std::abs(high - low);
     high = std::max<std::int64_t>(high - share(job->load_micros, offer.cpus_millis), 0);
     low += share(job->load_micros, room.cpus_millis);
     memory -= job->memory_bytes;
     if (low > probe::kPlusAboveMicros + kRounding || memory < 0) return false;
-    if (std::abs(high - low) > gap + kRounding) return false;
+    if (levels && std::abs(high - low) > gap + kRounding) return false;
   }
   return true;
 }
@@ -131,7 +139,7 @@ void Agreements::says(std::uint32_t host, const base::NodeId& to,
     if (!offer->jobs.empty()) check_effective(host, offer->ratio_micros);
   } else if (const auto* room = std::get_if<wire::Room>(&message.body)) {
     remember(words_[{room->triad, room->term}].rooms, *room);
-    if (room->accepts) check_effective(host, room->ratio_micros);
+    if (room->accepts) check_effective(host, room->ratio_micros - waking_ratio(host));
   } else if (const auto* prepare = std::get_if<wire::Prepare>(&message.body)) {
     check_plan(host, *prepare);
   } else if (const auto* able = std::get_if<wire::PreflightDone>(&message.body)) {
@@ -156,6 +164,7 @@ void Agreements::hears(std::uint32_t host, const balance::wire::Message& message
     found->second.cancelled = true;
   } else if (const auto* superseded = std::get_if<balance::wire::Superseded>(&message.body)) {
     may_discard_.emplace(host, superseded->id);
+    superseded_.emplace(host, superseded->id);
   } else if (const auto* group = std::get_if<balance::wire::GroupMessage>(&message.body)) {
     if (auto raft = balance::group::decode(group->bytes)) consensus_.hears(host, *raft);
   }
@@ -176,12 +185,22 @@ void Agreements::check_plan(std::uint32_t host, const balance::wire::Prepare& pr
   if (words.offers.empty() || words.rooms.empty()) return;
   for (const auto& offer : words.offers) {
     for (const auto& room : words.rooms) {
-      if (is_planned(offer, room, words.prepared)) return;
+      if (is_planned(offer, room, words.prepared, form->cause)) return;
     }
   }
   promises_.broke("plan", host,
                   "job " + prepare.job.brief() + " of triad " + prepare.triad.brief() +
                       " fits none of what its ends said");
+}
+
+// A room is what is left beside the jobs that are being woken there.
+std::int64_t Agreements::waking_ratio(std::uint32_t host) const {
+  std::int64_t ratio = 0;
+  for (const auto& [id, job] : world_.node(host)->jobs().all()) {
+    const bool wakes = job.here && job.rest == node::jobs::Rest::kWaking && job.parked;
+    if (wakes) ratio += share(job.parked->load_micros, world_.machine(host).shape().cpus_millis);
+  }
+  return ratio;
 }
 
 // The load average that the machine shows, corrected by what was moved and the average has not
@@ -190,16 +209,31 @@ void Agreements::check_effective(std::uint32_t host, std::int64_t ratio_micros) 
   if (promises_.excused_host(host) || world_.is_clone(host)) return;
   // A daemon forgets what moved when it stops.
   if (world_.life(host) != 1 && world_.now() - world_.born(host) < kMovedShows) return;
+  // Who has just woken says what it saw before it slept (seed 13006).
+  const base::Time woke = world_.woke(host);
+  if (woke != base::Time{} && world_.now() - woke < kLooksAgain) return;
   const World::Moved moved = world_.moved(host);
-  const std::int64_t load = world_.machine(host).load_micros();
-  const std::int64_t cpus = world_.machine(host).shape().cpus_millis;
+  const Machine& machine = world_.machine(host);
+  const std::int64_t load = machine.load_micros();
+  const std::int64_t cpus = machine.shape().cpus_millis;
   const std::int64_t wanted = std::max<std::int64_t>(load + moved.sum_micros, 0);
-  const std::int64_t slack = moved.all_micros / 2 + 150'000;
+  // What a throttle hid of a job that is over shows in nothing that its node is told.
+  // Of one that came and is throttled its node goes by what it used before, however much of its
+  // coming the average has not seen (seed 749).
+  const bool throttles = std::any_of(machine.copies().begin(), machine.copies().end(),
+                                     [](const Copy& copy) { return copy.limit_micros != 0; });
+  const std::int64_t slack =
+      moved.all_micros / (throttles ? 1 : 2) + 150'000 + machine.hidden_of_gone_micros();
   if (std::abs(ratio_micros - share(wanted, cpus)) <= share(slack, cpus) + 1000) return;
   promises_.broke("effective", host,
                   "it says " + std::to_string(ratio_micros / 1000) +
                       " thousandths, with a load of " + std::to_string(load / 1000) + " and " +
                       std::to_string(moved.sum_micros / 1000) + " just moved");
+}
+
+void Agreements::sampled(std::uint32_t host) {
+  if (world_.machine(host).hidden_micros() < 1000 || world_.lies(host)) return;
+  check_effective(host, world_.node(host)->status().effective_ratio_micros);
 }
 
 void Agreements::check_epoch(std::uint32_t host, const balance::HandoverId& id) {
@@ -280,6 +314,7 @@ void Agreements::stores_end(std::uint32_t host, const balance::RecordChange& cha
   auto id = balance::parse_end_key(change.key);
   auto record = balance::decode_end(*change.value);
   if (!id || !record) return;
+  if (world_.hosts() <= kWatchedHostsMax) ends_.emplace(host, *id);
   check_end(host, *id, *record);
   if (promises_.excused(id->triad) || promises_.excused_host(host)) return;
   if (record->acted && !(before && before->acted)) check_acted(host, *id, *record);
@@ -337,6 +372,20 @@ void Agreements::check_discarded(std::uint32_t host, const balance::HandoverId& 
                       "the original runs");
 }
 
+// A person's word beats the outcome (design.md §4): where somebody resolved the job, and the end
+// was told that a higher epoch runs.
+bool Agreements::was_superseded(std::uint32_t host, const balance::HandoverId& id) const {
+  if (!resolved_.contains(id.job)) return false;
+  return superseded_.contains({host, id}) || world_.hosts() > kWatchedHostsMax;
+}
+
+bool Agreements::lacks_other_end(const base::JobId& job) const {
+  const auto found = resolved_.find(job);
+  if (found == resolved_.end()) return false;
+  const auto is_of = [&](const auto& end) { return end.second == found->second; };
+  return std::count_if(ends_.begin(), ends_.end(), is_of) < 2;
+}
+
 void Agreements::check_end(std::uint32_t host, const balance::HandoverId& id,
                            const balance::EndRecord& record) {
   using S = EndState;
@@ -366,10 +415,12 @@ void Agreements::check_end(std::uint32_t host, const balance::HandoverId& id,
   const auto only = [&](Decision decision) {
     if (outcome != decision) promises_.broke("by-outcome", host, name + " against the outcome");
   };
+  if (record.state == S::kResolvedHere) resolved_[id.job] = id;
+  const bool gives_way = was_superseded(host, id);
   if (record.state == S::kSinkVoid) only(Decision::kCommit);
-  if (record.state == S::kSourceGoneAway) only(Decision::kCommit);
+  if (record.state == S::kSourceGoneAway && !gives_way) only(Decision::kCommit);
   if (record.state == S::kSourceGone) only(Decision::kAbort);
-  if (record.state == S::kSinkDiscarded) only(Decision::kAbort);
+  if (record.state == S::kSinkDiscarded && !gives_way) only(Decision::kAbort);
   if (record.state == S::kSinkReleased && outcome != Decision::kCommit) {
     const balance::FormRecord* form = promises_.form(id.triad);
     const std::uint32_t job = world_.job_index(id.job);

@@ -1,5 +1,7 @@
 #include "sim/at_rest.h"
 
+#include <algorithm>
+
 #include "sim/meeting.h"
 #include "sim/settled.h"
 #include "sim/world.h"
@@ -49,7 +51,7 @@ void check_jobs(World& world, const Meeting& meeting) {
     if (!can_be_asked(world, home) || world.promises().excused_job(index)) continue;
     const bool asked = truth.asked_life != 0 && truth.asked_life == world.life(home) &&
                        long_ago(world, truth.asked_at, kToldWithin);
-    if (asked && !truth.begun && !truth.ended) {
+    if (asked && !truth.begun && !truth.ended && world.parked_at(index) == kNobody) {
       world.promises().broke("starts", home, "job " + std::to_string(index) + " never started");
     }
     if (truth.ended && long_ago(world, truth.ended_at, kToldWithin)) {
@@ -103,6 +105,23 @@ bool still_waits(const World& world, const Meeting& meeting, std::uint32_t host,
   return !can_be_asked(world, home) || !meeting.finds(host, home);
 }
 
+// An end of the job there is part of a liar's triad, and may wait for ever for what that one says.
+bool is_kept_by_liar(const World& world, std::uint32_t host, const JobTruth& truth) {
+  const auto& disk = world.disk(host);
+  return std::any_of(disk.begin(), disk.end(), [&](const auto& record) {
+    if (!record.first.starts_with("end/")) return false;
+    const auto id = balance::parse_end_key(record.first);
+    return id && id->job == truth.id && world.promises().excused(id->triad);
+  });
+}
+
+// A lower copy could still turn up, as far as its host knows (design.md §4).
+bool is_kept_by_person(const World& world, std::uint32_t host, const JobTruth& truth) {
+  const auto record = world.disk(host).find(balance::own_key(truth.id));
+  const auto own = balance::decode_own(record->second);
+  return own && own->resolved && world.promises().agreements().lacks_other_end(truth.id);
+}
+
 void check_owners(World& world, const Meeting& meeting, std::uint32_t host) {
   if (world.promises().seated(host) != nullptr) return;  // seats-end asks for that
   for (std::uint32_t index = 0; index < world.jobs().size(); ++index) {
@@ -110,7 +129,8 @@ void check_owners(World& world, const Meeting& meeting, std::uint32_t host) {
     const bool over = truth.ended && !truth.lost && long_ago(world, truth.ended_at, kOutcomes);
     if (!over || world.promises().excused_job(index)) continue;
     if (!world.disk(host).contains(balance::own_key(truth.id))) continue;
-    if (still_waits(world, meeting, host, truth)) continue;
+    if (still_waits(world, meeting, host, truth) || is_kept_by_liar(world, host, truth)) continue;
+    if (is_kept_by_person(world, host, truth)) continue;
     world.promises().broke("forgets", host, "it keeps whose job " + std::to_string(index) + " was");
   }
 }

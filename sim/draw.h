@@ -27,6 +27,7 @@ enum class Stream : std::uint8_t {
   kFault,    // whether a fault of a kind happens to one thing; one stream for each kind follows
   kFaultLast = kFault + 63,
   kPolicy,  // choices of the policies that triads are compared with
+  kPeople,  // who looks, stops a daemon or resolves a job: one number for each kind
   kCount,
 };
 

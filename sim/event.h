@@ -87,13 +87,18 @@ struct FaultEnds {
 };
 struct PersonSpeaks {
   std::uint32_t person = 0;
+  bool lifts = false;  // the drain that she asked for
+};
+struct StopDue {  // a daemon that was told to stop: is it done?
+  base::Time by{};
+  bool withdrawing = false;
 };
 struct Rescan {};
 
 using Payload =
     std::variant<Datagram, MemberMessage, Handshake, TickDue, Synced, JobsDone, ActionDone,
                  MoveDone, SealArrives, ReportAgain, SampleDue, OutputDue, JobEnds, SinkBroken,
-                 StartDue, JobArrives, FaultBegins, FaultEnds, PersonSpeaks, Rescan>;
+                 StartDue, JobArrives, FaultBegins, FaultEnds, PersonSpeaks, StopDue, Rescan>;
 
 struct Event {
   std::uint32_t host = 0;

@@ -66,6 +66,7 @@ constexpr Row kRows[] = {
     {Fault::kMessageLate, "message-late"},
     {Fault::kUdpBlocked, "udp-blocked"},
     {Fault::kHidden, "hidden"},
+    {Fault::kOwner, "owner"},
 };
 constexpr bool in_order() {
   std::size_t i = 0;
@@ -89,7 +90,7 @@ std::optional<Fault> fault_from(std::string_view name) {
 
 FaultSort fault_sort(Fault fault) {
   if (fault == Fault::kMessageLate) return FaultSort::kRate;
-  if (fault == Fault::kUdpBlocked) return FaultSort::kScheduled;
+  if (fault == Fault::kUdpBlocked || fault == Fault::kOwner) return FaultSort::kScheduled;
   if (fault >= Fault::kDrift) return FaultSort::kEach;
   return fault >= Fault::kPartition ? FaultSort::kScheduled : FaultSort::kRate;
 }

@@ -83,6 +83,7 @@ enum class Fault : std::uint8_t {
   kMessageLate,  // rate: overtaken by others, up to 8 s, even by those of a newer connection
   kUdpBlocked,   // scheduled: one node's datagrams vanish, its connections work
   kHidden,       // drawn once for each node: it tells nobody its address
+  kOwner,        // scheduled: one node's owner is at it, or it runs on battery (sim/world_owner.cc)
   kCount,
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(Fault::kCount);

@@ -13,10 +13,19 @@ using std::chrono::seconds;
 
 constexpr Duration kSettle = seconds(240);
 constexpr std::uint64_t kMillion = 1'000'000;
-constexpr std::uint64_t kOrdersMax = 12;         // of a restless world's people, for each job
-constexpr std::uint64_t kFlappingOneIn = 5;      // worlds
-constexpr int kLong = 6;                         // times as long: the dead are given up
-constexpr Duration kHandoverTakes = seconds(6);  // about: what strikes within strikes it
+constexpr std::uint64_t kOrdersMax = 12;       // of a restless world's people, for each job
+constexpr std::uint64_t kFlappingOneIn = 5;    // worlds
+constexpr int kLong = 6;                       // times as long: the dead are given up
+constexpr std::uint32_t kLookedAtMax = 64;     // nodes; larger worlds have other ends
+constexpr std::uint64_t kLooksMax = 3;         // of each kind
+constexpr Duration kLooksAgain = seconds(80);  // after the faults: all see each other
+constexpr Duration kLooksEnd = seconds(20);
+constexpr std::uint64_t kDownsMax = 3;
+constexpr std::uint64_t kDrainsMax = 2;
+constexpr std::uint64_t kThrottlesMax = 3;  // of each job
+constexpr Duration kDownLong = seconds(20);
+constexpr Duration kResolvesAfter = seconds(60);  // after the faults
+constexpr Duration kHandoverTakes = seconds(6);   // about: what strikes within strikes it
 
 // Each decision has an ordinal of its own, so that none shifts another.
 std::uint64_t drawn(const Draws& draws, std::uint64_t what, std::uint64_t bound) {
@@ -44,6 +53,7 @@ void plan_people(Scenario& world, Dice& dice, bool restless) {
   const auto jobs = static_cast<std::uint32_t>(std::min<std::size_t>(world.jobs.size(), 64));
   for (std::uint32_t i = 0; i < jobs; ++i) {
     if (dice.below(3) != 0 && !restless) continue;
+    const bool parks = dice.below(2) == 0;
     const std::uint64_t orders = restless ? 1 + dice.below(kOrdersMax) : 1;
     Duration at = world.jobs[i].at;
     for (std::uint64_t k = 0; k < orders && at < world.faulty; ++k) {
@@ -54,6 +64,16 @@ void plan_people(Scenario& world, Dice& dice, bool restless) {
       person.at = at;
       const bool kills = dice.below(8) == 0 && k + 1 == orders;
       person.verb = kills ? PersonPlan::Verb::kKill : PersonPlan::Verb::kMigrate;
+      if (!kills && parks && dice.below(3) == 0) {
+        person.verb = PersonPlan::Verb::kPark;
+        world.people.push_back(person);
+        // Some are woken by a person, the others by the rules or not at all.
+        if (dice.below(2) == 0) continue;
+        person.verb = PersonPlan::Verb::kWake;
+        person.at += dice.between(milliseconds(500), seconds(20));
+        world.people.push_back(person);
+        continue;
+      }
       if (dice.below(4) != 0) person.to = static_cast<std::uint32_t>(dice.below(world.nodes));
       world.people.push_back(person);
     }
@@ -92,6 +112,8 @@ Duration length_of(Fault fault, Dice& dice) {
       return dice.between(milliseconds(100), seconds(20));
     case Fault::kLid:
       return dice.between(seconds(1), seconds(60));
+    case Fault::kOwner:
+      return dice.between(seconds(10), seconds(120));
     case Fault::kClog:
       return dice.between(milliseconds(200), seconds(10));
     case Fault::kSnapshot:
@@ -190,6 +212,70 @@ void plan_flapping(Scenario& world, const Draws& draws) {
   rate(Fault::kMessageLost, 50'000);
 }
 
+// In one world of three; some jobs again and again.
+void plan_throttles(Scenario& world, Dice dice) {
+  if (dice.below(3) != 0) return;
+  const std::size_t jobs = std::min<std::size_t>(world.jobs.size(), 64);
+  for (std::size_t job = 0; job < jobs; ++job) {
+    Duration at = world.jobs[job].at;
+    for (std::uint64_t left = dice.below(kThrottlesMax + 1); left > 0; --left) {
+      at += dice.between(seconds(2), seconds(90));
+      PersonPlan person{at, PersonPlan::Verb::kThrottle, static_cast<std::uint32_t>(job)};
+      const std::uint64_t what = dice.below(8);
+      const auto percent = static_cast<std::uint32_t>(1 + dice.below(200));
+      if (what != 0) person.percent = what == 1 ? 0 : percent;
+      if (at < world.faulty) world.people.push_back(person);
+    }
+  }
+}
+
+// Each kind draws numbers of its own, and faults are drawn before: whoever is taken away here
+// shifts nothing else.
+void plan_other_people(Scenario& world, const Draws& draws) {
+  using Verb = PersonPlan::Verb;
+  const auto dice_of = [&](Verb verb) {
+    return Dice(draws, Stream::kPeople, static_cast<std::uint64_t>(verb));
+  };
+  const auto any_node = [&](Dice& dice) {
+    return static_cast<std::uint32_t>(dice.below(world.nodes));
+  };
+  for (const Verb verb : {Verb::kPs, Verb::kLogs}) {
+    Dice dice = dice_of(verb);
+    for (std::uint64_t left = dice.below(kLooksMax + 1); left > 0; --left) {
+      PersonPlan person{dice.between(seconds(5), world.faulty), verb, 0, any_node(dice), {}};
+      const Duration after = dice.between(kLooksAgain, kSettle - kLooksEnd);
+      if (dice.below(2) == 0) person.at = world.faulty + after;
+      const std::uint64_t job = dice.below(world.jobs.size());
+      if (names_job(verb)) person.job = static_cast<std::uint32_t>(job);
+      world.people.push_back(person);
+    }
+  }
+  Dice down = dice_of(Verb::kDown);
+  const std::uint64_t downs = down.below(2) == 0 ? 1 + down.below(kDownsMax) : 0;
+  for (std::uint64_t i = 0; i < downs; ++i) {
+    const Duration at = down.between(seconds(5), world.faulty);
+    const std::uint32_t node = any_node(down);
+    world.people.push_back({at, Verb::kDown, 0, node, down.between(milliseconds(500), kDownLong)});
+  }
+  Dice resolve = dice_of(Verb::kResolve);
+  const std::size_t jobs = std::min<std::size_t>(world.jobs.size(), 64);
+  for (std::size_t job = 0; job < jobs; ++job) {
+    const Duration at = resolve.between(world.faulty / 4, world.faulty + kResolvesAfter);
+    world.people.push_back({at, Verb::kResolve, static_cast<std::uint32_t>(job), kNobody, {}});
+  }
+  plan_throttles(world, dice_of(Verb::kThrottle));
+  Dice drain = dice_of(Verb::kDrain);
+  for (std::uint64_t left = drain.below(4) == 0 ? 1 + drain.below(kDrainsMax) : 0; left > 0;
+       --left) {
+    const Duration at = drain.between(seconds(5), world.faulty);
+    const Duration length =
+        drain.between(seconds(1), std::max(world.faulty - at, Duration(seconds(2))));
+    world.people.push_back({at, Verb::kDrain, 0, any_node(drain), length});
+  }
+  std::stable_sort(world.people.begin(), world.people.end(),
+                   [](const PersonPlan& a, const PersonPlan& b) { return a.at < b.at; });
+}
+
 }  // namespace
 
 Scenario generate(const Wanted& wanted) {
@@ -216,6 +302,7 @@ Scenario generate(const Wanted& wanted) {
     plan_rates(world, draws, wanted.faults);
     if (flapping) plan_flapping(world, draws);
     plan_faults(world, draws, wanted.faults);
+    if (world.nodes <= kLookedAtMax) plan_other_people(world, draws);
   }
   return world;
 }

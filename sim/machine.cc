@@ -50,7 +50,7 @@ bool is_output(std::uint64_t offset, base::ByteView bytes) {
 }
 
 Machine::Machine(const NodeShape& shape, base::Time now)
-    : shape_(shape), load_(now), settled_(now) {}
+    : shape_(shape), load_(now), held_back_(now), settled_(now) {}
 
 Copy* Machine::find(std::uint32_t job) {
   for (Copy& copy : copies_) {
@@ -71,13 +71,10 @@ Copy& Machine::add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t jo
   CHECK(find(job) == nullptr);
   settle(now, jobs);
   threads_.push_back(jobs[job].plan.threads);
-  copies_.push_back({job,
-                     false,
-                     epoch,
-                     probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros),
-                     {},
-                     {},
-                     UINT64_MAX});
+  Copy copy{job, false, epoch, probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros),
+            {},  {}};
+  copy.held_back = probe::LoadAverage(now);
+  copies_.push_back(std::move(copy));
   jobs[job].epoch = std::max(jobs[job].epoch, epoch);
   return copies_.back();
 }
@@ -108,6 +105,26 @@ void Machine::thaw(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t jo
   if (Copy* copy = find(job)) copy->frozen = false;
 }
 
+void Machine::limit(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job,
+                    std::int64_t micros) {
+  settle(now, jobs);
+  Copy* copy = find(job);
+  if (copy == nullptr || copy->limit_micros == micros) return;
+  copy->limit_micros = micros;
+  copy->limited = now;
+}
+
+void Machine::pause(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool on) {
+  settle(now, jobs);
+  if (Copy* copy = find(job)) copy->paused = on;
+}
+
+std::int64_t Machine::hidden_of_gone_micros() const {
+  std::int64_t micros = hidden_micros();
+  for (const Copy& copy : copies_) micros -= copy.parked ? 0 : copy.held_back.micros() / 1000;
+  return std::max<std::int64_t>(micros, 0);
+}
+
 void Machine::sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep) {
   settle(now, jobs);
   asleep_ = asleep;
@@ -116,7 +133,7 @@ void Machine::sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep) {
 std::int64_t Machine::runnable_tasks() const {
   if (asleep_) return 0;
   std::int64_t tasks = shape_.other_load_micros / kMicros;
-  for (std::size_t i = 0; i < copies_.size(); ++i) tasks += copies_[i].frozen ? 0 : threads_[i];
+  for (std::size_t i = 0; i < copies_.size(); ++i) tasks += copies_[i].stands() ? 0 : threads_[i];
   return tasks;
 }
 
@@ -126,15 +143,25 @@ std::int64_t Machine::task_speed_micros() const {
   return shape_.cpus_millis * 1000 / tasks;
 }
 
+// Of all of a copy's tasks together.
+std::int64_t Machine::rate_micros(std::size_t copy, std::int64_t speed) const {
+  const std::int64_t rate = speed * threads_[copy];
+  const std::int64_t limit = copies_[copy].limit_micros;
+  return limit == 0 ? rate : std::min(rate, limit);
+}
+
 void Machine::settle(base::Time now, std::vector<JobTruth>& jobs) {
   const base::Duration passed = now - settled_;
   settled_ = now;
   if (asleep_ || passed.count() <= 0) return;
   const std::int64_t speed = task_speed_micros();
-  for (const Copy& copy : copies_) {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const Copy& copy = copies_[i];
     JobTruth& job = jobs[copy.job];
-    if (copy.frozen || job.ended) continue;
-    const std::int64_t gain = passed.count() * speed / kMicros * job.plan.threads;
+    if (copy.stands() || job.ended) continue;
+    const std::int64_t gain = copy.limit_micros == 0
+                                  ? passed.count() * speed / kMicros * job.plan.threads
+                                  : passed.count() * rate_micros(i, speed) / kMicros;
     job.progress_micros += std::min(gain, job.work_left());
   }
 }
@@ -143,10 +170,11 @@ base::Time Machine::next_end(base::Time now, const std::vector<JobTruth>& jobs) 
   if (asleep_) return base::kNever;
   const std::int64_t speed = task_speed_micros();
   std::int64_t least = INT64_MAX;
-  for (const Copy& copy : copies_) {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const Copy& copy = copies_[i];
     const JobTruth& job = jobs[copy.job];
-    if (copy.frozen || job.ended || job.work_left() == INT64_MAX) continue;
-    const std::int64_t rate = std::max<std::int64_t>(speed * job.plan.threads, 1);
+    if (copy.stands() || job.ended || job.work_left() == INT64_MAX) continue;
+    const std::int64_t rate = std::max<std::int64_t>(rate_micros(i, speed), 1);
     least = std::min(least, job.work_left() * kMicros / rate + 1000);  // rounding: never at once
   }
   return least == INT64_MAX ? base::kNever : now + base::Duration(least);
@@ -154,24 +182,34 @@ base::Time Machine::next_end(base::Time now, const std::vector<JobTruth>& jobs) 
 
 void Machine::sample_load(base::Time now) {
   load_.sample(now, static_cast<std::uint32_t>(runnable_tasks()));
+  const std::int64_t speed = task_speed_micros();
+  std::int64_t held_back = 0;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
-    const bool runs = !copies_[i].frozen && !asleep_;
+    const bool runs = !copies_[i].stands() && !asleep_;
     copies_[i].load.sample(now, runs ? static_cast<std::uint32_t>(threads_[i]) : 0);
+    const std::int64_t full = std::max<std::int64_t>(speed * threads_[i], 1);
+    const std::int64_t millis =
+        runs ? threads_[i] * 1000 * (full - rate_micros(i, speed)) / full : 0;
+    copies_[i].held_back.sample(now, static_cast<std::uint32_t>(millis));
+    held_back += millis;
   }
+  held_back_.sample(now, static_cast<std::uint32_t>(held_back));
 }
 
 node::Sample Machine::sample(base::Time now, const std::vector<JobTruth>& jobs) const {
   node::Sample sample;
-  sample.load_micros = load_.micros();
+  sample.load_micros = std::max<std::int64_t>(load_.micros() - hidden_micros(), 0);
   sample.cpus_millis = shape_.cpus_millis;
   sample.memory_total_bytes = shape_.memory_bytes;
   sample.memory_free_bytes = shape_.memory_bytes * 3 / 4;
   for (const Copy& copy : copies_) {
+    if (copy.parked) continue;
     const JobTruth& job = jobs[copy.job];
     sample.memory_free_bytes -= job.plan.memory_bytes;
     node::JobSample one;
     one.job = job.id;
     one.load_micros = copy.load.micros();
+    one.hidden_load_micros = copy.held_back.micros() / 1000;
     one.memory_bytes = job.plan.memory_bytes;
     probe::Usage usage;
     usage.runtime = now - job.started;
@@ -192,16 +230,19 @@ node::Sample Machine::sample(base::Time now, const std::vector<JobTruth>& jobs) 
 
 std::int64_t Machine::settled_ratio_micros() const {
   std::int64_t tasks = shape_.other_load_micros / kMicros;
-  for (std::size_t i = 0; i < copies_.size(); ++i) tasks += copies_[i].frozen ? 0 : threads_[i];
+  for (std::size_t i = 0; i < copies_.size(); ++i) tasks += copies_[i].stands() ? 0 : threads_[i];
   return probe::ratio_micros(tasks * kMicros, shape_.cpus_millis);
 }
 
 void Machine::power_off(base::Time now) {
-  copies_.clear();
-  threads_.clear();
+  for (std::size_t i = copies_.size(); i-- > 0;) {
+    if (copies_[i].parked && !copies_[i].woken) continue;
+    copies_.erase(copies_.begin() + static_cast<std::ptrdiff_t>(i));
+    threads_.erase(threads_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
   asleep_ = false;
   settled_ = now;
-  load_ = probe::LoadAverage(now);
+  load_ = held_back_ = probe::LoadAverage(now);
 }
 
 }  // namespace sim

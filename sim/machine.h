@@ -1,7 +1,9 @@
 // A machine of the world: its CPUs, the copies of jobs on it, and what a daemon would measure
 // there. It outlives daemons; power loss empties it.
 //
-// Runnable tasks share the CPUs evenly: each runs at min(1, CPUs / tasks). A job's progress is CPU
+// Runnable tasks share the CPUs evenly: each runs at min(1, CPUs / tasks), those of a throttled job
+// together at no more than its limit; what that holds back the machine's load average does not show
+// (Sample::hidden_load_micros). A job's progress is CPU
 // time; its output is a function of its progress, so a log proves by itself that nothing is missing
 // or doubled. The load average is the kernel's (probe::LoadAverage), sampled every 5 s whether a
 // daemon runs or not.
@@ -57,13 +59,24 @@ void fill_output(std::uint64_t offset, base::MutableByteView out);
 
 struct Copy {
   std::uint32_t job = 0;
-  bool frozen = false;
-  base::Epoch epoch;  // under which it was launched or let go
+  bool frozen = false;  // for a handover, or at rest
+  base::Epoch epoch;    // under which it was launched or let go
   probe::LoadAverage load;
   base::Time frozen_at{};
   balance::HandoverId frozen_for;   // meaningful while frozen
   std::uint64_t told = UINT64_MAX;  // output that the daemon was told of
   bool leaves = false;              // its kill is ordered
+  // At rest on the disk, where it outlives daemons and power: frozen all the while.
+  bool parking = false;  // it stands still for a park that is not done
+  bool parked = false;   // its file has its name
+  bool woken = false;    // parked, and the mark is there: it runs with the next step
+  node::jobs::ParkedFacts facts = {};
+  std::int64_t limit_micros = 0;                          // of CPU; 0: none
+  base::Time limited{};                                   // when that changed
+  probe::LoadAverage held_back = probe::LoadAverage({});  // in thousandths of tasks
+  bool paused = false;  // by its host's owner: it is the copy that runs, and stands still
+
+  [[nodiscard]] bool stands() const { return frozen || paused; }
 };
 
 class Machine {
@@ -80,6 +93,8 @@ class Machine {
   void freeze(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job,
               const balance::HandoverId& id);
   void thaw(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job);
+  void limit(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, std::int64_t micros);
+  void pause(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t job, bool on);
   void sleep(base::Time now, std::vector<JobTruth>& jobs, bool asleep);  // a closed lid
   void settle(base::Time now, std::vector<JobTruth>& jobs);
 
@@ -87,7 +102,11 @@ class Machine {
   [[nodiscard]] base::Time next_end(base::Time now, const std::vector<JobTruth>& jobs) const;
   [[nodiscard]] std::int64_t runnable_tasks() const;  // of jobs and of others
   void sample_load(base::Time now);
+  // As if nothing was throttled.
   [[nodiscard]] std::int64_t load_micros() const { return load_.micros(); }
+  // Of that, what the machine does not show; and which copies that are gone leave there.
+  [[nodiscard]] std::int64_t hidden_micros() const { return held_back_.micros() / 1000; }
+  [[nodiscard]] std::int64_t hidden_of_gone_micros() const;
   [[nodiscard]] node::Sample sample(base::Time now, const std::vector<JobTruth>& jobs) const;
   [[nodiscard]] const NodeShape& shape() const { return shape_; }
   void set_other_load(std::int64_t micros) { shape_.other_load_micros = micros; }
@@ -102,7 +121,10 @@ class Machine {
 
   NodeShape shape_;
   std::vector<Copy> copies_;  // in order of arrival
+  [[nodiscard]] std::int64_t rate_micros(std::size_t copy, std::int64_t speed) const;
+
   probe::LoadAverage load_;
+  probe::LoadAverage held_back_;  // in thousandths of tasks
   base::Time settled_{};
   bool asleep_ = false;
   std::vector<std::int64_t> threads_;  // of copies_, beside them

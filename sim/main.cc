@@ -18,6 +18,7 @@
 #include "sim/report.h"
 #include "sim/run.h"
 #include "sim/scenario_text.h"
+#include "sim/settled.h"
 #include "sim/shrink.h"
 #include "sim/swarm.h"
 
@@ -34,6 +35,7 @@ struct Common {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 0;
   double seconds = 0;
+  std::optional<double> settle;  // of the second phase; none: as generated
   std::string faults = "swarm";
   std::string crypto;
   std::string queue = "heap";
@@ -85,6 +87,9 @@ std::optional<sim::Scenario> scenario_asked(const Common& common) {
     }
     scenario = *parsed;
   }
+  if (common.settle) {
+    scenario.settle = base::Duration(static_cast<std::int64_t>(*common.settle * 1e6));
+  }
   if (!common.crypto.empty()) scenario.real_crypto = common.crypto == "real";
   return scenario;
 }
@@ -99,6 +104,9 @@ std::string options_text(const Common& common, const sim::Scenario& scenario) {
     if (common.seconds != 0)
       text += " --seconds " + std::to_string(scenario.faulty.count() / 1'000'000);
     text += " --faults " + common.faults;
+  }
+  if (common.settle) {
+    text += " --settle " + std::to_string(scenario.settle.count() / 1'000'000);
   }
   if (scenario.real_crypto) text += " --crypto real";
   return text;
@@ -163,7 +171,14 @@ int run(const Common& common) {
     std::cerr << sim::failure_of(outcome, TERN_COMMIT, "tern-sim run" + options);
     return kFailed;
   }
-  if (!outcome.cut_off) return kDone;
+  if (!outcome.cut_off) {
+    if (scenario->settle < sim::kSettleMin) {
+      std::cerr << "tern-sim: what must hold at rest was not looked at; it takes --settle "
+                << std::chrono::duration_cast<std::chrono::seconds>(sim::kSettleMin).count()
+                << "\n";
+    }
+    return kDone;
+  }
   std::cerr
       << "tern-sim: cut off; nothing was broken until then, and what must hold at the end was "
          "not looked at\n";
@@ -274,6 +289,10 @@ void add_world_options(CLI::App* app, Common& common, bool one) {
         ->check(CLI::IsMember({"heap", "calendar"}));
     app->add_option("--crypto", common.crypto, "real libsodium, or a fast keyed hash")
         ->check(CLI::IsMember({"fast", "real"}));
+    app->add_option("--settle", common.settle,
+                    "seconds of the phase after the faults; what must hold at rest is looked at "
+                    "from 240 on; otherwise 240")
+        ->check(CLI::Range(0.0, 864'000.0));
   }
   app->add_option("--nodes", common.nodes, "how many; otherwise drawn, 2 to 9")
       ->check(CLI::Range(1U, sim::kNodesMax));

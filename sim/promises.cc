@@ -228,13 +228,6 @@ void Promises::check_hard_state(std::uint32_t host, const base::TriadId& triad,
   if (known.term < hard->term) known = {hard->term, *hard->voted_for};
 }
 
-void Promises::restarted(std::uint32_t host) {
-  const node::Node* node = world_.node(host);
-  if (node != nullptr && node->jobs().unreadable_records() != 0) {
-    broke("own-records", host, "a job's record cannot be read");
-  }
-}
-
 // By its own patience, or on another's word: not right after it heard from it.
 void Promises::happens(std::uint32_t host, const node::Happened& what) {
   if (what.kind != "death" || excused_host(host)) return;
@@ -298,6 +291,7 @@ base::Epoch Promises::last_begun(std::uint32_t job) const {
 }
 
 void Promises::handover(std::uint32_t host, const node::HandoverSummary& summary) {
+  tried_to_wake_.insert(world_.job_index(summary.id.job));
   if (summary.outcome) learn_outcome(host, summary.id, *summary.outcome);
 }
 
@@ -306,6 +300,17 @@ void Promises::learn_outcome(std::uint32_t host, const balance::HandoverId& id,
   if (tainted(id.triad)) return;
   const auto [found, fresh] = outcomes_.emplace(id, outcome);
   if (!fresh && found->second != outcome) broke("one-outcome", host, brief(id));
+}
+
+void Promises::limits(std::uint32_t host, const Copy& copy, std::int64_t micros) {
+  answers_.limits(host, copy, micros);
+  const node::Throttle* throttle = world_.node(host)->throttle_of(world_.jobs()[copy.job].id);
+  if (throttle != nullptr && throttle->is_persons) return;
+  if (copy.limit_micros == micros || copy.limited == base::Time{}) return;
+  if (world_.has_owner(host)) return;  // she comes and goes as she likes
+  if (answers_.awaits_limit(host, copy.job, micros)) return;
+  if (world_.now() - copy.limited + kResidenceSlack >= balance::kThrottleSpacing) return;
+  broke_job("throttle-pace", host, copy.job, "its throttle was changed a moment ago");
 }
 
 // ---- now and then, everything

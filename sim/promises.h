@@ -13,7 +13,11 @@
 //   epochs-grow        a copy runs only under an epoch above the ones before
 //   one-outcome        every node that knows a handover's outcome knows the same
 //   output             a log has no hole and no other bytes than the job's
+//   wakes-when-idle  nothing parked is woken by rule unless S < 0, as its host sees it
+//   oldest-first     of two that would fit, and were not parked a moment ago, the one that has
+//                    waited longer is woken first
 //   residence          no move by rule within 60 s of an arrival                §2
+//   throttle-pace      a throttle changes at most once in 60 s by rule              §2
 //   digest             all views show the same of an honest node's one digest,
 //                      and what a view shows of a node never goes back; whom a
 //                      sample let go it may take in again as a newcomer would
@@ -28,6 +32,9 @@
 //   limits             messages and datagrams stay within the declared sizes
 //   load-conserved     the copies' tasks are those of the jobs that should run
 //   own-records        a node reads every record it wrote
+//   stops              who was told to stop takes no seat
+//   keeps-jobs         a daemon that starts knows of each job that runs there
+//   drain-stands       who was drained is so after a restart
 //   forgot             nobody is said to have lost his store who did not             §3
 //
 // What nodes say, order and store of their agreements: sim/agreements.h; what people are told:
@@ -62,6 +69,7 @@ struct StatusNode;
 namespace sim {
 
 class World;
+struct Copy;
 
 struct Violation {
   std::string promise;
@@ -85,15 +93,23 @@ class Promises {
   void persists(std::uint32_t host, const node::Persist& batch);
   void runs(std::uint32_t host, std::uint32_t job, base::Epoch epoch, const char* how);
   void destroyed(std::uint32_t host, std::uint32_t job, const char* how);
+  // Its host wakes it: because a person asked, or by a rule, which has to hold then.
+  void wakes(std::uint32_t host, const base::JobId& job);
+  void asked_to_wake(std::uint32_t job) { asked_to_wake_.insert(job); }
   void begins(std::uint32_t host, const balance::FreezeAndStream& order);
   void orders(std::uint32_t host, const balance::Action& action) {
     agreements_.orders(host, action);
   }
-  void decides(std::uint32_t host, const node::Persist& batch) { agreements_.decides(host, batch); }
+  void decides(std::uint32_t host, const node::Persist& batch);
   void handover(std::uint32_t host, const node::HandoverSummary& summary);
   void restarted(std::uint32_t host);
+  void told_to_stop(std::uint32_t host);
+  void came_back(std::uint32_t host);
   void happens(std::uint32_t host, const node::Happened& what);
   void logs(std::uint32_t host, base::LogLevel level, std::string_view event);
+  void limits(std::uint32_t host, const Copy& copy, std::int64_t micros);
+  // A host has taken a sample: what is throttled counts there as before.
+  void sampled(std::uint32_t host) { agreements_.sampled(host); }
   void rescan();
   void makes_none_since(std::uint32_t host, base::Time then);  // no digest of its own
   void broke(const char* promise, std::uint32_t host, std::string detail);
@@ -101,6 +117,8 @@ class Promises {
   void broke_job(const char* promise, std::uint32_t host, std::uint32_t job, std::string detail);
   // A liar, or a store that forgot: its triads, and the jobs that it touches, prove nothing.
   void taint(std::uint32_t host);
+  // Its store is as it was some time ago: what moved on since it takes for its own again.
+  void set_back(std::uint32_t host);
   void taint_job(const balance::HandoverId& id) {
     if (tainted(id.triad)) tainted_jobs_.insert(id.job);
   }
@@ -178,9 +196,12 @@ class Promises {
   std::map<base::TriadId, balance::FormRecord> forms_;
   std::map<std::uint32_t, std::set<base::TriadId>> holds_;  // durable form records, by host
   std::map<balance::HandoverId, balance::Decision> outcomes_;
+  std::map<std::uint32_t, std::uint64_t> stopping_;     // by host: the life that is to end
   std::map<std::uint32_t, base::Epoch> epochs_;         // of jobs: the newest that ran
   std::map<std::uint32_t, balance::HandoverId> begun_;  // the newest of each job
   std::vector<std::optional<Seated>> seated_;           // by host
+  std::set<std::uint32_t> asked_to_wake_;               // jobs, by a person
+  std::set<std::uint32_t> tried_to_wake_;               // or to move: may rest for a while
   // Whose views are read: all hosts of a small world, in a larger one a window over them that moves
   // on every minute, so that a rescan costs the same for each host.
   std::uint32_t window_at_ = 0;

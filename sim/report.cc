@@ -66,6 +66,11 @@ std::string json_of(const Outcome& o) {
   field("moves", std::to_string(o.counts.commits));
   field("optimal_moves", std::to_string(o.optimal_moves));
   field("ping_pongs", std::to_string(o.counts.ping_pongs));
+  field("looks", std::to_string(o.counts.looks));
+  field("downs", std::to_string(o.counts.downs));
+  field("resolves", std::to_string(o.counts.resolves));
+  field("throttles", std::to_string(o.counts.throttles));
+  field("drains", std::to_string(o.counts.drains));
   field("messages_per_node_second", per_node_second(o.counts.datagrams + o.counts.messages, o));
   field("bytes_per_node_second",
         per_node_second(o.counts.datagram_bytes + o.counts.message_bytes, o));
@@ -117,6 +122,10 @@ std::string summary_of(const Outcome& o) {
          std::to_string(o.optimal_moves) + " were needed), " + std::to_string(o.counts.ping_pongs) +
          " ping-pongs, " + std::to_string(o.counts.jobs_ended) + " ended, " +
          std::to_string(o.counts.jobs_lost) + " lost with their machines\n";
+  out += "people  " + std::to_string(o.counts.looks) + " looked, " +
+         std::to_string(o.counts.downs) + " stopped a daemon, " +
+         std::to_string(o.counts.resolves) + " resolved, " + std::to_string(o.counts.throttles) +
+         " throttled a job, " + std::to_string(o.counts.drains) + " drained a node\n";
   out += "load    spread " + number(o.spread) + ", coefficient of variation " +
          number(o.coefficient_of_variation) + ", Jain's index " + number(o.jain_index) + "\n";
   out += "wire    " + per_node_second(o.counts.datagrams + o.counts.messages, o) +

@@ -14,7 +14,8 @@
 //   rate loss 0.05                             a fault's probability (sim/faults.h)
 //   job at 5s on 0 threads 2 work 300s memory 100M output 50
 //   fault at 30s crash node 1 for 10s [other 2] [part 0.4]
-//   person at 20s migrate 0 [to 2] | kill 0
+//   person at 20s migrate 0 [to 2] | kill 0 | resolve 0 | ps on 2 | logs 0 on 2 | down on 2 for 9s
+//   person at 20s park 0 | wake 0 | throttle 0 [percent 50] | drain on 2 for 20s
 //   expect commits >= 1                        at the end (names: sim/summary.h)
 #pragma once
 
@@ -61,13 +62,35 @@ struct FaultPlan {
 };
 
 struct PersonPlan {
-  enum class Verb : std::uint8_t { kMigrate, kKill };
+  enum class Verb : std::uint8_t {
+    kMigrate,
+    kKill,
+    kResolve,
+    kPs,
+    kLogs,
+    kDown,
+    kPark,
+    kWake,
+    kThrottle,
+    kDrain,
+  };
   base::Duration at{};
   Verb verb = Verb::kMigrate;
-  std::uint32_t job = 0;       // index into jobs
-  std::uint32_t to = kNobody;  // kMigrate: the best one
+  std::uint32_t job = 0;       // index into jobs; 0 where names_job() is false
+  std::uint32_t to = kNobody;  // kMigrate: none is the best one; where names_node(): who is asked
+  base::Duration length{};     // kDown: how long the daemon stays away; kDrain: until it is lifted
+  std::optional<std::uint32_t> percent{};  // kThrottle: of one CPU, 0: off; none: as the rules say
   friend bool operator==(const PersonPlan&, const PersonPlan&) = default;
 };
+
+[[nodiscard]] constexpr bool names_job(PersonPlan::Verb verb) {
+  using Verb = PersonPlan::Verb;
+  return verb != Verb::kPs && verb != Verb::kDown && verb != Verb::kDrain;
+}
+[[nodiscard]] constexpr bool names_node(PersonPlan::Verb verb) {
+  using Verb = PersonPlan::Verb;
+  return verb == Verb::kPs || verb == Verb::kLogs || verb == Verb::kDown || verb == Verb::kDrain;
+}
 
 struct Expectation {
   std::string what;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "node/throttles.h"
+
 namespace sim {
 namespace {
 
@@ -168,17 +170,55 @@ void read_fault(Words& in, Scenario& world) {
   world.faults.push_back(plan);
 }
 
+const char* verb_name(PersonPlan::Verb verb) {
+  switch (verb) {
+    case PersonPlan::Verb::kKill:
+      return "kill";
+    case PersonPlan::Verb::kResolve:
+      return "resolve";
+    case PersonPlan::Verb::kPs:
+      return "ps";
+    case PersonPlan::Verb::kLogs:
+      return "logs";
+    case PersonPlan::Verb::kDown:
+      return "down";
+    case PersonPlan::Verb::kPark:
+      return "park";
+    case PersonPlan::Verb::kWake:
+      return "wake";
+    case PersonPlan::Verb::kThrottle:
+      return "throttle";
+    case PersonPlan::Verb::kDrain:
+      return "drain";
+    case PersonPlan::Verb::kMigrate:
+      break;
+  }
+  return "migrate";
+}
+
 void read_person(Words& in, Scenario& world) {
   PersonPlan person;
   in.expect("at");
   person.at = in.time("time");
-  if (in.take("kill")) {
-    person.verb = PersonPlan::Verb::kKill;
-  } else {
-    in.expect("migrate");
+  using Verb = PersonPlan::Verb;
+  for (const Verb verb : {Verb::kKill, Verb::kResolve, Verb::kPs, Verb::kLogs, Verb::kDown,
+                          Verb::kPark, Verb::kWake, Verb::kThrottle, Verb::kDrain}) {
+    if (person.verb == Verb::kMigrate && in.take(verb_name(verb))) person.verb = verb;
   }
-  person.job = static_cast<std::uint32_t>(in.natural("job", 10'000'000));
-  if (in.take("to")) person.to = node_number(in, world);
+  if (person.verb == Verb::kMigrate) in.expect("migrate");
+  if (names_job(person.verb)) {
+    person.job = static_cast<std::uint32_t>(in.natural("job", 10'000'000));
+  }
+  if (names_node(person.verb)) {
+    in.expect("on");
+    person.to = node_number(in, world);
+  } else if (in.take("to")) {
+    person.to = node_number(in, world);
+  }
+  if (person.verb == Verb::kThrottle && in.take("percent")) {
+    person.percent = static_cast<std::uint32_t>(in.natural("percent", node::kThrottlePercentMax));
+  }
+  if (in.take("for")) person.length = in.time("length");
   world.people.push_back(person);
 }
 
@@ -277,7 +317,8 @@ base::Result<Scenario> parse_scenario(std::string_view text) {
   const auto by_time = [](const auto& a, const auto& b) { return a.at < b.at; };
   std::stable_sort(world.faults.begin(), world.faults.end(), by_time);
   for (const PersonPlan& person : world.people) {
-    if (person.job >= world.jobs.size()) return fail(Code::kInvalid, "a person names no job");
+    if (names_job(person.verb) && person.job >= world.jobs.size())
+      return fail(Code::kInvalid, "a person names no job");
   }
   // `nodes` may come after what names one.
   const auto beyond = [&](std::uint32_t node) { return node != kNobody && node >= world.nodes; };
@@ -318,10 +359,12 @@ std::string write_scenario(const Scenario& world) {
            std::to_string(fault.salt) + "\n";
   }
   for (const PersonPlan& person : world.people) {
-    const bool kills = person.verb == PersonPlan::Verb::kKill;
-    out += "person at " + seconds(person.at) + (kills ? " kill " : " migrate ") +
-           std::to_string(person.job);
-    if (person.to != kNobody) out += " to " + std::to_string(person.to);
+    out += "person at " + seconds(person.at) + " " + verb_name(person.verb);
+    if (names_job(person.verb)) out += " " + std::to_string(person.job);
+    const char* const before = names_node(person.verb) ? " on " : " to ";
+    if (person.to != kNobody) out += before + std::to_string(person.to);
+    if (person.percent) out += " percent " + std::to_string(*person.percent);
+    if (person.length.count() != 0) out += " for " + seconds(person.length);
     out += "\n";
   }
   for (const Expectation& one : world.expectations) {

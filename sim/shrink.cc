@@ -64,7 +64,9 @@ class Shrinker {
     for (std::size_t job = best_.jobs.size(); job-- > 0;) {
       Scenario candidate = best_;
       candidate.jobs.erase(candidate.jobs.begin() + static_cast<std::ptrdiff_t>(job));
-      std::erase_if(candidate.people, [&](const PersonPlan& person) { return person.job == job; });
+      std::erase_if(candidate.people, [&](const PersonPlan& person) {
+        return names_job(person.verb) && person.job == job;
+      });
       for (PersonPlan& person : candidate.people) person.job -= person.job > job ? 1 : 0;
       (void)attempt(std::move(candidate));
     }
@@ -77,7 +79,11 @@ class Shrinker {
       const auto late = [&](const auto& item) { return item.at >= candidate.faulty; };
       std::erase_if(candidate.faults, late);
       if (std::any_of(candidate.jobs.begin(), candidate.jobs.end(), late)) continue;
-      if (std::any_of(candidate.people.begin(), candidate.people.end(), late)) continue;
+      // Who comes when the faults are over still does.
+      const bool spoken = std::any_of(
+          candidate.people.begin(), candidate.people.end(),
+          [&](const PersonPlan& person) { return late(person) && person.at < best_.faulty; });
+      if (spoken) continue;
       (void)attempt(std::move(candidate));
     }
   }
@@ -91,6 +97,9 @@ class Shrinker {
       const auto on_it = [&](const auto& item) { return item.node == last; };
       if (std::any_of(candidate.jobs.begin(), candidate.jobs.end(), on_it)) return;
       std::erase_if(candidate.faults, on_it);
+      std::erase_if(candidate.people, [&](const PersonPlan& person) {
+        return names_node(person.verb) && person.to == last;
+      });
       for (PersonPlan& person : candidate.people) {
         if (person.to == last) person.to = kNobody;
       }

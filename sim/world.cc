@@ -249,7 +249,8 @@ void World::dispatch(Event& event) {
           [&](const JobArrives& e) { job_arrives(e.job); },
           [&](const FaultBegins& e) { fault_begins(e.fault); },
           [&](const FaultEnds& e) { fault_ends(e.fault); },
-          [&](const PersonSpeaks& e) { person_speaks(e.person); },
+          [&](const PersonSpeaks& e) { e.lifts ? lifts_drain(e.person) : person_speaks(e.person); },
+          [&](const StopDue& e) { goes_on_stopping(host, e); },
           [&](const Rescan&) {
             promises_.rescan();
             put(now_ + kRescanEvery, kNobody, 0, Rescan{});
@@ -273,6 +274,7 @@ base::WallTime World::wall(const Host& host) const {
 void World::start(std::uint32_t index) {
   Host& host = *hosts_[index];
   if (host.node || host.stopped) return;
+  if (host.down_until > now_) return put(host.down_until, index, 0, StartDue{});
   ++host.life;
   ++counts_.starts;
   Records& disk = host.disk.synced.own();
@@ -296,6 +298,7 @@ void World::start(std::uint32_t index) {
   config.root = root_.public_key;
   config.store = host.store;
   config.people = {false, {kUser}};
+  config.owner = owner_policy(host.identity);
   config.incarnation = incarnation;
   base::put_le64(config.salt, host.dice.entropy.next());
   base::put_le64(base::MutableByteView(config.salt).subspan(8), host.dice.entropy.next());
@@ -305,6 +308,7 @@ void World::start(std::uint32_t index) {
   config.pool = pool_;
   if (!host.is_hidden) config.addresses = {endpoint_of(index)};
   config.wall = wall(host);
+  drop_orphans(index);
   std::map<base::JobId, node::StreamEnds> ends;
   for (const auto& [job, spool] : host.spools) ends[jobs_[job].id] = {spool.end, 0};
   host.node =
@@ -318,6 +322,7 @@ void World::start(std::uint32_t index) {
   note(index, "starts, life " + std::to_string(host.life));
   promises_.restarted(index);
   give(index, node::Start{wall(host)});
+  promises_.came_back(index);
   // A few of those who were there before; the first two know each other.
   for (int i = 0; i < 2 && host.node; ++i) {
     const std::uint32_t limit = host.identity == 0 ? std::min(2U, scenario_.nodes) : host.identity;
@@ -424,8 +429,13 @@ void World::perform(std::uint32_t host, node::Action& action) {
           [&](const node::HandoverOrder& a) { perform_move(host, a.action); },
           [&](const node::JobOrder& a) { perform_job(host, a.action); },
           [&](const node::MoveStored&) { later(host, milliseconds(2), ActionDone{on(action)}); },
+          [](const node::FeedJob&) {},  // jobs here read nothing
+          [](const node::DeskSaid&) {},
           [&](const node::ReadLog&) { later(host, milliseconds(2), ActionDone{on(action)}); },
           [&](const node::SignalJob&) { later(host, milliseconds(10), ActionDone{on(action)}); },
+          [&](const node::LimitCpu&) { later(host, milliseconds(10), ActionDone{on(action)}); },
+          [&](const node::PauseJob&) { later(host, milliseconds(10), ActionDone{on(action)}); },
+          [](const node::DelaySleep&) {},  // machines here do not sleep
           [&](const node::CollectNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
           [&](const node::CheckNeeds&) { later(host, milliseconds(20), ActionDone{on(action)}); },
           [&](const node::Reply& a) { promises_.answers().answers(host, a); },

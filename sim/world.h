@@ -35,6 +35,9 @@
 
 namespace sim {
 
+// What the owner of each machine does to guests there, by its index.
+[[nodiscard]] node::OwnerPolicy owner_policy(std::uint32_t index);
+
 inline constexpr base::Time kWorldBegins{std::chrono::hours(1)};
 inline constexpr base::WallTime kWallBegins{1'800'000'000};
 inline constexpr base::Duration kSampleEvery = std::chrono::seconds(5);  // as the kernel does
@@ -72,6 +75,11 @@ struct WorldCounts {
   std::uint64_t jobs_ended = 0;
   std::uint64_t jobs_lost = 0;
   std::uint64_t starts = 0;
+  std::uint64_t looks = 0;     // people asked for jobs or a log,
+  std::uint64_t downs = 0;     // stopped a daemon,
+  std::uint64_t resolves = 0;  // or resolved a job
+  std::uint64_t throttles = 0;
+  std::uint64_t drains = 0;
 };
 
 class World {
@@ -134,12 +142,18 @@ class World {
   [[nodiscard]] bool knows_where(std::uint32_t host, std::uint32_t other) const;
   [[nodiscard]] base::Time quiet_since() const { return quiet_since_; }  // kNever: not yet
   [[nodiscard]] bool asleep(std::uint32_t host) const { return hosts_[host]->frozen_until > now_; }
+  [[nodiscard]] base::Time woke(std::uint32_t host) const { return hosts_[host]->frozen_until; }
+  // Somebody came to this machine, or it ran on battery, once.
+  [[nodiscard]] bool has_owner(std::uint32_t host) const {
+    return hosts_[host]->owner_plan != kNobody;
+  }
   [[nodiscard]] const std::vector<JobTruth>& jobs() const { return jobs_; }
   [[nodiscard]] std::uint32_t job_index(const base::JobId& id) const;  // kNobody
   [[nodiscard]] std::uint32_t host_of(const base::NodeId& id) const;   // kNobody
   // That can run, frozen and held ones too; not an original of an older epoch than ran since.
   [[nodiscard]] std::size_t copies_of(std::uint32_t job) const;
-  [[nodiscard]] std::uint32_t runs_at(std::uint32_t job) const;  // kNobody
+  [[nodiscard]] std::uint32_t runs_at(std::uint32_t job) const;    // kNobody
+  [[nodiscard]] std::uint32_t parked_at(std::uint32_t job) const;  // kNobody
   [[nodiscard]] const std::map<balance::HandoverId, Arrival>& incoming(std::uint32_t host) const {
     return hosts_[host]->incoming;
   }
@@ -215,9 +229,15 @@ class World {
     std::vector<Happening> history;  // a ring; `happened` is the next one's place
     std::uint32_t happened = 0;
     std::uint32_t stops = 0;
+    std::uint64_t stopping = 0;  // the life that was told to end
+    base::Duration down_for{};   // after that
+    base::Time down_until{};
     bool stopped = false;  // stays down: it said Fatal, or is an outsider
     bool output_due = false;
     base::Time born{};  // this life
+    node::OwnerSample owner = {};
+    std::uint32_t owner_plan = kNobody;  // whose doing that is
+    std::uint32_t owner_samples = 0;     // in a row that asked for a pause
     Moved moved;
     base::Time moved_at{};
     std::map<std::uint32_t, int> exits;  // wait statuses of copies that ended by themselves here
@@ -279,12 +299,26 @@ class World {
   void perform_job(std::uint32_t host, const node::jobs::Action& action);
   void job_done(std::uint32_t host, const node::jobs::Action& action);
   void action_done(std::uint32_t host, const node::Action& action);
+  // world_parked.cc
+  void rests(std::uint32_t host, const node::jobs::Park& order);
+  void wakes(std::uint32_t host, const node::jobs::Wake& order);
+  void let_go(std::uint32_t host, std::uint32_t job, const char* how);
+  void removes(std::uint32_t host, const node::jobs::Remove& order);
+  [[nodiscard]] bool attends_parked(std::uint32_t host, std::uint32_t job);
+  void queue_up(std::uint32_t host, std::uint32_t job, node::JobSpec spec);
+  void drop_orphans(std::uint32_t host);
   void read_spool(std::uint32_t host, const node::jobs::ReadSpool& order);
   void append_home(std::uint32_t host, const node::jobs::AppendHome& order);
   void tell_growth(std::uint32_t host, std::uint32_t job);
   void grow_spools(std::uint32_t host);
-  void job_arrives(std::uint32_t job);
-  void person_speaks(std::uint32_t person);
+  void limit(std::uint32_t host, const node::LimitCpu& order);
+  // ---- world_owner.cc
+  void owner_comes(std::uint32_t host, std::uint32_t plan);
+  void owner_goes(std::uint32_t host, std::uint32_t plan);
+  void pause(std::uint32_t host, const node::PauseJob& order);
+  void look_at_guests(std::uint32_t host);
+  // ---- world_jobs.cc
+  void person_rests(const PersonPlan& plan);
   void sample(std::uint32_t host);
   void schedule_end(std::uint32_t host);
   void jobs_end(std::uint32_t host);
@@ -296,6 +330,20 @@ class World {
   void lose_if_last(std::uint32_t job);
   void lose(std::uint32_t job);
   void has_moved(std::uint32_t host, std::int64_t load_micros);
+
+  // ---- world_people.cc
+  void job_arrives(std::uint32_t job);
+  void person_speaks(std::uint32_t person);
+  void orders(const PersonPlan& plan);
+  void throttles(const PersonPlan& plan);
+  void drains(std::uint32_t person);
+  void lifts_drain(std::uint32_t person);
+  void asks_jobs(std::uint32_t host);
+  void asks_log(const PersonPlan& plan);
+  void stops(const PersonPlan& plan);
+  void goes_on_stopping(std::uint32_t host, StopDue due);
+  [[nodiscard]] bool is_elsewhere(std::uint32_t job, std::uint32_t host) const;
+  void resolves(std::uint32_t job);
 
   // ---- world_moves.cc
   void perform_move(std::uint32_t host, const balance::Action& action);

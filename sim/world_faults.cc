@@ -45,6 +45,9 @@ void World::fault_begins(std::uint32_t index) {
     case Fault::kSlowCpu:
       host.slow_until = end;
       break;
+    case Fault::kOwner:
+      owner_comes(plan.node, index);
+      break;
     case Fault::kPause:
       host.frozen_until = std::max(host.frozen_until, end);
       break;
@@ -117,6 +120,8 @@ void World::fault_ends(std::uint32_t index) {
     case Fault::kUdpBlocked:
       udp_blocked_.erase(plan.node);
       return;
+    case Fault::kOwner:
+      return owner_goes(plan.node, index);
     case Fault::kPause:
       return wake(plan.node);
     case Fault::kLid:
@@ -130,6 +135,7 @@ void World::fault_ends(std::uint32_t index) {
       stop(plan.node, true);
       host.disk.synced = host.disk.snapshot;
       host.disk.has_snapshot = false;
+      promises_.set_back(plan.node);
       return;
     default:
       return;
@@ -196,6 +202,7 @@ void World::end_faults(const std::vector<std::uint32_t>& outsiders) {
     host.disk.full_until = std::min(host.disk.full_until, now_);
     wake(i);
     host.lies = 0;
+    host.owner = {};
     schedule_end(i);
   }
 }

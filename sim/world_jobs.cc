@@ -1,4 +1,4 @@
-// Disks, jobs and their output, and what people ask for.
+// Disks, jobs and their output.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -15,6 +15,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr Duration kOutputEvery = milliseconds(500);
+constexpr std::uint64_t kLogPiece = 4096;  // bytes of a log in one answer
 constexpr int kKilled = 9;
 
 }  // namespace
@@ -189,7 +190,10 @@ void World::sample(std::uint32_t index) {
     sample.cpus_millis = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
     sample.memory_free_bytes = static_cast<std::int64_t>(dice.next() >> (1 + dice.below(63)));
   }
+  sample.owner = host.owner;
   give(index, std::move(sample));
+  if (host.node) promises_.sampled(index);
+  look_at_guests(index);
   if (host.node) give(index, node::WallClock{wall(host)});
 }
 
@@ -223,6 +227,7 @@ void World::tell_growth(std::uint32_t index, std::uint32_t job) {
 // ---- what the jobs core orders
 
 void World::perform_job(std::uint32_t host, const node::jobs::Action& action) {
+  if (const auto* a = std::get_if<node::jobs::Wake>(&action)) promises_.wakes(host, a->job);
   Duration takes = hosts_[host]->dice.operation.between(milliseconds(1), milliseconds(30));
   if (std::holds_alternative<node::jobs::Forget>(action)) return job_done(host, action);
   later(host, takes, JobsDone{on(action)});
@@ -244,7 +249,8 @@ void World::job_done(std::uint32_t index, const node::jobs::Action& action) {
   }
   if (const auto* a = std::get_if<node::jobs::Attend>(&action)) {
     const std::uint32_t job = job_index(a->spec.id);
-    if (job == kNobody || host.machine.find(job) != nullptr) return;
+    if (job == kNobody || attends_parked(index, job)) return;
+    if (host.machine.find(job) != nullptr) return;
     const bool held =
         std::any_of(host.incoming.begin(), host.incoming.end(), [&](const auto& arrival) {
           return arrival.first.job == a->spec.id && arrival.second.state == Incoming::kHeld;
@@ -256,6 +262,9 @@ void World::job_done(std::uint32_t index, const node::jobs::Action& action) {
     return give(index,
                 node::JobNews{node::jobs::Ended{a->spec.id, status, {host.spools[job].end, 0}}});
   }
+  if (const auto* a = std::get_if<node::jobs::Park>(&action)) return rests(index, *a);
+  if (const auto* a = std::get_if<node::jobs::Wake>(&action)) return wakes(index, *a);
+  if (const auto* a = std::get_if<node::jobs::Remove>(&action)) return removes(index, *a);
   if (const auto* a = std::get_if<node::jobs::ReadSpool>(&action)) return read_spool(index, *a);
   if (const auto* a = std::get_if<node::jobs::AppendHome>(&action)) return append_home(index, *a);
   if (const auto* a = std::get_if<node::jobs::Forget>(&action)) {
@@ -310,7 +319,14 @@ void World::action_done(std::uint32_t index, const node::Action& action) {
   if (const auto* a = std::get_if<node::ReadLog>(&action)) {
     node::LogRead read{a->token, {}, {}};
     const std::uint32_t job = job_index(a->job);
-    if (job != kNobody) read.ends = {host.spools[job].end, 0};
+    if (job != kNobody) {
+      const Spool& log = host.spools[job];
+      read.ends = {log.end, 0};
+      if (a->stream == 0 && a->offset >= log.base && a->offset < log.end) {
+        read.bytes.resize(std::min<std::uint64_t>(log.end - a->offset, kLogPiece));
+        fill_output(a->offset, read.bytes);
+      }
+    }
     return give(index, read);
   }
   if (const auto* a = std::get_if<node::CollectNeeds>(&action)) {
@@ -319,6 +335,8 @@ void World::action_done(std::uint32_t index, const node::Action& action) {
   if (const auto* a = std::get_if<node::CheckNeeds>(&action)) {
     return give(index, node::NeedsLooked{a->token, {}, {}});
   }
+  if (const auto* a = std::get_if<node::LimitCpu>(&action)) return limit(index, *a);
+  if (const auto* a = std::get_if<node::PauseJob>(&action)) return pause(index, *a);
   if (const auto* a = std::get_if<node::SignalJob>(&action)) {
     promises_.answers().signals(index, a->job);
     const std::uint32_t job = job_index(a->job);
@@ -330,47 +348,19 @@ void World::action_done(std::uint32_t index, const node::Action& action) {
   }
 }
 
-// ---- people
-
-void World::job_arrives(std::uint32_t job) {
-  JobTruth& truth = jobs_[job];
-  Host& host = *hosts_[truth.plan.node];
-  if (!host.node) {  // the person waits until tern is there
-    return put(now_ + seconds(2), truth.plan.node, 0, JobArrives{job});
+void World::limit(std::uint32_t index, const node::LimitCpu& order) {
+  Host& host = *hosts_[index];
+  const std::uint32_t job = job_index(order.job);
+  const Copy* copy = job == kNobody ? nullptr : host.machine.find(job);
+  if (copy == nullptr || copy->parked) {
+    return give(index, node::CpuLimited{order.token, false, "it is gone"});
   }
-  truth.asked_at = now_;
-  truth.asked_life = host.life;
-  node::JobSpec spec;
-  spec.id = truth.id;
-  spec.name = "job" + std::to_string(job);
-  spec.argv = {"work"};
-  spec.cwd = "/";
-  spec.uid = kUser;
-  spec.gid = kUser;
-  spec.home = host.id;
-  spec.started_at = wall(host);
-  promises_.answers().asks(truth.plan.node, next_request_, {Answers::Asked::What::kRun, job});
-  give(truth.plan.node, node::RunJob{next_request_++, spec});
-}
-
-void World::person_speaks(std::uint32_t person) {
-  const PersonPlan& plan = scenario_.people[person];
-  if (plan.job >= jobs_.size()) return;
-  const JobTruth& truth = jobs_[plan.job];
-  const std::uint32_t at = runs_at(plan.job);
-  const std::uint32_t asked = truth.plan.node;
-  if (at == kNobody || !hosts_[asked]->node) return;
-  const bool kills = plan.verb == PersonPlan::Verb::kKill;
-  const auto to = !kills && plan.to < scenario_.nodes ? plan.to : kNobody;
-  promises_.answers().asks(
-      asked, next_request_,
-      {kills ? Answers::Asked::What::kKill : Answers::Asked::What::kMigrate, plan.job, to});
-  if (kills) {
-    return give(asked, node::KillJob{next_request_++, kUser, truth.id, hosts_[at]->id, 15});
-  }
-  node::MigrateJob order{next_request_++, kUser, truth.id, hosts_[at]->id, std::nullopt, false};
-  if (to != kNobody) order.target = hosts_[to]->id;
-  give(asked, order);
+  promises_.limits(index, *copy, order.limit_micros);
+  host.machine.limit(now_, jobs_, job, order.limit_micros);
+  const base::Time changed = last_change_;  // no copy comes or goes
+  schedule_end(index);
+  last_change_ = changed;
+  give(index, node::CpuLimited{order.token, true, "model"});
 }
 
 }  // namespace sim

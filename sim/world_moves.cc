@@ -85,7 +85,8 @@ void World::perform_move(std::uint32_t index, const balance::Action& action) {
   }
   if (const auto* a = std::get_if<balance::KillOriginal>(&action)) {
     Copy* copy = host.machine.find(job_index(a->id.job));
-    if (copy != nullptr && copy->epoch <= a->newest && !std::exchange(copy->leaves, true)) {
+    const bool ran = copy != nullptr && !copy->parked;  // what rests adds nothing to the load
+    if (ran && copy->epoch <= a->newest && !std::exchange(copy->leaves, true)) {
       has_moved(index, -copy->load.micros());
     }
   }
@@ -165,6 +166,7 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
     report(index, balance::StreamFailed{id, why});
   };
   if (copy == nullptr) return fails("the job is gone");
+  if (copy->parking || copy->woken) return fails("the job is being parked or woken");
   if (stage == kStageFreeze) {
     freeze(index, job, id);
     give(index, node::JobFrozen{id.job});
@@ -202,7 +204,8 @@ void World::source_done(std::uint32_t index, const balance::FreezeAndStream& ord
   streams_[id] = *metadata;
   report(index, balance::StreamComplete{id, balance::SealHash{{9}},
                                         static_cast<std::uint64_t>(jobs_[job].plan.memory_bytes)});
-  if (strikes(index, Fault::kOriginalDies) && host.machine.find(job) != nullptr) {
+  const bool rests = host.machine.find(job) != nullptr && host.machine.find(job)->parked;
+  if (!rests && strikes(index, Fault::kOriginalDies) && host.machine.find(job) != nullptr) {
     // Whether its load is taken off at the commit or left to fade is the node's choice.
     const std::int64_t load = host.machine.find(job)->load.micros();
     for (const std::int64_t either : {load, -load, -load}) has_moved(index, either);
@@ -220,7 +223,12 @@ void World::thaw(std::uint32_t index, const balance::HandoverId& id) {
     const bool ran = job != kNobody && host.exits.contains(job);
     return report(index, balance::Thawed{id, ran});
   }
-  if (copy->frozen) {
+  // That epoch is burnt: what arrived under it, and may still be held, will never run.
+  copy->epoch = std::max(copy->epoch, id.epoch);
+  jobs_[job].epoch = std::max(jobs_[job].epoch, copy->epoch);
+  if (copy->parked || copy->parking) {
+    copy->frozen_for = {};  // it stays as it is
+  } else if (copy->frozen) {
     host.machine.thaw(now_, jobs_, job);
     schedule_end(index);
     promises_.runs(index, job, copy->epoch, "thaw");
@@ -256,9 +264,16 @@ bool World::was_released(const balance::HandoverId& id) const {
   });
 }
 
-// Whether the job runs somewhere, or stands still for a later handover than that of `epoch`.
+// Whether the job runs somewhere, rests or is about to, or stands still for a later handover than
+// that of `epoch`.
 bool World::runs_or_moves(std::uint32_t job, base::Epoch epoch) const {
-  if (jobs_[job].ended || runs_at(job) != kNobody) return true;
+  if (jobs_[job].ended || runs_at(job) != kNobody || parked_at(job) != kNobody) return true;
+  const std::vector<std::uint32_t>& places = jobs_[job].places;
+  const bool parks = std::any_of(places.begin(), places.end(), [&](std::uint32_t place) {
+    const Copy* copy = hosts_[place]->machine.find(job);
+    return copy != nullptr && copy->parking;
+  });
+  if (parks) return true;
   return promises_.last_begun(job) > epoch;
 }
 
@@ -342,6 +357,7 @@ void World::release(std::uint32_t index, const balance::ReleaseCopy& order) {
   ++counts_.commits;
   if (truth.came_from == index && now_ - truth.arrived < kPingPong) ++counts_.ping_pongs;
   truth.came_from = truth.at;
+  if (!std::exchange(truth.begun, true)) truth.started = now_;  // it was queued
   add_copy(index, job, id.epoch, arrival.metadata.spec.load_micros, "release");
   truth.arrived = arrival.ordered;
   report(index, balance::Released{id, true});

@@ -22,8 +22,8 @@ const std::map<std::string, std::string> kLongFiles = {
     {"tests/transfer/secure_stream_test.cc", "one protocol, its cases share their rig"},
 };
 const std::set<std::string> kModules = {
-    "base", "identity", "probe",   "gossip", "balance", "transfer", "control", "node",
-    "loop", "init",     "machine", "criu",   "daemon",  "cli",      "main",    "sim"};
+    "base", "identity", "probe",   "gossip", "balance", "transfer", "control", "node", "loop",
+    "bus",  "init",     "machine", "criu",   "daemon",  "cli",      "main",    "sim"};
 const std::set<std::string> kCores = {"base",    "identity", "probe",   "gossip",
                                       "balance", "transfer", "control", "node"};
 // Hosts that anybody can reach. Others are somebody's own machine, mirror or proxy.

@@ -8,6 +8,8 @@ if [[ ! ${HOME:-} ]]; then # ccache wants one
   HOME=$(getent passwd "$EUID" | cut -d : -f 6)
   export HOME
 fi
+# A copy of the checkout (scripts/mutants) finds what was compiled here.
+export CCACHE_BASEDIR=$tern_root CCACHE_NOHASHDIR=1
 
 say() { printf '%s: %s\n' "$say_name" "$*" >&2; }
 die() {

@@ -14,6 +14,7 @@ Balance::Balance(Config config, base::Rng rng, const Recovered& records, base::L
       out_(config.self, config.store),
       own_(config.self),
       formation_(base::Rng(rng_.next())) {
+  local_.policy.accepts_jobs = false;  // it may be drained: not before that is said
   recover(records);
 }
 
@@ -51,7 +52,9 @@ base::Time Balance::next_deadline() const {
   if (triad_) return std::min(at, triad_->next_deadline(now_));
   if (formation_.busy()) return at;
   if (wish_after_ > now_) at = std::min(at, wish_after_);
-  if (!people_.empty()) at = std::min(at, people_.front().retry_at);
+  const auto next =
+      std::find_if(people_.begin(), people_.end(), [](const Person& p) { return !p.formed; });
+  if (next != people_.end()) at = std::min(at, next->retry_at);
   return at;
 }
 
@@ -146,8 +149,8 @@ void Balance::on(Step step, const ViewChanged& event) {
       view_.insert(at, node);
     }
   }
-  view_known_ = true;
-  advise(step);
+  if (!std::exchange(view_known_, true)) wake_after_ = step.now + kViewSettles;
+  apply_process_rule(step, false);
 }
 
 void Balance::on(Step step, const LocalState& event) {
@@ -155,7 +158,12 @@ void Balance::on(Step step, const LocalState& event) {
   local_.cpus_millis = std::max<std::int64_t>(local_.cpus_millis, 1);
   if (local_.jobs.size() > kJobsMax) local_.jobs.resize(kJobsMax);
   local_known_ = true;
-  advise(step);
+  // S counts this node as it is; others are told of it when its digest is due.
+  for (NodeLoad& node : view_) {
+    if (node.id == config_.self) node.trit = local_.trit;
+  }
+  apply_process_rule(step, true);
+  wake_here(step);
 }
 
 void Balance::on(Step step, const JobStarted& event) {
@@ -360,6 +368,10 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
     return Formation::Refusal{Code::kRolesDoNotFit, "this node does not see one of the three"};
   }
   const bool by_rule = roles.cause != Cause::kPerson;
+  if (roles.cause == Cause::kWake && view_known_ &&
+      mesh_rule(trit_sum(view_)) != MeshRule::kWaking) {
+    return Formation::Refusal{Code::kRolesDoNotFit, "the mesh wakes no jobs now"};
+  }
   if (roles.source == config_.self) {
     const bool sheds = roles.cause == Cause::kShed || roles.cause == Cause::kProcess;
     if (by_rule && !local_.policy.moves_jobs) {
@@ -368,11 +380,17 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
     if (sheds && (!local_known_ || local_.trit != probe::Trit::kPlus)) {
       return Formation::Refusal{Code::kRolesDoNotFit, "this node is not PLUS any more"};
     }
+    if (roles.cause == Cause::kMemory && (!local_known_ || !is_short_of_memory(local_))) {
+      return Formation::Refusal{Code::kRolesDoNotFit, "this node is not short of memory any more"};
+    }
   } else if (roles.sink == config_.self) {
     if (!local_.policy.accepts_jobs) {
-      return Formation::Refusal{Code::kPolicy,
-                                "that node takes no jobs of others: it has no CRIU that works, or "
-                                "no control groups (tern up tells, there)"};
+      if (!local_known_) return Formation::Refusal{Code::kBusy, "that node has just started"};
+      return Formation::Refusal{
+          Code::kPolicy,
+          "that node takes no jobs of others: it is being drained, or its owner "
+          "comes first just now, or it has no CRIU that works, or no control "
+          "groups (tern doctor tells, there)"};
     }
     if (by_rule && (!local_known_ || local_.trit != probe::Trit::kMinus)) {
       return Formation::Refusal{Code::kRolesDoNotFit, "this node is not MINUS any more"};
@@ -405,7 +423,7 @@ void Balance::follow_up(Step step) {
     if (!needed) {
       if (own != nullptr) (void)step.out.persist({{own_key(*job), std::nullopt}});
       own_.erase(*job);
-      advised_.erase(*job);
+      asked_.erase(*job);
     }
     job = needed ? std::next(job) : ended_.erase(job);
   }
@@ -414,21 +432,33 @@ void Balance::follow_up(Step step) {
 }
 
 void Balance::leave_if_over(Step step) {
-  std::erase_if(lingering_, [](const auto& t) { return t.second->left(); });
+  for (auto triad = lingering_.begin(); triad != lingering_.end();) {
+    const JobId job = triad->second->form().job;
+    const bool again = triad_ && triad_->form().job == job;
+    if (triad->second->left() && !again) ask_again(step.now, job, {});
+    triad = triad->second->left() ? lingering_.erase(triad) : std::next(triad);
+  }
   if (!triad_ || !(triad_->left() || triad_->lingers())) return;
   const std::string refusal = triad_->refusal();
   const bool was_coordinator = triad_->seat().seat == Seat::kCoordinator;
   const JobId job = triad_->form().job;
-  if (triad_->lingers()) lingering_.emplace(triad_->id(), std::move(triad_));
+  const bool lingers = triad_->lingers();
+  if (lingers) lingering_.emplace(triad_->id(), std::move(triad_));
   triad_.reset();
   tell_who_waits(step);
   // The next wish waits for a sample that shows what has moved.
   if (!was_coordinator) local_known_ = false;
   wish_after_ = std::max(wish_after_, step.now + kResendAfter);
+  // What is decided has its end still to come, and that is the answer.
+  if (!lingers) ask_again(step.now, job, refusal);
+}
+
+// Whose triad has ended without a word of the job.
+void Balance::ask_again(base::Time now, const JobId& job, const std::string& refusal) {
   for (Person& person : people_) {
     if (!person.formed || person.job != job) continue;
     person.formed = false;
-    person.retry_at = step.now + kResendAfter;
+    person.retry_at = now + kResendAfter;
     if (!refusal.empty()) person.last_reason = refusal;
   }
 }

@@ -158,23 +158,26 @@ class Balance {
   void leave_if_over(Step step);
   void heed_formation(Step step);
   void act_on_wish(Step step);
+  void wake_here(Step step);
   void act_for_person(Step step);
   // The first half needs no view; `why` empty: nothing speaks against it.
   [[nodiscard]] Outlook why_not_moved(const JobId& job, const std::optional<NodeId>& target,
                                       base::Time now) const;
   [[nodiscard]] Outlook sink_for_person(const JobId& job,
                                         const std::optional<NodeId>& target) const;
+  [[nodiscard]] NodeId untried_sink(const Wish& wished);
   [[nodiscard]] std::optional<Roles> roles_for(Cause cause, const JobId& job, const NodeId& sink);
   void reply(Step step, const Person& person, ReplyCode code, std::string sentence,
              std::optional<HandoverEvent> event = std::nullopt);
   void heed_own_events(Step step);
   void person_failed(Step step, People::iterator who);
   void tell_who_waits(Step step);
+  void ask_again(base::Time now, const JobId& job, const std::string& refusal);
   void heed_resolve(Step step);
-  void advise(Step step);
+  void apply_process_rule(Step step, bool sampled);  // sampled: on a LocalState
   void tell_seat(Step step);
   [[nodiscard]] Surroundings around() {
-    return {config_.self, local_, stopping_, own_, lingering_, log_};
+    return {config_.self, local_, view_, stopping_, own_, lingering_, log_};
   }
 
   Config config_;
@@ -197,10 +200,17 @@ class Balance {
   std::set<JobId> ended_;  // their ownership records go when no end needs them
   People people_;
   std::optional<Resolve> resolve_;
-  base::Time wish_after_{};             // back off until then
-  std::map<NodeId, base::Time> avoid_;  // sinks that refused lately
-  std::map<JobId, base::Time> rest_;    // jobs whose move was refused or aborted lately
-  std::map<JobId, Intent> advised_;
+  base::Time wish_after_{};               // back off until then
+  base::Time wake_after_ = base::kNever;  // a view that has just begun to fill says nothing of S
+  std::map<NodeId, base::Time> avoid_;    // sinks that refused lately
+  std::map<JobId, base::Time> rest_;      // jobs whose move was refused or aborted lately
+  // By job: the sinks where its last moves came to nothing. Others come first, then all again.
+  std::map<JobId, std::set<NodeId>> failed_at_;
+  struct Asked {  // of the process rule
+    Intent intent = Intent::kNone;
+    int times = 0;  // LocalStates in a row
+  };
+  std::map<JobId, Asked> asked_;
   std::optional<SeatInfo> told_seat_;
   std::size_t heeded_ = 0;  // of this step's actions
   std::uint64_t dropped_ = 0;

@@ -77,27 +77,61 @@ std::optional<Roles> Balance::roles_for(Cause cause, const JobId& job, const Nod
   return roles;
 }
 
+// The least loaded one that has not failed this job lately: one that never takes it must not keep
+// it from the others.
+NodeId Balance::untried_sink(const Wish& wished) {
+  const auto failed = failed_at_.find(wished.job);
+  if (failed == failed_at_.end()) return wished.sinks.front();
+  for (const NodeId& sink : wished.sinks) {
+    if (!failed->second.contains(sink)) return sink;
+  }
+  failed_at_.erase(failed);
+  return wished.sinks.front();
+}
+
 void Balance::act_on_wish(Step step) {
   if (triad_ || formation_.busy() || damaged_ || stopping_ || own_.full()) return;
   if (lingering_.size() >= kLingeringMax) return;
   if (!view_known_ || !local_known_ || step.now < wish_after_ || !people_.empty()) return;
   std::erase_if(avoid_, [&](const auto& a) { return a.second <= step.now; });
   std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
-  if (!may_wish(local_)) return;
+  const bool wakes = step.now >= wake_after_ && !by_age(local_.jobs).empty();
+  if (!may_wish(local_) && !wakes) return;
   LocalState local = local_;
   std::erase_if(local.jobs, [&](const JobFacts& job) {
-    return rest_.contains(job.id) || !own_.is_here(job.id) || in_doubt(job.id);
+    return rest_.contains(job.id) || !own_.is_here(job.id) || in_doubt(job.id) ||
+           rests_yet(job, step.now);
   });
   std::vector<NodeLoad> view = view_;
   std::erase_if(view, [&](const NodeLoad& node) { return avoid_.contains(node.id); });
-  const std::optional<Wish> wished = wish(step.now, local, view, config_.self);
+  std::optional<Wish> wished = wish(step.now, local, view, config_.self);
+  // S is of all that live, also of those who refused lately.
+  if (!wished && wakes && mesh_rule(trit_sum(view_)) == MeshRule::kWaking) {
+    wished = wake_wish(local, view, config_.self);
+  }
   if (!wished) return;
-  const std::optional<Roles> roles = roles_for(wished->cause, wished->job, wished->sinks.front());
+  const std::optional<Roles> roles = roles_for(wished->cause, wished->job, untried_sink(*wished));
   if (!roles) {
     wish_after_ = step.now + rng_.between(kResendAfter, kBackoffMin);
     return;
   }
   formation_.propose(step, *roles);
+}
+
+// On this node, by itself: with a seat its room may be promised to others.
+void Balance::wake_here(Step step) {
+  if (triad_ || formation_.busy() || damaged_ || stopping_) return;
+  if (!view_known_ || step.now < wake_after_) return;
+  std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
+  LocalState local = local_;
+  std::erase_if(local.jobs, [&](const JobFacts& job) {
+    return !job.waking && (rest_.contains(job.id) || !own_.is_here(job.id) || in_doubt(job.id) ||
+                           rests_yet(job, step.now));
+  });
+  for (const JobId& job : wake_rule(local, trit_sum(view_))) {
+    rest_[job] = step.now + kResidence;  // one that cannot be woken is not tried again and again
+    step.out.act(WakeHere{job});
+  }
 }
 
 // ---- a person
@@ -135,6 +169,10 @@ Balance::Outlook Balance::why_not_moved(const JobId& job, const std::optional<No
   const JobFacts* facts = facts_of(local_, job);
   const bool over = facts == nullptr || ended_.contains(job);
   if (over) return {ReplyCode::kError, "the job does not run here", {}};
+  const bool rests = facts->state == JobState::kParked || facts->state == JobState::kQueued;
+  if (target == config_.self && rests) {
+    return {ReplyCode::kError, "the job rests here; to run it here: tern wake", {}};
+  }
   if (target == config_.self) return {ReplyCode::kDone, "the job is already here", {}};
   if (in_doubt(job)) return {ReplyCode::kRefused, kIsInDoubt, {}};
   return {ReplyCode::kRefused, why_stays(*facts, now, /*by_person=*/true), {}};
@@ -152,9 +190,11 @@ Balance::Outlook Balance::sink_for_person(const JobId& job,
   const JobFacts* facts = facts_of(local_, job);
   const NodeLoad* best = nullptr;
   for (const NodeLoad& n : view_) {
-    const bool fits = n.live && n.id != config_.self && n.accepts_jobs &&
-                      n.trit == probe::Trit::kMinus && !n.has_seat && !owes_too_many(n.id) &&
-                      (facts == nullptr || facts->memory_bytes <= n.memory_free_bytes);
+    const bool fits =
+        n.live && n.id != config_.self && n.accepts_jobs && n.trit == probe::Trit::kMinus &&
+        !n.has_seat && !owes_too_many(n.id) &&
+        (facts == nullptr ||
+         facts->memory_bytes <= memory_room(n.memory_free_bytes, n.memory_total_bytes));
     if (!fits) continue;
     const bool better = best == nullptr || std::tie(n.effective_ratio_micros, n.id) <
                                                std::tie(best->effective_ratio_micros, best->id);
@@ -176,27 +216,31 @@ void Balance::act_for_person(Step step) {
     person_failed(step, at);
   }
   if (people_.empty() || (triad_ && people_.front().formed)) return;
-  Person& person = people_.front();  // one after another
+  // One after another; whose job's move is decided waits for nothing but its end.
+  const auto next =
+      std::find_if(people_.begin(), people_.end(), [](const Person& p) { return !p.formed; });
+  if (next == people_.end()) return;
+  Person& person = *next;
   if (stopping_) {
     person.last_reason = kIsStopping;
     person.last_code = wire::AnswerCode::kBusy;  // no matter of reachability
-    return person_failed(step, people_.begin());
+    return person_failed(step, next);
   }
   if (lingering_.size() >= kLingeringMax) {
     person.last_reason = kTooManyLinger;
     person.last_code = wire::AnswerCode::kFull;
-    return person_failed(step, people_.begin());
+    return person_failed(step, next);
   }
   if (triad_ || formation_.busy() || step.now < person.retry_at) return;
   const Outlook found = outlook(step.now, person.job, person.target);
   if (found.code == ReplyCode::kUnreachable) {
     person.last_reason = found.why;
     person.last_code.reset();
-    return person_failed(step, people_.begin());
+    return person_failed(step, next);
   }
   if (!found.why.empty()) {
     reply(step, person, found.code, found.why);
-    people_.erase(people_.begin());
+    people_.erase(next);
     return;
   }
   const NodeId sink = found.sink;
@@ -260,6 +304,9 @@ void Balance::heed_own_events(Step step) {
     if (event.over && !moved) {
       // What was refused or failed rests a while; else it would be frozen again and again.
       rest_[event.id.job] = step.now + kResidence;
+      std::set<NodeId>& failed = failed_at_[event.id.job];
+      if (failed.size() >= kFailedSinksMax) failed.clear();
+      failed.insert(event.sink);
       wish_after_ = step.now + rng_.between(kBackoffMin, kBackoffMax);
     }
     const auto person = std::find_if(people_.begin(), people_.end(), [&](const Person& p) {
@@ -281,17 +328,28 @@ void Balance::heed_own_events(Step step) {
   }
 }
 
-void Balance::advise(Step step) {
+// ---- the process rule
+
+void Balance::apply_process_rule(Step step, bool sampled) {
   if (!local_known_) return;
   for (const JobFacts& job : local_.jobs) {
+    if (job.state == JobState::kParked || job.state == JobState::kQueued) continue;
     const bool fits = has_sink(job, local_, view_, config_.self);
     const Intent intent = process_rule(job, local_.trit, fits, step.now);
-    const auto before = advised_.find(job.id);
-    if (before != advised_.end() && before->second == intent) continue;
-    advised_[job.id] = intent;
-    step.out.act(Advised{job.id, intent});
+    Asked& asked = asked_[job.id];
+    if (asked.times == 0 || asked.intent != intent) {
+      asked = {intent, 0};
+      step.out.act(Advised{job.id, intent});
+    }
+    if (sampled || asked.times == 0) ++asked.times;
+    const bool throttles = intent == Intent::kThrottle || intent == Intent::kUnthrottle;
+    if (!sampled || !throttles || asked.times < kThrottleSamples) continue;
+    if (!local_.policy.throttles || stopping_) continue;
+    if (!own_.is_here(job.id) || in_doubt(job.id)) continue;
+    step.out.act(SetThrottle{job.id, intent == Intent::kThrottle});
   }
-  std::erase_if(advised_, [&](const auto& a) { return facts_of(local_, a.first) == nullptr; });
+  std::erase_if(asked_, [&](const auto& a) { return facts_of(local_, a.first) == nullptr; });
+  std::erase_if(failed_at_, [&](const auto& f) { return facts_of(local_, f.first) == nullptr; });
 }
 
 }  // namespace balance

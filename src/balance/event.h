@@ -43,8 +43,8 @@ using base::TriadId;
 // ---- words
 
 enum class Seat : std::int8_t { kSource = 1, kCoordinator = 0, kSink = -1 };
-// Why a triad was proposed. kWake is not produced yet (jobs cannot be parked in this version).
-enum class Cause : std::uint8_t { kShed, kProcess, kWake, kPerson };
+// Why a triad was proposed.
+enum class Cause : std::uint8_t { kShed, kProcess, kWake, kPerson, kMemory };
 enum class JobState : std::uint8_t {
   kQueued,
   kRunning,
@@ -85,17 +85,22 @@ struct JobFacts {
   JobState state = JobState::kRunning;
   std::int64_t load_micros = 0;  // its own average of runnable tasks, as before any throttle
   std::int64_t memory_bytes = 0;
-  std::int64_t scum_micros = 0;                     // as before any throttle
-  base::Time arrived{};                             // last arrival here: residence counts from it
+  std::int64_t scum_micros = 0;  // as before any throttle
+  base::Time arrived{};          // last arrival here: residence counts from it
+  base::WallTime since{};        // parked or queued since then; meaningless while it runs
+  bool waking = false;           // parked still, and on its way to run here
   base::Time throttle_changed = base::Time::min();  // last throttled or freed
   bool throttled = false;
-  bool movable = true;  // false: `why_not` says why no move is possible at all
+  bool throttle_is_persons = false;  // a person's word holds here; the rules leave it alone
+  bool movable = true;               // false: `why_not` says why no move is possible at all
   std::string why_not;
 };
 
 struct LocalPolicy {
   bool accepts_jobs = true;  // may be a SINK
   bool moves_jobs = true;    // sheds by rule; a person may always
+  bool throttles = true;     // the process rule may: the host has a way to
+  bool drains = false;       // nothing that rests here wakes here by itself
 };
 
 struct SealHash {
@@ -376,18 +381,29 @@ struct PersonReply {
   std::optional<HandoverId> handover;
   NodeId at;  // where the job is now, zero if unknown
 };
-// What the process rule and the mesh rule say about one job; told when it changes. This version
-// acts on kMigrate by itself, the rest is advice.
+// S < 0 and this node is MINUS: the job that is parked here shall run (again), here. No agreement
+// is needed for that. The host tells what comes of it with the next LocalState.
+struct WakeHere {
+  JobId job;
+};
+// What the process rule and the mesh rule say about one job; told when it changes.
 enum class Intent : std::uint8_t { kNone, kAllow, kThrottle, kUnthrottle, kMigrate, kWake };
 struct Advised {
   JobId job;
   Intent intent = Intent::kNone;
 };
 
-using Action =
-    std::variant<Send, Persist, CollectRequirement, CheckPreflight, FreezeAndStream, SendSeal, Thaw,
-                 KillOriginal, CheckOriginal, ExpectStream, Restore, CheckCopy, ReleaseCopy,
-                 DiscardCopy, SeatChanged, OwnerChanged, HandoverEvent, PersonReply, Advised>;
+// The process rule acts: throttle the job to half of what it used, or lift that. Told again with
+// each LocalState until JobFacts::throttled says so; idempotent.
+struct SetThrottle {
+  JobId job;
+  bool on = false;
+};
+
+using Action = std::variant<Send, Persist, CollectRequirement, CheckPreflight, FreezeAndStream,
+                            SendSeal, Thaw, KillOriginal, CheckOriginal, ExpectStream, Restore,
+                            CheckCopy, ReleaseCopy, DiscardCopy, SeatChanged, OwnerChanged,
+                            HandoverEvent, PersonReply, WakeHere, Advised, SetThrottle>;
 using Actions = std::vector<Action>;
 
 // All durable records, as Persist left them.

@@ -29,6 +29,7 @@ inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once,
 inline constexpr std::size_t kEndedProposalsMax = 64;  // remembered against late doubles
 inline constexpr std::size_t kLingeringMax = 256;      // dissolved triads kept; full: no new seats
 inline constexpr std::size_t kLingeringByOneMax = 8;  // of them owed by one member: no seat with it
+inline constexpr std::size_t kFailedSinksMax = 16;    // kept of a job; full: all are tried again
 inline constexpr std::size_t kViewWholeMax = 64;      // below that a view is no sample (gossip)
 inline constexpr std::size_t kKeySizeMax = 120;
 
@@ -78,6 +79,13 @@ inline constexpr const char* kOwesTooMany =
 
 // ---- rules (design.md §2); the thresholds of trits and hogs are probe's
 inline constexpr base::Duration kResidence = std::chrono::seconds(60);
+inline constexpr base::Duration kViewSettles = std::chrono::seconds(10);  // before it wakes jobs
 inline constexpr base::Duration kThrottleSpacing = std::chrono::seconds(60);
+// Of its memory a node keeps so much for itself: with less free it is short of memory and sheds for
+// that, and no move by rule, nor to the best node, takes the last of it (balance/rules.h).
+inline constexpr std::int64_t kMemoryReservePercent = 5;
+// LocalStates in a row for which the rule has to ask for a change: a node that has just started, or
+// sees nobody for a moment, throttles nothing. As many as a trit needs beyond its threshold.
+inline constexpr int kThrottleSamples = 3;
 
 }  // namespace balance

@@ -166,7 +166,7 @@ void put_roles(base::Writer& out, const Roles& roles) {
 Roles get_roles(base::Reader& in) {
   Roles roles;
   in.array_of(5);
-  roles.cause = in.enumeration(Cause::kPerson);
+  roles.cause = in.enumeration(Cause::kMemory);
   roles.source = in.id<NodeId>();
   roles.sink = in.id<NodeId>();
   roles.third = in.id<NodeId>();
@@ -228,7 +228,7 @@ base::Result<FormRecord> decode_form(base::ByteView bytes) {
   FormRecord record;
   in.array_of(5);
   get_version(in);
-  record.cause = in.enumeration(Cause::kPerson);
+  record.cause = in.enumeration(Cause::kMemory);
   record.job = in.id<JobId>();
   const std::size_t count = in.array(kMembersMax);
   for (std::size_t i = 0; i < count; ++i) {

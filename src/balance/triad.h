@@ -60,6 +60,7 @@ using Lingering = std::map<TriadId, std::unique_ptr<Triad>>;
 struct Surroundings {
   NodeId self;
   const LocalState& local;
+  const std::vector<NodeLoad>& view;
   const bool& stopping;  // the daemon is to end: nothing new begins here
   OwnTable& own;
   const Lingering& lingering;
@@ -218,6 +219,7 @@ class Triad {
   void preparation_over(Step step, bool ok, std::string reason);
   void preparation_tick(Step step);
   [[nodiscard]] std::string why_not_prepare(Step step, const JobId& job) const;
+  [[nodiscard]] std::vector<JobFacts> to_offer(base::Time now) const;
   void answer_ask(Step step, const NodeId& from, Term term);
 
   // triad_lead.cc

@@ -74,7 +74,7 @@ void Triad::ask_ends(Step step) {
 }
 
 void Triad::make_plan(Step step) {
-  lead_->plan = plan_moves(*lead_->offer, *lead_->room);
+  lead_->plan = plan_moves(*lead_->offer, *lead_->room, stored_.form.cause);
   lead_->at = Lead::At::kPrepare;
   lead_->prepare_since = lead_->resend_at = step.now;
   prepare_next(step);

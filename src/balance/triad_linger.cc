@@ -9,6 +9,17 @@
 
 namespace balance {
 
+namespace {
+
+// Of an end that has acted: its copy is no more.
+bool is_gone(EndState state) {
+  return state == EndState::kSourceGoneAway || state == EndState::kSourceGone ||
+         state == EndState::kSinkFailed || state == EndState::kSinkVoid ||
+         state == EndState::kSinkDiscarded;
+}
+
+}  // namespace
+
 // Where the other end has not confirmed, a person may have resolved the job there: then it answers
 // this end's report with Superseded. So only its own Gone, and only in answer to a report, says
 // that there is no more to hear; anybody else's frees the seat. After a restart there may be an end
@@ -90,7 +101,20 @@ void Triad::end_if_over(Step step) {
     return e.second->state() == EndState::kResolvedHere && e.second->settled();
   });
   // Not "dissolved": the other end is not to leave on it before it has heard of the higher epoch.
-  if (resolved && !bound()) return leave(step, false);
+  if (resolved && !bound()) {
+    // What the other end said before the person's word was stored here it does not say again.
+    for (const auto& [id, end] : ends_) {
+      const auto heard = report_of(id, seat_ == Seat::kSource ? Seat::kSink : Seat::kSource);
+      const OwnRecord* const known = around_.own.find(id.job);
+      if (!heard || !heard->acted || !is_gone(heard->state) || known == nullptr) continue;
+      if (!known->resolved) continue;
+      OwnRecord own = *known;
+      own.resolved = false;
+      around_.own.set(id.job, own, step.out);
+      (void)step.out.persist({{own_key(id.job), encode(own)}});
+    }
+    return leave(step, false);
+  }
   if (!dissolved_) return;
   if (!bound() && !owed()) return leave(step, ledger_.empty() || !resolved_elsewhere());
   if (stage_ == Stage::kMember && !ledger_.empty() && may_linger()) linger(step);

@@ -7,22 +7,39 @@
 
 namespace balance {
 
+// In the order in which the plan tries them.
+std::vector<JobFacts> Triad::to_offer(base::Time now) const {
+  LocalState local = around_.local;
+  if (!local.policy.moves_jobs) return {};
+  const bool wakes = stored_.form.cause == Cause::kWake;
+  std::erase_if(local.jobs, [&](const JobFacts& job) {
+    const std::string why = wakes ? why_sleeps(job) : why_stays(job, now, false);
+    return !why.empty() || !around_.own.is_here(job.id) || (wakes && rests_yet(job, now)) ||
+           in_doubt_elsewhere(job.id);
+  });
+  if (wakes) return by_age(local.jobs);
+  if (stored_.form.cause != Cause::kMemory) return by_scum(local.jobs);
+  const auto sink = std::find_if(around_.view.begin(), around_.view.end(),
+                                 [&](const NodeLoad& node) { return node.id == other_end(); });
+  if (sink == around_.view.end()) return {};
+  return memory_offer(now, std::move(local), *sink);
+}
+
 void Triad::answer_ask(Step step, const NodeId& from, Term term) {
   if (term == Term{}) return;  // it only wanted to know that this node is still in
   const LocalState& local = around_.local;
   if (seat_ == Seat::kSource) {
     wire::Offer offer{id_, term, local.effective_ratio_micros, local.cpus_millis, {}};
-    for (const JobFacts& job : by_scum(local.jobs)) {
-      if (offer.jobs.size() >= kOfferJobsMax || !local.policy.moves_jobs) break;
-      if (!why_stays(job, step.now, false).empty() || !around_.own.is_here(job.id)) continue;
-      if (in_doubt_elsewhere(job.id)) continue;
+    for (const JobFacts& job : to_offer(step.now)) {
+      if (offer.jobs.size() >= kOfferJobsMax) break;
       offer.jobs.push_back({job.id, job.load_micros, job.memory_bytes, job.scum_micros});
     }
     step.out.send(from, std::move(offer));
   } else if (seat_ == Seat::kSink) {
-    step.out.send(from, wire::Room{id_, term, local.effective_ratio_micros, local.cpus_millis,
-                                   local.memory_free_bytes,
-                                   local.policy.accepts_jobs && local.trit == probe::Trit::kMinus});
+    const Room room = room_of(local);
+    step.out.send(
+        from, wire::Room{id_, term, room.level.ratio_micros, local.cpus_millis, room.memory_free,
+                         local.policy.accepts_jobs && local.trit == probe::Trit::kMinus});
   }
 }
 
@@ -37,6 +54,7 @@ std::string Triad::why_not_prepare(Step step, const JobId& job) const {
   const auto facts = std::find_if(around_.local.jobs.begin(), around_.local.jobs.end(),
                                   [&](const JobFacts& f) { return f.id == job; });
   if (facts == around_.local.jobs.end()) return "the job does not run here";
+  if (stored_.form.cause == Cause::kWake) return why_sleeps(*facts);
   return why_stays(*facts, step.now, stored_.form.cause == Cause::kPerson);
 }
 
@@ -102,8 +120,9 @@ void Triad::preflight(Step step, const NodeId& from, const wire::Preflight& mess
   if (around_.stopping) return preflight_checked(step, {message.id, false, kIsStopping});
   if (!around_.local.policy.accepts_jobs) {
     return preflight_checked(step, {message.id, false,
-                                    "that node takes no jobs of others: it has no CRIU that works, "
-                                    "or no control groups (tern up tells, there)"});
+                                    "that node takes no jobs of others: it has just started, or "
+                                    "has no CRIU that works, or no control groups (tern up tells, "
+                                    "there)"});
   }
   if (around_.own.full()) {
     return preflight_checked(step, {message.id, false, "this node's table of jobs is full"});

@@ -141,6 +141,10 @@ int run_cli(int argc, char** argv, const Hooks& hooks) {
   add_look_commands(root, context, commands);
   add_job_commands(root, context, commands);
   add_move_commands(root, context, commands);
+  add_share_commands(root, context, commands);
+  add_throttle_command(root, context, commands);
+  add_rest_commands(root, context, commands);
+  add_adopt_command(root, context, commands);
   add_doctor_command(root, context, commands);
   add_daemon_commands(root, context, commands);
   std::vector<std::string> arguments;

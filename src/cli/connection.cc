@@ -104,7 +104,13 @@ base::Result<Connection> Connection::open(const std::string& socket_path) {
 base::Status Connection::send(const control::Request& request) {
   auto line = control::encode(request);
   if (!line) return line.error();
-  std::string_view rest = *line;
+  const base::Status status = send_line(*line);
+  // It may have held a ticket.
+  base::wipe({reinterpret_cast<std::uint8_t*>(line->data()), line->size()});
+  return status;
+}
+
+base::Status Connection::send_line(std::string_view rest) {
   base::Status status;
   while (!rest.empty() && status.ok()) {
     const ssize_t sent = ::send(fd(), rest.data(), rest.size(), MSG_NOSIGNAL);
@@ -117,8 +123,6 @@ base::Status Connection::send(const control::Request& request) {
       status = gone();
     }
   }
-  // It may have held a ticket.
-  base::wipe({reinterpret_cast<std::uint8_t*>(line->data()), line->size()});
   return status;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "control/line_reader.h"
@@ -25,6 +26,9 @@ class Connection {
   [[nodiscard]] static base::Result<Connection> open(const std::string& socket_path);
   // kUnreachable when the daemon went away, kTooLarge for a request that is no line.
   [[nodiscard]] base::Status send(const control::Request& request);
+
+  // A line that is ready, of what follows a request.
+  [[nodiscard]] base::Status send_line(std::string_view line);
 
   // ---- for those who poll themselves
   [[nodiscard]] int fd() const { return fd_.get(); }

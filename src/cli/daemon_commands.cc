@@ -1,5 +1,6 @@
 // tern daemon, and the options that it shares with tern up.
 #include <CLI/CLI.hpp>
+#include <tuple>
 
 #include "cli/daemon_flags.h"
 
@@ -31,6 +32,30 @@ base::Status fill_checked(control::DaemonOptions& options, const DaemonFlags& fl
     const auto source = control::parse_load_source(flags.load_source);
     if (!source) return source.error();
     options.load_source = *source;
+  }
+  for (const auto& [name, said, to] :
+       {std::tuple("owner-active", &flags.owner_active, &options.owner_active),
+        std::tuple("on-battery", &flags.on_battery, &options.on_battery),
+        std::tuple("battery-low", &flags.battery_low, &options.battery_low),
+        std::tuple("on-metered", &flags.on_metered, &options.on_metered),
+        std::tuple("on-sleep", &flags.on_sleep, &options.on_sleep)}) {
+    if (!options.given.contains(name)) continue;
+    const auto word = control::parse_yield_word(*said);
+    if (!word) {
+      return base::fail(base::Code::kInvalid,
+                        "--" + std::string(name) + ": " + word.error().detail);
+    }
+    *to = *word;
+  }
+  if (options.given.contains("share")) {
+    const auto share = control::parse_share_policy(flags.share);
+    if (!share) return share.error();
+    options.share = *share;
+  }
+  if (options.given.contains("output-limit")) {
+    const auto limit = control::parse_output_limit(flags.output_limit);
+    if (!limit) return limit.error();
+    options.output_limit_bytes = *limit;
   }
   if (options.given.contains("log-level")) {
     const auto level = control::parse_log_level(flags.log_level);
@@ -76,6 +101,23 @@ std::shared_ptr<DaemonFlags> add_daemon_flags(CLI::App* app) {
   app->add_option("--policy-uids", f.policy_uids, "Users, by uid, whose foreign jobs may run here")
       ->delimiter(',')
       ->allow_extra_args(false);
+  app->add_option("--owner-active", f.owner_active,
+                  "While somebody types at a terminal of this machine, uses its keyboard, mouse or "
+                  "touch screen, or works at its desktop: nothing (default), refuse guests, "
+                  "throttle, pause or send-home those here, or drain it of all jobs");
+  app->add_option("--on-battery", f.on_battery,
+                  "The same while it runs on battery (default: refuse)");
+  app->add_option("--battery-low", f.battery_low, "And when that is low (default: drain)");
+  app->add_option("--on-metered", f.on_metered,
+                  "The same while NetworkManager says that its network is metered (default: "
+                  "refuse)");
+  app->add_option("--on-sleep", f.on_sleep,
+                  "And when it is about to sleep, which waits for who leaves as long as logind "
+                  "allows, 30 s at most (default: send-home)");
+  app->add_option("--share", f.share, "Take files of other nodes: yes, no or ask (default: yes)");
+  app->add_option("--inbox", f.inbox, "Folder that they come into (default: inbox in the state)");
+  app->add_option("--output-limit", f.output_limit,
+                  "Keep so much of each job's output, such as 64M (default: 1G); none: all");
   app->add_option("--log-level", f.log_level, "debug, info, warn or error");
   app->add_option("--log-file", f.log_file, "Log to this file instead of standard error");
   app->add_option("--cpus", f.cpus, "Count this many CPUs instead of those seen, such as 1.5");
@@ -98,6 +140,7 @@ base::Result<control::DaemonOptions> daemon_options(const DaemonFlags& flags,
   options.allow_root_jobs = flags.allow_root_jobs;
   options.policy_uids = flags.policy_uids;
   if (!flags.criu.empty()) options.criu = absolute(flags.criu, context);
+  if (!flags.inbox.empty()) options.inbox = absolute(flags.inbox, context);
   if (!flags.log_file.empty()) options.log_file = absolute(flags.log_file, context);
   const auto added = add_settings(options);
   if (!added) return added.error();

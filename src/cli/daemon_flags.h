@@ -13,7 +13,9 @@ namespace cli {
 // The options as text, filled by the parser.
 struct DaemonFlags {
   CLI::App* app = nullptr;
-  std::string name, listen, load_source, cgroup, criu, log_level, log_file, cpus;
+  std::string name, listen, load_source, cgroup, criu, share, inbox, log_level, log_file, cpus,
+      output_limit;
+  std::string owner_active, on_battery, battery_low, on_metered, on_sleep;
   std::vector<std::string> peers;
   std::vector<std::uint32_t> policy_uids;
   std::int64_t load_window_seconds = 60;

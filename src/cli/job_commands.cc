@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <ctime>
+#include <memory>
 #include <tuple>
 
 #include "cli/session.h"
@@ -12,6 +14,8 @@
 
 namespace cli {
 namespace {
+
+constexpr std::size_t kBesideShown = 3;  // of each job, by tern ps
 
 std::string brief(const std::string& id) { return id.substr(0, 8); }
 
@@ -30,8 +34,38 @@ control::RunRequest run_request(const Context& context) {
   return request;
 }
 
-int follow_run(Context& context, const control::RunReport& job, SignalWatch& signals) {
+// As the kernel calls it, so that no link is in its way when it is looked for elsewhere.
+base::Result<std::string> real_folder(const std::string& named) {
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(named.c_str(), nullptr),
+                                                         &std::free);
+  struct stat info {};
+  if (!real || ::stat(real.get(), &info) != 0) {
+    return base::fail(base::Code::kNotFound, "--dir: there is no folder " + escape_line(named));
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    return base::fail(base::Code::kInvalid, "--dir: " + escape_line(named) + " is no folder");
+  }
+  return std::string(real.get());
+}
+
+// What our standard input is to a job.
+control::JobInput input_of(bool tty, bool nothing) {
+  if (tty) return control::JobInput::kTerminal;
+  struct stat input = {};
+  struct stat null = {};
+  if (nothing || ::fstat(0, &input) != 0) return control::JobInput::kNothing;
+  const bool is_null =
+      S_ISCHR(input.st_mode) && ::stat("/dev/null", &null) == 0 && input.st_rdev == null.st_rdev;
+  return is_null ? control::JobInput::kNothing : control::JobInput::kPipe;
+}
+
+int follow_run(Context& context, const control::RunReport& job, control::JobInput kind,
+               SignalWatch& signals) {
   SessionPlan plan;
+  std::optional<InputPump> input;
+  if (kind != control::JobInput::kNothing)
+    plan.input = &input.emplace(context, job.job, kind == control::JobInput::kTerminal);
+  plan.ends_with_reader = true;
   plan.request = [&](const std::array<std::uint64_t, 2>& from) {
     return control::AttachRequest{job.job, from};
   };
@@ -47,6 +81,12 @@ int try_run(Context& context, const control::RunRequest& request) {
   return ask_and_show(context, request, [&](const std::string& data) {
     const auto where = control::parse_kill(data);
     if (!where) return report(context, where.error());
+    if (where->node == "the queue") {
+      context.err.notice("would queue " + escape_line(request.argv[0]) +
+                         ": this node is busy and no idle one has room; start it at once with: "
+                         "tern run --on here");
+      return 0;
+    }
     const bool moves = request.on.value_or("here") != "here";
     context.err.notice("would run " + escape_line(request.argv[0]) +
                        (moves ? " here and move it at once to " : " on ") +
@@ -56,6 +96,7 @@ int try_run(Context& context, const control::RunRequest& request) {
 }
 
 int run(Context& context, const control::RunRequest& request, bool detach) {
+  const bool tty = request.input == control::JobInput::kTerminal;
   const auto checked = [&, json = context.json]() -> base::Status {
     if (request.argv.empty())
       return base::fail(base::Code::kInvalid,
@@ -63,6 +104,9 @@ int run(Context& context, const control::RunRequest& request, bool detach) {
     if (json && !request.dry_run && !detach)
       return base::fail(base::Code::kInvalid,
                         "tern run prints what the job prints; --json needs --detach or --dry-run");
+    if (tty && !detach && !request.dry_run && ::isatty(0) != 1)
+      return base::fail(base::Code::kInvalid,
+                        "tern run --tty needs a terminal as its standard input");
     if (request.name) return control::check_name(*request.name);
     if (request.on) return control::check_reference(*request.on);
     return {};
@@ -71,7 +115,7 @@ int run(Context& context, const control::RunRequest& request, bool detach) {
   if (request.dry_run) return try_run(context, request);
   // From before the job exists, so that no Ctrl-C falls between: it waits and then means the job.
   std::optional<SignalWatch> signals;
-  if (!detach) signals.emplace();
+  if (!detach) signals.emplace(tty);
   auto final = ask(context, request);
   if (!final) {
     (void)report(context, final.error());
@@ -92,17 +136,22 @@ int run(Context& context, const control::RunRequest& request, bool detach) {
     } else {
       context.out.write(job->job + (job->name.empty() ? "" : " " + escape_line(job->name)) + "\n");
     }
-    context.err.notice("started; its output: tern logs " + brief(job->job) +
-                       " -f; move it: tern migrate " + brief(job->job));
+    context.err.notice(std::string(job->queued ? "taken" : "started") + "; its output: tern logs " +
+                       brief(job->job) + " -f; move it: tern migrate " + brief(job->job));
     return 0;
   }
-  if (context.err.is_terminal()) context.err.notice("job " + brief(job->job) + " started");
-  return follow_run(context, *job, *signals);
+  if (context.err.is_terminal() && !job->queued) {
+    context.err.notice("job " + brief(job->job) + " started" +
+                       (tty ? "; Ctrl-] q detaches from it" : ""));
+  }
+  return follow_run(context, *job, request.input, *signals);
 }
 
-int attach(Context& context, const std::string& job) {
-  SignalWatch signals;
+int attach(Context& context, const std::string& job, bool feeds) {
+  SignalWatch signals(feeds);
   SessionPlan plan;
+  std::optional<InputPump> input;
+  if (feeds) plan.input = &input.emplace(context, job);
   plan.request = [&](const std::array<std::uint64_t, 2>& from) {
     return control::AttachRequest{job, from};
   };
@@ -161,6 +210,7 @@ int show_jobs(Context& context, const std::string& data) {
   }
   context.out.write(table.render(context.out.style()));
   for (const control::JobReport& job : jobs->jobs) {
+    tell_beside(context, brief(job.id), {job.beside, job.kept, job.beside_more}, kBesideShown);
     if (job.waits_for.empty()) continue;
     context.err.notice(
         brief(job.id) + " is held until " + escape_line(job.waits_for) +
@@ -195,23 +245,53 @@ int kill_job(Context& context, const std::string& job, const std::string& signal
 void add_run(CLI::App& root, Context& context, Commands& commands) {
   auto* app = add_command(root, context,
                           {"run", "Run a job; its output comes here wherever it moves",
-                           "tern run --name render -- ./render --frames 1-400 scene.blend"});
+                           "tern run --name render -- ./render --frames 1-400 scene.blend\n"
+                           "  tern run --dir . -- make -j2               this folder travels with "
+                           "it\n"
+                           "  tern run -- sort < names.txt | head        its input comes from "
+                           "here: a pipe, a file,\n"
+                           "      or lines as you type them, Ctrl-D ends it; a job that does not "
+                           "read holds up\n"
+                           "      its writer; -n, -d and < /dev/null give it none\n"
+                           "  tern run --tty -- htop                     it gets a terminal; "
+                           "Ctrl-] q detaches (back:\n"
+                           "      tern attach --stdin JOB), Ctrl-] z suspends, Ctrl-] Ctrl-] sends "
+                           "one Ctrl-]"});
   struct Options {
-    std::string name, on;
+    std::string name, on, dir;
     bool detach = false;
+    bool tty = false;
+    bool no_stdin = false;
     bool dry_run = false;
+    bool tcp_close = false;
   };
   auto options = std::make_shared<Options>();
   app->add_option("--name", options->name, "Name of the job");
-  app->add_option("--on", options->on, "NODE, best or here (default: here)");
+  app->add_option("--on", options->on,
+                  "NODE, best or here (default: here, or while this node is busy an idle one)");
+  app->add_option("--dir", options->dir,
+                  "A folder that travels with it: what is in it goes along where the job goes, and "
+                  "comes home\nchanged (what the job has open, maps or executes travels without)");
   app->add_flag("-d,--detach", options->detach, "Print the job's id and return");
+  app->add_flag("-t,--tty", options->tty, "Give it a terminal, as large as this one");
+  app->add_flag("-n,--no-stdin", options->no_stdin, "Its standard input is /dev/null");
+  app->add_flag("--tcp-close", options->tcp_close,
+                "Moves may close its TCP connections; without it, it stays while it has one");
   app->add_flag("--dry-run", options->dry_run, "Only say where it would run");
   app->prefix_command();
   commands.push_back({app, [app, options, &context] {
                         control::RunRequest request = run_request(context);
                         if (!options->name.empty()) request.name = options->name;
                         if (!options->on.empty()) request.on = options->on;
+                        if (!options->dir.empty()) {
+                          auto dir = real_folder(options->dir);
+                          if (!dir) return usage(context, dir.error().detail);
+                          request.dir = std::move(*dir);
+                        }
                         request.dry_run = options->dry_run;
+                        request.tcp_close = options->tcp_close;
+                        request.input =
+                            input_of(options->tty, options->no_stdin || options->detach);
                         request.argv = context.behind_dashes;
                         if (request.argv.empty()) request.argv = app->remaining();
                         const bool option = !request.argv.empty() &&
@@ -246,8 +326,13 @@ void add_job_commands(CLI::App& root, Context& context, Commands& commands) {
 
   auto* attach_app =
       with_job({"attach", "Follow a job from its first output on; exits as the job does",
-                "tern attach encode"});
-  commands.push_back({attach_app, checked([job, &context] { return attach(context, *job); })});
+                "tern attach encode; tern attach --stdin shell"});
+  auto feeds = std::make_shared<bool>(false);
+  attach_app->add_flag("-i,--stdin", *feeds,
+                       "Pass standard input on to it, instead of whoever does so now; a job with a "
+                       "terminal gets this one (Ctrl-] q detaches)");
+  commands.push_back(
+      {attach_app, checked([job, feeds, &context] { return attach(context, *job, *feeds); })});
 
   auto* logs_app =
       with_job({"logs", "Print what a job has printed, from any node", "tern logs encode -f"});

@@ -69,6 +69,7 @@ int show_status(Context& context, const std::string& data) {
     add_node(table, node, node.id == status->self);
   }
   context.out.write(table.render(context.out.style()));
+  if (!status->sentence.empty()) context.out.write(escape_line(status->sentence) + "\n");
   return 0;
 }
 

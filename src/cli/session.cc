@@ -3,7 +3,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <optional>
 
@@ -21,7 +23,10 @@ constexpr std::size_t kWriteBytesMax = 4096;
 class Session {
  public:
   Session(Context& context, const SessionPlan& plan)
-      : context_(context), plan_(plan), was_connected_(plan.known_to_run) {}
+      : context_(context), plan_(plan), was_connected_(plan.known_to_run) {
+    // Told by write(2) instead, so that the job can be told first.
+    if (plan.ends_with_reader) (void)std::signal(SIGPIPE, SIG_IGN);
+  }
 
   int run() {
     while (!exit_) {
@@ -51,6 +56,7 @@ class Session {
     }
     if (status.ok()) {
       connection_ = *std::move(connection);
+      if (plan_.input != nullptr) plan_.input->connect();
       if (interrupt_owed_) interrupt_job();
       return true;
     }
@@ -64,9 +70,16 @@ class Session {
   }
 
   void step() {
-    pollfd fds[2] = {{connection_->fd(), POLLIN, 0}, {signal_fd(), POLLIN, 0}};
-    if (::poll(fds, 2, -1) <= 0) return;
+    pollfd fds[2 + InputPump::kPolled] = {{connection_->fd(), POLLIN, 0}, {signal_fd(), POLLIN, 0}};
+    const nfds_t count = plan_.input != nullptr ? 2 + InputPump::kPolled : 2;
+    int timeout = plan_.input != nullptr ? plan_.input->set_up(fds + 2) : -1;
+    if (const int wait = plan_.input != nullptr ? plan_.input->output_waits() : 0; wait > 0) {
+      fds[0].fd = -1;
+      timeout = timeout < 0 ? wait : std::min(timeout, wait);
+    }
+    if (::poll(fds, count, timeout) < 0) return;
     if (fds[1].revents != 0) handle_signal();
+    if (!exit_ && plan_.input != nullptr) obey(plan_.input->turn(fds + 2));
     if (exit_ || fds[0].revents == 0) return;
     const auto filled = connection_->fill();
     take_responses();
@@ -75,6 +88,7 @@ class Session {
       return fail_with(report(context_, filled.error()));
     }
     connection_.reset();
+    if (plan_.input != nullptr) plan_.input->disconnect();
     if (!notice_given_) {
       context_.err.notice("the daemon went away; waiting for it, " + plan_.job + " goes on");
       notice_given_ = true;
@@ -114,7 +128,8 @@ class Session {
     base::ByteView data(output.data);
     if (output.offset > expected) {
       context_.err.notice(std::to_string(output.offset - expected) +
-                          " bytes of output are missing here");
+                          " bytes of output are missing here: only the newest are kept where the "
+                          "job is at home (its output-limit, see: tern config)");
     } else {
       const std::uint64_t known = std::min<std::uint64_t>(expected - output.offset, data.size());
       data = data.subspan(known);
@@ -139,6 +154,7 @@ class Session {
     auto ended = control::parse_exit(final.data);
     if (!ended) return fail_with(report(context_, ended.error()));
     if (context_.json) context_.out.json(final.data);
+    tell_beside(context_, plan_.job, {ended->beside, ended->kept, ended->beside_more}, SIZE_MAX);
     exit_ = ended->exit_code;
   }
 
@@ -153,6 +169,7 @@ class Session {
       if (written >= 0) {
         rest.remove_prefix(static_cast<std::size_t>(written));
       } else if (errno == EPIPE) {
+        if (plan_.ends_with_reader) (void)tell_job(SIGPIPE).ok();
         die_of_broken_pipe();
       } else if (errno != EINTR && errno != EAGAIN) {
         context_.err.notice(std::string("cannot write the job's output: ") + strerror(errno) +
@@ -165,10 +182,14 @@ class Session {
   void handle_signal() {
     const auto signal = plan_.signals->take();
     if (!signal) return;
+    InputPump* const input = plan_.input;
+    if (*signal == SIGWINCH || *signal == SIGCONT || *signal == SIGTSTP) {
+      if (input == nullptr) return;
+      if (*signal == SIGTSTP) return input->suspend();
+      return *signal == SIGWINCH ? input->window_changed() : input->continued();
+    }
     if (*signal != SIGINT || !connection_) {
-      context_.err.notice("detached; " + plan_.job + " goes on. Back to it: tern attach " +
-                          plan_.job + "; end it: tern kill " + plan_.job);
-      exit_ = 128 + *signal;
+      detach(128 + *signal);
     } else if (!interrupted_) {
       interrupted_ = true;
       interrupt_job();
@@ -178,10 +199,27 @@ class Session {
     }
   }
 
-  void interrupt_job() {
+  void obey(InputPump::Wish wish) {
+    if (wish == InputPump::Wish::kDetach) detach(0);
+    if (wish == InputPump::Wish::kSuspend) plan_.input->suspend();
+  }
+
+  void detach(int code) {
+    if (plan_.input != nullptr) plan_.input->give_terminal_back();
+    context_.err.notice("detached; " + plan_.job + " goes on. Back to it: tern attach " +
+                        (plan_.input != nullptr ? "--stdin " : "") + plan_.job +
+                        "; end it: tern kill " + plan_.job);
+    exit_ = code;
+  }
+
+  base::Result<control::Final> tell_job(int signal) {
     Ask how;
     how.patience = kKillPatience;
-    auto final = ask(context_, control::KillRequest{plan_.job, SIGINT}, how);
+    return ask(context_, control::KillRequest{plan_.job, signal}, how);
+  }
+
+  void interrupt_job() {
+    auto final = tell_job(SIGINT);
     // Without an answer it is sent again once the daemon is back; the job takes two as one.
     interrupt_owed_ = !final;
     if (final && !final->ok) (void)report(context_, *final);
@@ -204,6 +242,28 @@ class Session {
 };
 
 }  // namespace
+
+void tell_beside(Context& context, const std::string& job, const BesideLists& lists,
+                 std::size_t shown_max) {
+  std::size_t shown = 0;
+  for (const std::string& path : lists.beside) {
+    if (shown == shown_max) break;
+    ++shown;
+    context.err.notice(job + ": a file was changed here while the job was away, and is kept; the " +
+                       "job's version lies beside it: " + escape_line(path));
+  }
+  for (const std::string& path : lists.kept) {
+    if (shown == shown_max) break;
+    ++shown;
+    context.err.notice(job +
+                       ": what was a file and is a folder now, or the other way, came home; " +
+                       "what was here is kept beside it: " + escape_line(path));
+  }
+  const std::uint64_t hidden = lists.beside.size() + lists.kept.size() + lists.more - shown;
+  if (hidden == 0) return;
+  context.err.notice(job + ": and " + std::to_string(hidden) + " more such files; see: " +
+                     (lists.more == 0 ? "tern ps --json" : "tern events"));
+}
 
 int follow_output(Context& context, const SessionPlan& plan) {
   return Session(context, plan).run();

@@ -14,9 +14,12 @@ namespace {
 constexpr std::chrono::milliseconds kRetryDelayMax{500};
 }
 
-SignalWatch::SignalWatch() {
+SignalWatch::SignalWatch(bool terminal) {
   sigset_t set;
   sigemptyset(&set);
+  if (terminal) {
+    for (const int signal : {SIGWINCH, SIGTSTP, SIGCONT}) sigaddset(&set, signal);
+  }
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction now {};
     const bool ignored = sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;

@@ -15,7 +15,8 @@ namespace cli {
 // that our parent had us ignore (nohup) stay ignored. One at a time per process.
 class SignalWatch {
  public:
-  SignalWatch();
+  // `terminal`: SIGWINCH, SIGTSTP and SIGCONT as well.
+  explicit SignalWatch(bool terminal = false);
   ~SignalWatch();
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;

@@ -1,6 +1,7 @@
 #include "control/daemon_options.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace control {
 namespace {
@@ -11,7 +12,14 @@ using base::fail;
 
 constexpr std::int64_t kCpusMillisMax = 4096 * 1000;
 
+constexpr std::string_view kSizeUnits = "MGT";  // MiB, GiB, TiB
+constexpr std::uint64_t kOutputLimitMin = std::uint64_t{8} << 20;
+constexpr std::uint64_t kOutputLimitMax = std::uint64_t{1024} << 40;
+
 constexpr std::string_view kLoadSources[] = {"auto", "system", "cgroup"};
+constexpr std::string_view kYields[] = {"nothing", "refuse",    "throttle",
+                                        "pause",   "send-home", "drain"};
+constexpr std::string_view kSharePolicies[] = {"yes", "no", "ask"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 
 std::string load_source_text(LoadSource source) {
@@ -19,6 +27,14 @@ std::string load_source_text(LoadSource source) {
 }
 std::string log_level_text(base::LogLevel level) {
   return std::string(kLogLevels[static_cast<std::size_t>(level)]);
+}
+
+std::string output_limit_text(std::uint64_t bytes) {
+  if (bytes == 0) return "none";
+  std::uint64_t units = bytes >> 20;
+  std::size_t unit = 0;
+  for (; units % 1024 == 0 && unit + 1 < kSizeUnits.size(); ++unit) units /= 1024;
+  return std::to_string(units) + kSizeUnits[unit];
 }
 
 std::string cpus_text(std::int64_t millis) {
@@ -70,6 +86,8 @@ std::vector<Option> options_with_values(const DaemonOptions& options) {
   for (const std::uint32_t uid : options.policy_uids) uids.push_back(std::to_string(uid));
   std::optional<std::string> cpus;
   if (options.cpus_millis) cpus = cpus_text(*options.cpus_millis);
+  Option inbox = optional_text("inbox", options.inbox);
+  inbox.shown = options.inbox_path();
   return {optional_text("name", options.name),
           always("listen", options.listen.text()),
           {"peer", peers, joined(peers)},
@@ -78,6 +96,14 @@ std::vector<Option> options_with_values(const DaemonOptions& options) {
           optional_text("cgroup", options.cgroup),
           optional_text("criu", options.criu),
           {"policy-uids", uids, joined(uids)},
+          always("owner-active", options.owner_active),
+          always("on-battery", options.on_battery),
+          always("battery-low", options.battery_low),
+          always("on-metered", options.on_metered),
+          always("on-sleep", options.on_sleep),
+          always("share", share_policy_text(options.share)),
+          inbox,
+          always("output-limit", output_limit_text(options.output_limit_bytes)),
           always("log-level", log_level_text(options.log_level)),
           optional_text("log-file", options.log_file),
           optional_text("cpus", cpus)};
@@ -111,6 +137,23 @@ base::Result<LoadSource> parse_load_source(std::string_view text) {
   return static_cast<LoadSource>(at - std::begin(kLoadSources));
 }
 
+base::Result<std::string> parse_yield_word(std::string_view text) {
+  if (std::find(std::begin(kYields), std::end(kYields), text) == std::end(kYields)) {
+    return fail(Code::kInvalid, "nothing, refuse, throttle, pause, send-home or drain is meant");
+  }
+  return std::string(text);
+}
+
+base::Result<SharePolicy> parse_share_policy(std::string_view text) {
+  const auto* const at = std::find(std::begin(kSharePolicies), std::end(kSharePolicies), text);
+  if (at == std::end(kSharePolicies)) return fail(Code::kInvalid, "--share is yes, no or ask");
+  return static_cast<SharePolicy>(at - std::begin(kSharePolicies));
+}
+
+std::string share_policy_text(SharePolicy policy) {
+  return std::string(kSharePolicies[static_cast<std::size_t>(policy)]);
+}
+
 base::Result<base::LogLevel> parse_log_level(std::string_view text) {
   const auto* const at = std::find(std::begin(kLogLevels), std::end(kLogLevels), text);
   if (at == std::end(kLogLevels)) {
@@ -138,6 +181,21 @@ base::Result<std::int64_t> parse_cpus(std::string_view text) {
   for (const char c : whole + part) millis = millis * 10 + (c - '0');
   if (millis < 1 || millis > kCpusMillisMax) return bad();
   return millis;
+}
+
+base::Result<std::uint64_t> parse_output_limit(std::string_view text) {
+  if (text == "none") return std::uint64_t{0};
+  std::uint64_t units = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), units);
+  const auto unit = kSizeUnits.find(end != text.data() + text.size() ? *end : '?');
+  const bool good =
+      code == std::errc() && end + 1 == text.data() + text.size() && unit != std::string_view::npos;
+  const std::size_t shift = good ? 20 + 10 * unit : 0;
+  if (!good || units > kOutputLimitMax >> shift || units << shift < kOutputLimitMin) {
+    return fail(Code::kInvalid,
+                "--output-limit is a size from 8M to 1024T, such as 64M or 1G, or none");
+  }
+  return units << shift;
 }
 
 std::vector<std::string> daemon_arguments(const DaemonOptions& options) {

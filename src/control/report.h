@@ -76,21 +76,24 @@ struct NodeReport {
   std::string version;
 };
 
-// {"mesh":{"id","name","sum","rule","seats_sum_mod_3"},"self":ID,"nodes":[...]}
+// {"mesh":{"id","name","sum","rule","seats_sum_mod_3"},"self":ID,"sentence","nodes":[...]}
 struct Status {
   MeshName mesh;
   std::int64_t sum = 0;  // S
   std::string rule;      // shedding, waking, balanced
   int seats_sum_mod_3 = 0;
   std::string self;
+  std::string sentence;  // what the mesh is doing, and why nothing moves
   std::vector<NodeReport> nodes;
 };
+
+inline constexpr std::size_t kBesidePathsMax = 64;
 
 struct JobReport {
   std::string id;
   std::string name;
   std::string command;
-  std::string state;  // queued, running, throttled, handover, parked, exited, lost
+  std::string state;  // queued, running, throttled, handover, parked, exited, lost, paused
   std::string node;   // names, ids where a name is not known
   std::string home;
   std::int64_t pid = 0;
@@ -102,6 +105,12 @@ struct JobReport {
   std::uint64_t moves = 0;
   std::optional<std::int64_t> exit_code;
   std::string waits_for;  // in doubt until this node, or a person, has spoken; empty: none
+  // Asked at the job's home: where two versions of a file lie side by side since it came home; the
+  // job's, of a file that was changed there meanwhile, and home's own, of what became a folder or
+  // was one. At most kBesidePathsMax each.
+  std::vector<std::string> beside = {};
+  std::vector<std::string> kept = {};
+  std::uint64_t beside_more = 0;  // of both, that are not listed: an answer has room for so many
 };
 
 // {"jobs":[...],"unreachable":[names]}
@@ -110,19 +119,36 @@ struct Jobs {
   std::vector<std::string> unreachable;
 };
 
-struct RunReport {  // {"job","name"}
+struct RunReport {  // {"job","name","queued"}
   std::string job;
   std::string name;
+  bool queued = false;  // it waited when this was said, or was started elsewhere
 };
 
 // {"exit_code"}, or {"signal","exit_code"} with 128 + signal, as shells count
 struct ExitReport {
   int exit_code = 0;
   std::optional<int> signal;
+  std::vector<std::string> beside = {};  // as of JobReport
+  std::vector<std::string> kept = {};
+  std::uint64_t beside_more = 0;
 };
 
 struct KillReport {  // {"node"}
   std::string node;
+};
+
+// Of `tern drain`: {"draining","jobs":[{"job","name","to","why"}]}: who is still here, where each
+// would go (a name), or why it stays.
+struct DrainReport {
+  struct Job {
+    std::string job;
+    std::string name;
+    std::string to;
+    std::string why;
+  };
+  bool draining = false;
+  std::vector<Job> jobs;
 };
 
 struct DownReport {  // {"jobs_left_running"}
@@ -150,6 +176,22 @@ struct Handover {
 inline constexpr std::array<std::string_view, Handover::kPhases> kPhaseNames = {
     "preflight", "freeze", "stream", "restore", "decide", "resume"};
 
+// Of `tern park --json`, `tern wake --json` and the events of both:
+// {"job","node","node_name","what":
+// "park|wake","outcome":"done|failed","reason","bytes","stored_bytes","frozen_seconds",
+// "phases":{name: seconds}}
+struct Rest {
+  std::string job;
+  std::string node;  // id
+  std::string node_name;
+  std::string what;
+  std::string outcome;
+  std::string reason;
+  std::uint64_t bytes = 0;
+  std::uint64_t stored_bytes = 0;
+  std::int64_t frozen_micros = 0;
+};
+
 // Of `tern migrate --dry-run`: {"job","from","to","from_name","to_name","obstacles":[sentence...]}.
 // No obstacles: it would move. `to` is empty where it was not even decided whom to ask.
 struct Trial {
@@ -176,6 +218,7 @@ struct Setting {
 [[nodiscard]] std::string to_json(const RunReport& run);
 [[nodiscard]] std::string to_json(const ExitReport& exit);
 [[nodiscard]] std::string to_json(const KillReport& kill);
+[[nodiscard]] std::string to_json(const DrainReport& drain);
 [[nodiscard]] std::string to_json(const DownReport& down);
 [[nodiscard]] std::string to_json(const Handover& handover);
 [[nodiscard]] std::string settings_to_json(const std::vector<Setting>& settings);
@@ -190,8 +233,10 @@ struct Setting {
 [[nodiscard]] base::Result<RunReport> parse_run(std::string_view json);
 [[nodiscard]] base::Result<ExitReport> parse_exit(std::string_view json);
 [[nodiscard]] base::Result<KillReport> parse_kill(std::string_view json);
+[[nodiscard]] base::Result<DrainReport> parse_drain(std::string_view json);
 [[nodiscard]] base::Result<DownReport> parse_down(std::string_view json);
 [[nodiscard]] base::Result<Handover> parse_handover(std::string_view json);
+[[nodiscard]] base::Result<Rest> parse_rest(std::string_view json);
 [[nodiscard]] base::Result<Trial> parse_trial(std::string_view json);
 [[nodiscard]] base::Result<std::vector<Setting>> parse_settings(std::string_view json);
 

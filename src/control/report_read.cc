@@ -62,6 +62,9 @@ JobReport read_job(JsonReader& in) {
   job.moves = in.natural_or("moves");
   if (in.has("exit_code")) job.exit_code = in.integer("exit_code", 0, 255);
   if (in.has("waits_for")) job.waits_for = word(in, "waits_for");
+  job.beside = in.byte_list("beside", kBesidePathsMax, kPathBytesMax);
+  job.kept = in.byte_list("kept", kBesidePathsMax, kPathBytesMax);
+  job.beside_more = in.natural_or("beside_more");
   return job;
 }
 
@@ -110,6 +113,7 @@ base::Result<Status> parse_status(std::string_view json) {
   status.rule = word(mesh, "rule");
   status.seats_sum_mod_3 = static_cast<int>(mesh.integer_or("seats_sum_mod_3", -2, 2, 0));
   status.self = word(in, "self");
+  status.sentence = in.text_or("sentence", kSentenceBytesMax);
   for (JsonReader& node : in.objects("nodes", kNodesMax)) status.nodes.push_back(read_node(node));
   return finished(in, std::move(status));
 }
@@ -126,6 +130,7 @@ base::Result<RunReport> parse_run(std::string_view json) {
   JsonReader in(json);
   RunReport run;
   run.job = in.text("job", kWordBytesMax);
+  run.queued = in.boolean_or("queued", false);
   run.name = word(in, "name");
   return finished(in, std::move(run));
 }
@@ -135,6 +140,9 @@ base::Result<ExitReport> parse_exit(std::string_view json) {
   ExitReport exit;
   exit.exit_code = static_cast<int>(in.integer("exit_code", 0, 255));
   if (in.has("signal")) exit.signal = static_cast<int>(in.integer("signal", 1, 64));
+  exit.beside = in.byte_list("beside", kBesidePathsMax, kPathBytesMax);
+  exit.kept = in.byte_list("kept", kBesidePathsMax, kPathBytesMax);
+  exit.beside_more = in.natural_or("beside_more");
   return finished(in, exit);
 }
 
@@ -142,6 +150,16 @@ base::Result<KillReport> parse_kill(std::string_view json) {
   JsonReader in(json);
   KillReport kill{word(in, "node")};
   return finished(in, std::move(kill));
+}
+
+base::Result<DrainReport> parse_drain(std::string_view json) {
+  JsonReader in(json);
+  DrainReport drain;
+  drain.draining = in.boolean_or("draining", false);
+  for (JsonReader& one : in.objects("jobs", kJobsMax)) {
+    drain.jobs.push_back({word(one, "job"), word(one, "name"), word(one, "to"), word(one, "why")});
+  }
+  return finished(in, std::move(drain));
 }
 
 base::Result<DownReport> parse_down(std::string_view json) {
@@ -172,6 +190,21 @@ base::Result<Handover> parse_handover(std::string_view json) {
     }
   }
   return finished(in, std::move(handover));
+}
+
+base::Result<Rest> parse_rest(std::string_view json) {
+  JsonReader in(json);
+  Rest rest;
+  rest.job = word(in, "job");
+  rest.node = word(in, "node");
+  rest.node_name = word(in, "node_name");
+  rest.what = word(in, "what");
+  rest.outcome = word(in, "outcome");
+  rest.reason = in.text_or("reason", kSentenceBytesMax);
+  rest.bytes = in.natural_or("bytes");
+  rest.stored_bytes = in.natural_or("stored_bytes");
+  rest.frozen_micros = in.decimal_or("frozen_seconds", kMicro);
+  return finished(in, std::move(rest));
 }
 
 base::Result<Trial> parse_trial(std::string_view json) {

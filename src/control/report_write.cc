@@ -28,6 +28,9 @@ std::string job_json(const JobReport& job) {
   out.integer("started_at", job.started_at).natural("moves", job.moves);
   job.exit_code ? out.integer("exit_code", *job.exit_code) : out.null("exit_code");
   job.waits_for.empty() ? out.null("waits_for") : out.text("waits_for", job.waits_for);
+  if (!job.beside.empty()) out.byte_list("beside", job.beside);
+  if (!job.kept.empty()) out.byte_list("kept", job.kept);
+  if (job.beside_more > 0) out.natural("beside_more", job.beside_more);
   return out.finish();
 }
 
@@ -77,7 +80,11 @@ std::string to_json(const Status& status) {
   std::vector<std::string> nodes;
   for (const NodeReport& node : status.nodes) nodes.push_back(to_json(node));
   JsonWriter out;
-  return out.raw("mesh", mesh.finish()).text("self", status.self).raw_list("nodes", nodes).finish();
+  return out.raw("mesh", mesh.finish())
+      .text("self", status.self)
+      .text("sentence", status.sentence)
+      .raw_list("nodes", nodes)
+      .finish();
 }
 
 std::string to_json(const Jobs& jobs) {
@@ -87,17 +94,34 @@ std::string to_json(const Jobs& jobs) {
 }
 
 std::string to_json(const RunReport& run) {
-  return JsonWriter().text("job", run.job).text("name", run.name).finish();
+  JsonWriter out;
+  out.text("job", run.job).text("name", run.name);
+  if (run.queued) out.boolean("queued", true);
+  return out.finish();
 }
 
 std::string to_json(const ExitReport& exit) {
   JsonWriter out;
   if (exit.signal) out.integer("signal", *exit.signal);
-  return out.integer("exit_code", exit.exit_code).finish();
+  out.integer("exit_code", exit.exit_code);
+  if (!exit.beside.empty()) out.byte_list("beside", exit.beside);
+  if (!exit.kept.empty()) out.byte_list("kept", exit.kept);
+  if (exit.beside_more > 0) out.natural("beside_more", exit.beside_more);
+  return out.finish();
 }
 
 std::string to_json(const KillReport& kill) {
   return JsonWriter().text("node", kill.node).finish();
+}
+
+std::string to_json(const DrainReport& drain) {
+  std::vector<std::string> list;
+  for (const DrainReport::Job& job : drain.jobs) {
+    JsonWriter one;
+    one.text("job", job.job).text("name", job.name).text("to", job.to).text("why", job.why);
+    list.push_back(one.finish());
+  }
+  return JsonWriter().boolean("draining", drain.draining).raw_list("jobs", list).finish();
 }
 
 std::string to_json(const DownReport& down) {

@@ -151,6 +151,33 @@ constexpr Key kKeys[] = {
     {"allow-root-jobs",
      [](const Node& n, Options& to) { return put(boolean_of(n), to.allow_root_jobs); }},
     {"policy-uids", [](const Node& n, Options& to) { return put_uids(n, to.policy_uids); }},
+    {"owner-active",
+     [](const Node& n, Options& to) {
+       return put_parsed(n, "owner-active", parse_yield_word, to.owner_active);
+     }},
+    {"on-battery",
+     [](const Node& n, Options& to) {
+       return put_parsed(n, "on-battery", parse_yield_word, to.on_battery);
+     }},
+    {"battery-low",
+     [](const Node& n, Options& to) {
+       return put_parsed(n, "battery-low", parse_yield_word, to.battery_low);
+     }},
+    {"on-metered",
+     [](const Node& n, Options& to) {
+       return put_parsed(n, "on-metered", parse_yield_word, to.on_metered);
+     }},
+    {"on-sleep",
+     [](const Node& n, Options& to) {
+       return put_parsed(n, "on-sleep", parse_yield_word, to.on_sleep);
+     }},
+    {"share", [](const Node& n,
+                 Options& to) { return put_parsed(n, "share", parse_share_policy, to.share); }},
+    {"inbox", [](const Node& n, Options& to) { return put(path_of(n), to.inbox); }},
+    {"output-limit",
+     [](const Node& n, Options& to) {
+       return put_parsed(n, "output-limit", parse_output_limit, to.output_limit_bytes);
+     }},
     {"log-level",
      [](const Node& n, Options& to) {
        return put_parsed(n, "log-level", parse_log_level, to.log_level);

@@ -10,6 +10,14 @@
 //   criu             text, an absolute path    --criu
 //   allow-root-jobs  true or false             --allow-root-jobs
 //   policy-uids      list of whole numbers     --policy-uids, at most kPolicyUidsMax
+//   owner-active     text                      --owner-active, a word of node/owner.h
+//   on-battery       text                      --on-battery, likewise
+//   battery-low      text                      --battery-low, likewise
+//   on-metered       text                      --on-metered, likewise
+//   on-sleep         text                      --on-sleep, likewise
+//   share            text                      --share yes|no|ask
+//   inbox            text, an absolute path    --inbox
+//   output-limit     text                      --output-limit, such as 64M, or none
 //   log-level        text                      --log-level debug|info|warn|error
 //   log-file         text, an absolute path    --log-file
 //   cpus             number                    --cpus, 0.001 to 4096, in thousandths

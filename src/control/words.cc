@@ -72,6 +72,17 @@ base::Status check_reference(std::string_view reference) {
   return {};
 }
 
+base::Status check_offer(std::string_view offer) {
+  const auto is_hex = [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); };
+  if (offer.size() < 4 || offer.size() > kShareIdDigits ||
+      !std::all_of(offer.begin(), offer.end(), is_hex)) {
+    return fail(Code::kInvalid,
+                "that is no id of an offer, which tern inbox shows: 4 digits of it "
+                "or more are meant");
+  }
+  return {};
+}
+
 base::Status check_name(std::string_view name) {
   if (name.empty() || name.size() > kNameBytesMax ||
       !std::all_of(name.begin(), name.end(), is_name_character) ||

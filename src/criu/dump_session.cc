@@ -57,9 +57,12 @@ std::vector<std::string> arguments_for(const DumpSpec& spec, bool as_user) {
                                  "--manage-cgroups=ignore",
                                  "--network-lock",
                                  "skip",
+                                 "--file-locks",
                                  "--ghost-limit",
                                  std::to_string(spec.ghost_limit_bytes),
                                  "-v4"};
+  if (spec.tcp_close) words.insert(words.end(), {"--tcp-close", "--skip-in-flight"});
+  if (spec.shell_job) words.emplace_back("--shell-job");
   if (as_user || ::geteuid() != 0) words.emplace_back("--unprivileged");
   return words;
 }

@@ -47,6 +47,11 @@ struct DumpSpec {
   // another user's processes (prlimit(2)): then CRIU runs as that user, with what else it needs.
   uid_t uid = 0;
   gid_t gid = 0;
+  // Connections are left out, also those that wait to be accepted; the copy finds them closed. The
+  // original keeps them: nothing is done to them here.
+  bool tcp_close = false;
+  // Its session or process group is led by somebody outside, as those of a shell's jobs are.
+  bool shell_job = false;
   // Of the whole dump, pauses included; a consumer that stalls longer fails it.
   base::Duration deadline = std::chrono::minutes(10);
   std::uint64_t ghost_limit_bytes = 64ULL << 20;  // deleted files, each, that travel in the images

@@ -28,11 +28,29 @@ constexpr int kChecks = 20;
 constexpr base::Duration kCheckPause = std::chrono::milliseconds(5);
 constexpr const char* kPidFile = "pid";
 
-std::vector<std::string> arguments_for(const std::string& dir) {
-  std::vector<std::string> words{
-      "restore",     "--stream",       "-s",   "-d",        "--manage-cgroups=ignore",
-      "--tcp-close", "--network-lock", "skip", "--pidfile", dir + "/" + kPidFile,
-      "-v4"};
+std::vector<std::string> arguments_for(const RestoreSpec& spec, const std::string& dir) {
+  std::vector<std::string> words;
+  if (spec.capsule) {
+    words = {"--init",    std::to_string(spec.capsule->init.pid),
+             "--start",   std::to_string(spec.capsule->init.start_ticks),
+             "--pid",     std::to_string(spec.capsule->criu_pid),
+             "--library", spec.capsule->library,
+             "--",        spec.program};
+  }
+  const std::vector<std::string> restore{"restore",
+                                         "--stream",
+                                         "-s",
+                                         "-d",
+                                         "--manage-cgroups=ignore",
+                                         "--tcp-close",
+                                         "--network-lock",
+                                         "skip",
+                                         "--file-locks",
+                                         "--pidfile",
+                                         dir + "/" + kPidFile,
+                                         "-v4"};
+  words.insert(words.end(), restore.begin(), restore.end());
+  if (spec.capsule && spec.capsule->shell_job) words.emplace_back("--shell-job");
   if (::geteuid() != 0) words.emplace_back("--unprivileged");
   return words;
 }
@@ -180,6 +198,12 @@ base::Status RestoreSession::Impl::check_copy() {
   if (base::Status still = check_copy_held(spec.job_cgroup); !still) return still;
   auto cgroup = machine::Cgroup::open(spec.job_cgroup);
   if (!cgroup) return cgroup.error();
+  if (spec.capsule) {  // CRIU told a PID of the capsule
+    auto init = machine::find_init(*cgroup);
+    if (!init) return init.error();
+    held.init = *init;
+    return {};
+  }
   auto pid = parse_pid(pid_text);
   if (!pid) return pid.error();
   auto members = cgroup->processes();
@@ -260,10 +284,15 @@ base::Result<std::unique_ptr<RestoreSession>> RestoreSession::start(uv_loop_s* l
       StreamServer::listen(loop, dir->path(), Direction::kServe, ::geteuid(), std::move(stream));
   if (!server) return server.error();
   impl->server = std::move(*server);
-  if (auto made = machine::Cgroup::create(impl->spec.job_cgroup); !made) return made.error();
-  RunSpec run{impl->spec.program,    arguments_for(dir->path()),
-              impl->spec.job_cgroup, false,
-              std::nullopt,          std::nullopt};
+  if (!impl->spec.capsule) {
+    if (auto made = machine::Cgroup::create(impl->spec.job_cgroup); !made) return made.error();
+  }
+  RunSpec run{impl->spec.capsule ? impl->spec.capsule->enter : impl->spec.program,
+              arguments_for(impl->spec, dir->path()),
+              impl->spec.job_cgroup,
+              false,
+              std::nullopt,
+              std::nullopt};
   auto started =
       Run::start(loop, std::move(run), std::move(*dir),
                  impl->weakly([](Impl& self, const RunResult& result, const WorkDir& work) {

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,11 +51,22 @@ class ImageSource {
   virtual void consume(std::string_view name, std::size_t count) = 0;  // count <= peek().size()
 };
 
+// Processes that were dumped in the machine's own PID namespace are restored into that of a
+// tern-init (JobSpec::adopted) that stands stopped in the copy's cgroup, and become its children.
+struct Capsule {
+  std::string enter;    // tern-enter (machine/helpers.h)
+  std::string library;  // tern-procview
+  machine::ProcessName init;
+  pid_t criu_pid = 0;      // that CRIU gets within; it and some hundred above it are to be free
+  bool shell_job = false;  // as it was dumped (DumpSpec)
+};
+
 struct RestoreSpec {
   std::string program;     // CRIU (criu/program.h)
   std::string owner;       // the node's cgroup name, for the work folder (criu/work_dir.h)
   std::string job_cgroup;  // made by the session: job-<jobid>-e<epoch>
   base::Duration deadline = std::chrono::minutes(5);  // of CRIU's run
+  std::optional<Capsule> capsule = std::nullopt;      // then the cgroup is there
 };
 
 struct HeldCopy {

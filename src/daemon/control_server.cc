@@ -86,8 +86,32 @@ void Client::close() {
   patience_.stop();
   stream_.reset();
   on_room_ = nullptr;
+  on_input_ = nullptr;
+  on_line_ = nullptr;
   auto callback = std::exchange(on_closed_, nullptr);
   if (callback) callback();
+}
+
+void Client::pause_input() {
+  if (!closed_) stream_->pause_reading();
+}
+
+void Client::resume_input() {
+  if (!closed_) stream_->resume_reading();
+}
+
+void Client::hear(base::ByteView bytes) {
+  while (!bytes.empty() && on_line_ && !closed_ && !final_) {
+    const std::size_t piece = std::min(bytes.size(), control::kReadBytesMax);
+    if (!reader_.feed(bytes.first(piece))) return fail(Exit::kUsage, "that line is too long");
+    bytes = bytes.subspan(piece);
+    while (on_line_) {
+      const auto line = reader_.next();
+      if (!line) break;
+      const auto callback = on_line_;  // which may close us
+      callback(*line);
+    }
+  }
 }
 
 ControlServer::ControlServer(loop::Loop& loop, base::Log& log, OnRequest on_request)
@@ -173,9 +197,15 @@ void ControlServer::on_bytes(const std::shared_ptr<Client>& client, base::ByteVi
     if (!line) continue;
     client->patience_.stop();
     client->stream_->pause_reading();
-    // Reading goes on, to notice when the client goes away; what it says is not looked at.
+    // Reading goes on, to notice when the client goes away, and for who asked for what it says.
     client->stream_->start_reading(
-        [](base::ByteView) {},
+        [weak = std::weak_ptr<Client>(client)](base::ByteView more) {
+          auto strong = weak.lock();
+          if (!strong) return;
+          if (!strong->on_input_) return strong->hear(more);
+          const auto callback = strong->on_input_;
+          callback(more);
+        },
         [this, weak = std::weak_ptr<Client>(client)](const base::Status&) {
           auto strong = weak.lock();
           if (!strong) return;

@@ -21,8 +21,8 @@
 
 namespace ternd {
 
-inline constexpr std::size_t kClientsMax = 128;
-inline constexpr std::size_t kClientsOfUserMax = 96;  // of one, who is not root
+inline constexpr std::size_t kClientsMax = 256;        // tern run with an input has two
+inline constexpr std::size_t kClientsOfUserMax = 192;  // of one, who is not root
 inline constexpr std::size_t kClientBacklogMax = 4 * 1024 * 1024;
 inline constexpr base::Duration kRequestPatience = std::chrono::seconds(10);
 
@@ -39,6 +39,12 @@ class Client {
   [[nodiscard]] bool has_room() const { return !closed_ && waiting_.size() < 256 * 1024; }
   void on_room(std::function<void()> callback) { on_room_ = std::move(callback); }
   void on_closed(std::function<void()> callback) { on_closed_ = std::move(callback); }
+  // What it sends behind its request, which nobody else looks at.
+  void on_input(std::function<void(base::ByteView)> callback) { on_input_ = std::move(callback); }
+  void pause_input();
+  void resume_input();
+  // What the client says after its request, line by line; without this it is not looked at.
+  void on_line(std::function<void(const std::string&)> callback) { on_line_ = std::move(callback); }
   [[nodiscard]] std::uint32_t uid() const { return uid_; }
   [[nodiscard]] std::uint32_t gid() const { return gid_; }
   [[nodiscard]] std::int32_t pid() const { return pid_; }
@@ -50,6 +56,7 @@ class Client {
   friend class ControlServer;
   void flush();
   void close();
+  void hear(base::ByteView bytes);
 
   std::unique_ptr<loop::Stream> stream_;
   control::LineReader reader_;
@@ -63,7 +70,9 @@ class Client {
   std::vector<std::uint32_t> groups_;  // supplementary
   bool endless_ = false;
   std::function<void()> on_room_;
+  std::function<void(const std::string&)> on_line_;
   std::function<void()> on_closed_;
+  std::function<void(base::ByteView)> on_input_;
 };
 
 class ControlServer {

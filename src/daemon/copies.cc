@@ -11,7 +11,9 @@
 #include <filesystem>
 
 #include "daemon/copies_internal.h"
+#include "daemon/held_launch.h"
 #include "daemon/job_folder.h"
+#include "daemon/retry.h"
 #include "machine/init_root.h"
 #include "machine/job_process.h"
 
@@ -28,15 +30,32 @@ using machine::Cgroup;
 using node::StreamEnds;
 
 constexpr base::Duration kKeeperRetry = std::chrono::seconds(1);
+
+// The caller watches it.
+template <typename Copy>
+bool reach_keeper(Copy& copy) {
+  auto client = machine::KeeperClient::connect(copy.dir);  // never waits
+  if (!client) return false;
+  copy.drop_keeper();  // its poll goes before its descriptor does
+  copy.keeper.emplace(std::move(*client));
+  return true;
+}
+
 }  // namespace
 
 Copies::Copies(loop::Loop& loop, const Paths& paths, machine::Helpers helpers, base::Log& log,
-               Callbacks callbacks)
+               std::uint64_t output_limit, Callbacks callbacks)
     : loop_(loop),
       paths_(paths),
       helpers_(std::move(helpers)),
       log_(log),
-      callbacks_(std::move(callbacks)) {
+      output_limit_(output_limit),
+      callbacks_(std::move(callbacks)),
+      watch_(loop, [this] {
+        watch_.start(kKeeperAsk);
+        look_after(loop::Loop::now());
+      }) {
+  watch_.start(kKeeperAsk);
   auto keepers = Cgroup::open_or_create(paths_.keepers_cgroup());
   if (keepers) keepers_ = std::move(*keepers);
 }
@@ -76,24 +95,25 @@ void Copies::take(Copy& copy, Found& found) {
 
 // ---- one operation after another. The keeper's socket belongs to the operation while one runs.
 
-void Copies::enqueue(const std::shared_ptr<Copy>& copy, Work work, Done done) {
-  copy->queue.emplace_back(std::move(work), std::move(done));
+void Copies::enqueue(const std::shared_ptr<Copy>& copy, const char* what, Work work, Done done) {
+  copy->queue.push_back({what, std::move(work), std::move(done)});
   run_next(copy);
 }
 
 void Copies::run_next(const std::shared_ptr<Copy>& copy) {
   if (copy->busy || copy->queue.empty()) return;
   copy->busy = true;
-  auto [work, done] = std::move(copy->queue.front());
+  Copy::Operation next = std::move(copy->queue.front());
   copy->queue.pop_front();
+  copy->doing = next.what;
+  copy->began = loop::Loop::now();
   copy->keeper_poll.reset();
-  auto outcome = std::make_shared<Status>();
   loop::run_blocking(
-      loop_, [work = std::move(work), outcome] { *outcome = work(); },
-      [this, copy, outcome, done = std::move(done), alive = alive_] {
+      loop_, std::move(next.work),
+      [this, copy, done = std::move(next.done), alive = alive_](const Status& outcome) {
         if (!*alive) return;
         copy->busy = false;
-        if (done) done(*outcome);
+        if (done) done(outcome);
         if (!*alive) return;
         run_next(copy);
         if (!copy->busy && copy->keeper && !copy->keeper_poll) watch_keeper(copy);
@@ -102,28 +122,21 @@ void Copies::run_next(const std::shared_ptr<Copy>& copy) {
 
 // ---- beginnings
 
-void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::string> env,
-                    unsigned umask, std::function<void(Result<machine::ProcessName>)> done) {
+void Copies::launch(const node::JobSpec& spec, Epoch epoch, Start how,
+                    std::function<void(Result<machine::ProcessName>)> done) {
   auto copy = std::make_shared<Copy>();
+  copy->limits = &paths_.limits;
   copy->job = spec.id;
   copy->born = epoch;
   copy->dir = paths_.job(spec.id);
   copies_[spec.id] = copy;
-  machine::JobSpec start;
-  start.init_path = helpers_.init_path;
-  start.command = spec.argv;
-  start.env = std::move(env);
-  start.dir = spec.cwd;
-  start.uid = spec.uid;
-  start.gid = spec.gid;
-  start.groups.assign(spec.groups.begin(), spec.groups.end());
-  start.change_user = ::geteuid() == 0;
-  start.mask = umask;
-  start.init_root = paths_.init_root(spec.id);
+  machine::JobSpec start =
+      start_of(spec, {how.umask, std::move(how.env)}, helpers_, paths_.init_root(spec.id));
+  start.input = how.input;
   const std::string cgroup_path = paths_.job_cgroup(spec.id, epoch);
   auto found = std::make_shared<Found>();
-  auto work = [this, roots = roots_, dir = copy->dir, job = spec.id, epoch, start, cgroup_path,
-               found]() -> Status {
+  auto work = [this, roots = roots_, children = children_, dir = copy->dir, job = spec.id, epoch,
+               start, cgroup_path, found]() -> Status {
     if (Status made = job_folder::make(dir); !made) return made;
     if (Status made = roots->claim(job, epoch, start.init_root); !made) return made;
     auto group = Cgroup::create(cgroup_path);
@@ -134,8 +147,10 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
       roots->drop(job, epoch, start.init_root);
       return started.error();
     }
-    found->view = {job, epoch, cgroup_path, started->init, start.init_root, false, false, {}};
+    found->view = {job,   epoch, cgroup_path, started->init, start.init_root, false,
+                   false, 0,     {},          false};
     found->cgroup = std::move(*group);
+    children->add(std::move(started->process));
     Status keeper = machine::start_keeper(keeper_spec(dir, *found), kPatience);
     if (!keeper) {
       (void)found->cgroup->kill_all(kPatience).ok();
@@ -143,7 +158,7 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
     }
     return keeper;
   };
-  enqueue(copy, work, [this, copy, found, done = std::move(done)](const Status& status) {
+  enqueue(copy, "start", work, [this, copy, found, done = std::move(done)](const Status& status) {
     take(*copy, *found);
     if (!status) {
       copy->gone = true;
@@ -158,6 +173,7 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, std::vector<std::str
 void Copies::attend(const node::JobSpec& spec, Epoch epoch) {
   if (copies_.count(spec.id) != 0) return;
   auto copy = std::make_shared<Copy>();
+  copy->limits = &paths_.limits;
   copy->job = spec.id;
   copy->dir = paths_.job(spec.id);
   copies_[spec.id] = copy;
@@ -177,18 +193,16 @@ void Copies::look_for(const std::shared_ptr<Copy>& copy, Epoch newest) {
     if (!opened && !found->cgroup) read_end(dir, *found);
     return opened;
   };
-  enqueue(copy, work, [this, copy, newest, found](const Status& status) {
+  enqueue(copy, "look for", work, [this, copy, newest, found](const Status& status) {
     if (copy->gone) return;
     take(*copy, *found);
     if (status) return connect_keeper(copy);
     log_.warn("job_not_attended", {{"job", copy->job.hex()}, {"why", status.error().detail}});
     if (copy->cgroup) return replace_keeper(copy);  // it runs; only its output waits
     if (status.error().code != Code::kNotFound) {
-      copy->retry = std::make_unique<loop::Timer>(loop_, [this, copy, newest] {
-        const auto timer = std::move(copy->retry);  // ends the cycle copy -> timer -> copy
+      return retry_after(loop_, copy, kKeeperRetry, [this, copy, newest] {
         if (!copy->gone) look_for(copy, newest);
       });
-      return copy->retry->start(kKeeperRetry);
     }
     ended_unseen(copy, *found);
   });
@@ -213,7 +227,7 @@ void Copies::settle(const JobId& job, Epoch epoch, Done done) {
   if (!copy || copy->gone) return settle_fresh(job, epoch, std::move(done));
   // After a restart attend() is at it already, and may have paused its keeper.
   enqueue(
-      copy, [] { return Status(); },
+      copy, "settle", [] { return Status(); },
       [this, copy, job, epoch, done = std::move(done)](const Status&) {
         const bool same = get(job) == copy && !copy->gone && copy->cgroup && copy->born == epoch;
         if (!same) return settle_fresh(job, epoch, done);
@@ -223,6 +237,7 @@ void Copies::settle(const JobId& job, Epoch epoch, Done done) {
 
 void Copies::settle_fresh(const JobId& job, Epoch epoch, Done done) {
   auto copy = std::make_shared<Copy>();
+  copy->limits = &paths_.limits;
   copy->job = job;
   copy->born = epoch;
   copy->dir = paths_.job(job);
@@ -233,7 +248,7 @@ void Copies::settle_fresh(const JobId& job, Epoch epoch, Done done) {
     if (!opened && !found->cgroup) read_end(dir, *found);
     return opened;
   };
-  enqueue(copy, work, [this, copy, found, done = std::move(done)](const Status& status) {
+  enqueue(copy, "settle", work, [this, copy, found, done = std::move(done)](const Status& status) {
     const Epoch asked = copy->born;
     take(*copy, *found);
     copy->born = asked;
@@ -252,7 +267,7 @@ void Copies::settle_fresh(const JobId& job, Epoch epoch, Done done) {
 // It was let go: whatever paused its keeper is over.
 void Copies::resume(const std::shared_ptr<Copy>& copy, Done done) {
   auto work = [copy]() -> Status { return run_on(*copy); };
-  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
+  enqueue(copy, "resume", work, [this, copy, done = std::move(done)](const Status& status) {
     if (!status) log_.error("copy_not_resumed", {{"why", status.error().detail}});
     copy->view.frozen = false;
     copy->drop_keeper();
@@ -268,7 +283,12 @@ Status Copies::run_on(Copy& copy) {
     if (client) copy.keeper.emplace(std::move(*client));
   }
   if (copy.keeper && !copy.keeper->call(init::Op::kResume, kPatience)) copy.keeper.reset();
-  return copy.cgroup->thaw(kPatience);
+  if (copy.limit_micros != 0) {
+    const Status set = machine::limit_cpu(*copy.limits, *copy.cgroup, copy.dir, copy.limit_micros);
+    if (!set) copy.limit_trouble = set.error().detail;
+  }
+  if (!copy.view.paused) return copy.cgroup->thaw(kPatience);
+  return job_folder::mark_paused(copy.dir, copy.born, false);
 }
 
 // ---- keepers
@@ -281,6 +301,7 @@ machine::KeeperSpec Copies::keeper_spec(const std::string& dir, const Found& fou
   spec.stdout_base = found.bases[0];
   spec.stderr_base = found.bases[1];
   spec.paused = found.view.frozen;
+  spec.limit = output_limit_;
   spec.cgroup = keepers_ ? &*keepers_ : nullptr;
   return spec;
 }
@@ -294,7 +315,9 @@ Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, F
   auto events = group->events();
   const std::string root = paths_.init_root(job);
   if (!root.empty()) (void)machine::hide_proc(root).ok();  // of a dump that a crash broke off
-  found.view = {job, born, group->path(), *init, root, events && events->frozen, false, {}};
+  const std::optional<bool> paused = job_folder::is_paused(dir, born);
+  const bool frozen = events && events->frozen && paused.value_or(true);
+  found.view = {job, born, group->path(), *init, root, frozen, false, 0, {}, paused.has_value()};
   found.bases = job_folder::bases(dir);
   found.cgroup = std::move(*group);
   Status started = machine::start_keeper(keeper_spec(dir, found), kPatience);
@@ -304,10 +327,7 @@ Status Copies::open_copy(const std::string& dir, const JobId& job, Epoch born, F
 
 void Copies::connect_keeper(const std::shared_ptr<Copy>& copy) {
   if (copy->gone) return;
-  auto client = machine::KeeperClient::connect(copy->dir);  // never waits
-  if (!client) return keeper_lost(copy);
-  copy->keeper.emplace(std::move(*client));
-  (void)copy->keeper->send(init::Op::kStatus).ok();
+  if (!reach_keeper(*copy)) return keeper_lost(copy);
   if (!copy->busy) watch_keeper(copy);
 }
 
@@ -317,25 +337,45 @@ void Copies::watch_keeper(const std::shared_ptr<Copy>& copy) {
     if (auto strong = weak.lock()) on_keeper(strong);
   });
   copy->keeper_poll->set(loop::Poll::kReadable);
+  // An operation that waited for its own reply has passed over what was said of growth.
+  ask_keeper(copy, loop::Loop::now());
   on_keeper(copy);  // what an operation left in the client is not seen by the poll
 }
 
 void Copies::on_keeper(const std::shared_ptr<Copy>& copy) {
-  while (copy->keeper && !copy->gone) {
+  // What is told of may begin an operation, whose the socket is from then on.
+  while (copy->keeper && !copy->gone && !copy->busy) {
     auto message = copy->keeper->next();
     if (!message) return keeper_lost(copy);
     if (!*message) return;
+    copy->heard = loop::Loop::now();
+    copy->asked.reset();
     const init::Message& said = **message;
     copy->ends = {said.stdout_end, said.stderr_end};
     if (said.kind == init::MessageKind::kExited || (said.flags & init::kFlagExited) != 0) {
       return end(copy, said.wait_status, copy->ends);
     }
-    if (said.kind == init::MessageKind::kDiskFull) {
-      callbacks_.trouble(copy->job,
-                         std::string("cannot store output: ") + std::strerror(said.store_errno));
+    // Whoever let the copy go on did not reach it: its disk was slow, or it was just replaced.
+    if ((said.flags & init::kFlagPaused) != 0 && !copy->view.frozen) {
+      (void)copy->keeper->send(init::Op::kResume).ok();
     }
+    tell_trouble(*copy, said);
     callbacks_.grew(copy->job, copy->bases, copy->ends);
   }
+}
+
+// Once for each trouble. At the limit it is none before it lasts: room is made all the time.
+void Copies::tell_trouble(Copy& copy, const init::Message& said) {
+  const bool failed = (said.flags & init::kFlagStoreFailed) != 0;
+  if (!failed || said.store_errno != copy.store_errno) copy.store_failures = 0;
+  copy.store_errno = failed ? said.store_errno : 0;
+  if (said.kind != init::MessageKind::kDiskFull) return;
+  const bool limit = said.store_errno == init::kAtLimit;
+  if (++copy.store_failures != (limit ? kAtLimitSaid : 1)) return;
+  callbacks_.trouble(copy.job, limit ? "it waits: its output is at the limit (see: tern config, "
+                                       "output-limit), and whoever reads it has not yet caught up"
+                                     : std::string("its output cannot be stored, so it waits: ") +
+                                           std::strerror(said.store_errno));
 }
 
 void Copies::keeper_lost(const std::shared_ptr<Copy>& copy) {
@@ -346,7 +386,7 @@ void Copies::keeper_lost(const std::shared_ptr<Copy>& copy) {
     read_end(dir, *found);
     return {};
   };
-  enqueue(copy, look, [this, copy, found](const Status&) {
+  enqueue(copy, "look for its end", look, [this, copy, found](const Status&) {
     if (copy->gone || copy->keeper) return;
     if (found->exit) return ended_unseen(copy, *found);
     log_.warn("keeper_lost", {{"job", copy->job.hex()}});
@@ -355,23 +395,25 @@ void Copies::keeper_lost(const std::shared_ptr<Copy>& copy) {
 }
 
 void Copies::replace_keeper(const std::shared_ptr<Copy>& copy) {
-  auto found = std::make_shared<Found>();
-  found->view = copy->view;
-  found->bases = copy->bases;
-  auto work = [this, dir = copy->dir, found]() -> Status {
-    Status started = machine::start_keeper(keeper_spec(dir, *found), kPatience);
+  // Whether it begins paused is known when its turn comes: the copy may be thawed before that.
+  auto work = [this, copy]() -> Status {
+    Found found;
+    found.view = copy->view;
+    found.bases = copy->bases;
+    Status started = machine::start_keeper(keeper_spec(copy->dir, found), kPatience);
     if (!started && started.error().code == Code::kExists) return {};
     return started;
   };
-  enqueue(copy, work, [this, copy](const Status& status) {
+  enqueue(copy, "keeper", work, [this, copy](const Status& status) {
     if (copy->gone) return;
-    if (status) return connect_keeper(copy);
-    log_.error("keeper_cannot_start", {{"job", copy->job.hex()}, {"why", status.error().detail}});
-    copy->retry = std::make_unique<loop::Timer>(loop_, [this, copy] {
-      const auto timer = std::move(copy->retry);  // ends the cycle copy -> timer -> copy
+    // One that is there may be taking no connections: its disk is slow.
+    if (status && reach_keeper(*copy)) return;
+    if (!status) {
+      log_.error("keeper_cannot_start", {{"job", copy->job.hex()}, {"why", status.error().detail}});
+    }
+    retry_after(loop_, copy, kKeeperRetry, [this, copy] {
       if (!copy->gone) replace_keeper(copy);
     });
-    copy->retry->start(kKeeperRetry);
   });
 }
 
@@ -385,11 +427,13 @@ void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, St
       (void)copy->cgroup->kill_all(kPatience).ok();
       (void)copy->cgroup->remove().ok();
     }
+    machine::remove_unused_limits(*copy->limits, Paths::job_groups(copy->job));
+    job_folder::unmark_paused(copy->dir, copy->born);
     roots->drop(copy->job, copy->born, root);
     return {};
   };
   copy->keeper_poll.reset();
-  enqueue(copy, work, [this, copy, wait_status, ends](const Status&) {
+  enqueue(copy, "end", work, [this, copy, wait_status, ends](const Status&) {
     copy->drop_keeper();
     const auto it = copies_.find(copy->job);
     if (it != copies_.end() && it->second == copy) copies_.erase(it);

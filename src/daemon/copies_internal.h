@@ -11,9 +11,11 @@
 #include "daemon/copies.h"
 #include "daemon/job_folder.h"
 #include "init/contract.h"
+#include "init/spool.h"
 
 namespace ternd {
 
+inline constexpr int kAtLimitSaid = 40;               // tries of the keeper, 2 s
 inline constexpr machine::Patience kPatience{20000};  // of one operation on a cgroup or a keeper
 
 // The copies of a job that were born at or before `newest`, oldest first; those without a process
@@ -36,14 +38,31 @@ struct Copies::Copy {
   std::optional<machine::KeeperClient> keeper;
   std::unique_ptr<loop::Poll> keeper_poll;
   std::unique_ptr<loop::Timer> retry;
-  bool gone = false;    // killed or ended: no keeper is wanted any more
-  bool forget = false;  // its folder goes with it
+  std::int64_t limit_micros = 0;  // of operations alone
+  std::string limit_trouble;      // when it could not be set again, of operations alone
+  const machine::LimitTools* limits = nullptr;
+  int store_errno = 0;     // why its keeper could not store, the last time
+  int store_failures = 0;  // that many times in a row
+  bool gone = false;       // killed or ended: no keeper is wanted any more
+  bool forget = false;     // its folder goes with it
+  struct Operation {
+    const char* what;
+    Work work;
+    Done done;
+  };
   bool busy = false;
-  std::deque<std::pair<Work, Done>> queue;
+  const char* doing = "";  // while busy, like the next
+  base::Time began{};
+  base::Time slow_said{};
+  std::deque<Operation> queue;
+  base::Time heard{};               // of its keeper, the last time
+  std::optional<base::Time> asked;  // it has said nothing since
+  base::Time renewed{};             // when it was connected to anew because of that
 
   void drop_keeper() {
     keeper_poll.reset();
     keeper.reset();
+    asked.reset();
   }
 };
 

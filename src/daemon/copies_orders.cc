@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <utility>
 
 #include "daemon/copies_internal.h"
 #include "daemon/job_folder.h"
@@ -62,9 +63,20 @@ void Copies::freeze(const JobId& job, std::function<void(Result<StreamEnds>)> do
   auto ends = std::make_shared<StreamEnds>();
   auto work = [copy, ends]() -> Status {
     if (!copy->cgroup) return fail(Code::kNotFound, "the job has ended");
+    // Before it is so: what finds both after a crash leaves it standing until it is let go.
+    if (copy->view.paused) {
+      const Status marked = job_folder::mark_paused(copy->dir, copy->born, true);
+      if (!marked) return marked;
+    }
     if (Status frozen = copy->cgroup->freeze_for_dump(kPatience); !frozen) {
-      (void)copy->cgroup->thaw(kPatience).ok();
+      (void)(copy->view.paused ? copy->cgroup->freeze(kPatience) : copy->cgroup->thaw(kPatience))
+          .ok();
       return frozen;
+    }
+    // While it stands still: nobody forks, so no nice value travels.
+    if (copy->limit_micros != 0) {
+      const Status lifted = machine::suspend_limit(*copy->limits, *copy->cgroup, copy->dir);
+      if (!lifted) return lifted;
     }
     // A keeper that died meanwhile is replaced by a paused one.
     for (int attempt = 0; attempt < 3; ++attempt) {
@@ -83,7 +95,7 @@ void Copies::freeze(const JobId& job, std::function<void(Result<StreamEnds>)> do
     }
     return fail(Code::kIo, "the job's keeper does not answer");
   };
-  enqueue(copy, work, [this, copy, ends, done = std::move(done)](const Status& status) {
+  enqueue(copy, "freeze", work, [this, copy, ends, done = std::move(done)](const Status& status) {
     if (!status) {
       // Not frozen for long: the caller thaws.
       copy->drop_keeper();
@@ -123,11 +135,30 @@ void Copies::thaw(const JobId& job, Epoch handover, std::function<void(Result<bo
     *ran = true;
     return run_on(*copy);
   };
-  enqueue(copy, work, [this, copy, ran, done = std::move(done)](const Status& status) {
+  enqueue(copy, "thaw", work, [this, copy, ran, done = std::move(done)](const Status& status) {
     if (status) copy->view.frozen = false;
+    const std::string trouble = std::exchange(copy->limit_trouble, {});
+    if (!trouble.empty()) log_.error("limit_lost", {{"job", copy->job.hex()}, {"why", trouble}});
     copy->drop_keeper();
     connect_keeper(copy);
     done(status ? Result<bool>(*ran) : Result<bool>(status.error()));
+  });
+}
+
+void Copies::run_again(const JobId& job, Done done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return off_loop([] { return Status(); }, std::move(done));
+  auto work = [copy]() -> Status {
+    return copy->cgroup ? run_on(*copy) : fail(Code::kNotFound, "the job was not found yet");
+  };
+  enqueue(copy, "run again", work, [this, copy, done = std::move(done)](const Status& status) {
+    if (copy->gone) return done(Status());  // it was found to have ended
+    if (status) copy->view.frozen = false;
+    if (copy->cgroup) {
+      copy->drop_keeper();
+      connect_keeper(copy);
+    }
+    done(status);
   });
 }
 
@@ -135,22 +166,25 @@ void Copies::kill(const JobId& job, Epoch newest, Done done) {
   auto copy = get(job);
   // A younger copy is the job: its keeper, too, stays.
   const bool younger = copy && copy->born > newest;
-  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest, younger, roots = roots_,
-               root = paths_.init_root(job)]() -> Status {
+  const std::optional<Epoch> born = copy && !younger ? std::optional(copy->born) : std::nullopt;
+  auto work = [dir = paths_.job(job), cgroups = paths_.cgroup, job, newest, younger, born,
+               roots = roots_, root = paths_.init_root(job), limits = &paths_.limits]() -> Status {
     if (!younger) {
       if (Status stopped = machine::stop_keeper(dir, kPatience); !stopped) return stopped;
     }
     if (Status killed = kill_copies(cgroups, job, newest); !killed) return killed;
+    machine::remove_unused_limits(*limits, Paths::job_groups(job));
+    if (born) job_folder::unmark_paused(dir, *born);
     roots->drop_through(job, newest, root);
     return {};
   };
   // After a restart nobody attends to a copy whose job is elsewhere: it is there all the same.
   if (!copy) return off_loop(work, std::move(done));
-  if (younger) return enqueue(copy, work, std::move(done));
+  if (younger) return enqueue(copy, "kill", work, std::move(done));
   copy->gone = true;
   copy->retry.reset();
   copy->keeper_poll.reset();
-  enqueue(copy, work, [this, copy, done = std::move(done)](const Status& status) {
+  enqueue(copy, "kill", work, [this, copy, done = std::move(done)](const Status& status) {
     copy->drop_keeper();
     const auto it = copies_.find(copy->job);
     if (status && it != copies_.end() && it->second == copy) {
@@ -162,12 +196,10 @@ void Copies::kill(const JobId& job, Epoch newest, Done done) {
 }
 
 void Copies::off_loop(Work work, Done done) {
-  auto outcome = std::make_shared<Status>();
-  loop::run_blocking(
-      loop_, [work = std::move(work), outcome] { *outcome = work(); },
-      [outcome, done = std::move(done), alive = alive_] {
-        if (*alive) done(*outcome);
-      });
+  loop::run_blocking(loop_, std::move(work),
+                     [done = std::move(done), alive = alive_](const Status& status) {
+                       if (*alive) done(status);
+                     });
 }
 
 void Copies::signal(const JobId& job, int signal_number, Done done) {
@@ -177,12 +209,68 @@ void Copies::signal(const JobId& job, int signal_number, Done done) {
     if (!copy->cgroup) return fail(Code::kNotFound, "the job does not run here");
     // A signal to the frozen original would be lost with it.
     if (copy->view.frozen) return fail(Code::kRefused, "the job is being moved; try again");
+    if (signal_number == SIGPIPE) {
+      if (!copy->keeper) {
+        auto client = machine::KeeperClient::connect(copy->dir);
+        if (!client) return client.error();
+        copy->keeper.emplace(std::move(*client));
+      }
+      auto closed = copy->keeper->call(init::Op::kCloseReader, kPatience, 0);
+      return closed ? Status() : Status(closed.error());
+    }
     if (signal_number != SIGKILL && signal_number != SIGSTOP) {
       return machine::signal_process(copy->view.init, signal_number);
     }
-    return machine::signal_members(*copy->cgroup, copy->view.init.pid, signal_number);
+    const Status sent = machine::signal_members(*copy->cgroup, copy->view.init.pid, signal_number);
+    // Nobody but init is left, which has to see that.
+    const bool lets_go = sent && signal_number == SIGKILL && copy->view.paused;
+    return lets_go ? copy->cgroup->thaw(kPatience) : sent;
   };
-  enqueue(copy, work, std::move(done));
+  enqueue(copy, "signal", work, std::move(done));
+}
+
+void Copies::limit(const JobId& job, std::int64_t limit_micros, Done done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job does not run here"));
+  auto work = [copy, limit_micros]() -> Status {
+    if (!copy->cgroup) return fail(Code::kNotFound, "the job does not run here");
+    copy->limit_micros = limit_micros;
+    if (copy->view.frozen) return {};
+    const Status set = machine::limit_cpu(*copy->limits, *copy->cgroup, copy->dir, limit_micros);
+    if (!set && limit_micros != 0) copy->limit_micros = 0;
+    return set;
+  };
+  enqueue(copy, "limit", work, [copy, limit_micros, done = std::move(done)](const Status& status) {
+    if (status) copy->view.limit_micros = limit_micros;
+    done(status);
+  });
+}
+
+void Copies::pause(const JobId& job, bool on, Done done) {
+  auto copy = get(job);
+  if (!copy || copy->gone) return done(fail(Code::kNotFound, "the job does not run here"));
+  auto work = [copy, on]() -> Status {
+    if (!copy->cgroup) return fail(Code::kNotFound, "the job does not run here");
+    if (on) {
+      const Status marked = job_folder::mark_paused(copy->dir, copy->born, copy->view.frozen);
+      if (!marked) return marked;
+      if (copy->view.frozen) return {};
+      const Status frozen = copy->cgroup->freeze(kPatience);
+      if (frozen) return frozen;
+      if (copy->cgroup->thaw(kPatience)) job_folder::unmark_paused(copy->dir, copy->born);
+      return frozen;
+    }
+    // The mark goes last: without it a frozen copy is a handover's.
+    if (!copy->view.frozen) {
+      if (Status thawed = copy->cgroup->thaw(kPatience); !thawed) return thawed;
+    }
+    job_folder::unmark_paused(copy->dir, copy->born);
+    return {};
+  };
+  enqueue(copy, "pause", work, [copy, on, done = std::move(done)](const Status& status) {
+    if (status) copy->view.paused = on;
+    done(status);
+  });
 }
 
 void Copies::check(const JobId& job, Epoch newest, std::function<void(Result<bool>)> done) {
@@ -198,7 +286,7 @@ void Copies::check(const JobId& job, Epoch newest, std::function<void(Result<boo
     done(status ? Result<bool>(*present) : Result<bool>(status.error()));
   };
   if (!copy) return off_loop(work, answer);
-  enqueue(copy, work, answer);
+  enqueue(copy, "check", work, answer);
 }
 
 void Copies::forget(const JobId& job) {
@@ -218,18 +306,21 @@ void Copies::forget(const JobId& job) {
 // ---- folders
 
 void Copies::in_folder(const JobId& job, Work work, Done done) {
-  auto& queue = in_folders_[job];
+  auto& queue = in_folders_[job].queue;
   queue.emplace_back(std::move(work), std::move(done));
   if (queue.size() == 1) next_in_folder(job);
 }
 
 void Copies::next_in_folder(const JobId& job) {
-  off_loop(in_folders_[job].front().first, [this, job](const Status& status) {
-    const auto queue = in_folders_.find(job);
-    const Done done = std::move(queue->second.front().second);
-    queue->second.pop_front();
-    if (queue->second.empty()) {
-      in_folders_.erase(queue);
+  Folder& folder = in_folders_[job];
+  folder.began = loop::Loop::now();
+  off_loop(folder.queue.front().first, [this, job](const Status& status) {
+    const auto at = in_folders_.find(job);
+    auto& queue = at->second.queue;
+    const Done done = std::move(queue.front().second);
+    queue.pop_front();
+    if (queue.empty()) {
+      in_folders_.erase(at);
     } else {
       next_in_folder(job);
     }
@@ -240,17 +331,17 @@ void Copies::next_in_folder(const JobId& job) {
 // ---- spools
 
 void Copies::read(const JobId& job, int stream, std::uint64_t offset, std::size_t size_max,
-                  std::function<void(base::Bytes, StreamEnds)> done) {
-  auto bytes = std::make_shared<base::Bytes>();
+                  std::function<void(std::uint64_t, base::Bytes, StreamEnds)> done) {
+  auto piece = std::make_shared<job_folder::Piece>();
   auto ends = std::make_shared<StreamEnds>();
   loop::run_blocking(
       loop_,
-      [dir = paths_.job(job), stream, offset, size_max, bytes, ends] {
+      [dir = paths_.job(job), stream, offset, size_max, piece, ends] {
         *ends = job_folder::ends(dir);
-        *bytes = job_folder::read(dir, stream, offset, size_max);
+        *piece = job_folder::read(dir, stream, offset, size_max);
       },
-      [bytes, ends, done = std::move(done), alive = alive_] {
-        if (*alive) done(std::move(*bytes), *ends);
+      [piece, ends, done = std::move(done), alive = alive_] {
+        if (*alive) done(piece->offset, std::move(piece->bytes), *ends);
       });
 }
 
@@ -258,12 +349,27 @@ void Copies::append_home(const JobId& job, int stream, std::uint64_t offset, bas
                          std::function<void(Status, std::optional<std::uint64_t>)> done) {
   auto end = std::make_shared<std::optional<std::uint64_t>>();
   const auto work = [dir = paths_.job(job), stream, offset, bytes = std::move(bytes),
-                     end]() -> Status {
-    Status status = job_folder::append(dir, stream, offset, bytes);
+                     limit = output_limit_, end]() -> Status {
+    Status status = job_folder::append(dir, stream, offset, bytes, limit);
     *end = status ? std::optional(offset + bytes.size()) : job_folder::synced_end(dir, stream);
     return status;
   };
   in_folder(job, work, [end, done = std::move(done)](const Status& status) { done(status, *end); });
+}
+
+void Copies::trim(const JobId& job, int stream, std::uint64_t floor, std::uint64_t limit,
+                  std::function<void(base::Result<std::uint64_t>)> done) {
+  auto first = std::make_shared<std::uint64_t>(0);
+  const auto work = [dir = paths_.job(job), stream, floor, limit, first]() -> Status {
+    auto trimmed = job_folder::trim(dir, stream, floor, limit);
+    if (!trimmed) return trimmed.error();
+    *first = *trimmed;
+    return {};
+  };
+  in_folder(job, work, [first, done = std::move(done)](const Status& status) {
+    if (!status) return done(status.error());
+    done(*first);
+  });
 }
 
 }  // namespace ternd

@@ -4,7 +4,7 @@
 
 #include "criu/program.h"
 #include "machine/cgroup.h"
-#include "machine/fd.h"
+#include "machine/cpu_limit.h"
 
 namespace ternd {
 namespace {
@@ -12,7 +12,6 @@ namespace {
 using control::Check;
 
 constexpr machine::Patience kFreezePatience{2000};  // an empty group stands still at once
-constexpr std::size_t kControllersSizeMax = 4096;
 
 Check good(std::string name, std::string detail) {
   return {std::move(name), true, std::move(detail), {}};
@@ -54,18 +53,28 @@ Check control_groups(const base::Result<std::string>& own) {
   return good(name, "version 2, below " + *own);
 }
 
+// What the daemon would use, asked of a group like its own.
 Check throttling(const base::Result<std::string>& own) {
-  const auto text =
-      own ? machine::read_small_file(*own + "/cgroup.controllers", kControllersSizeMax)
-          : base::Result<std::string>(own.error());
-  if (text && (" " + *text).find(" cpu") != std::string::npos) {
-    return good("throttling", "by cpu.max; this version does not throttle yet");
+  const std::string name = "throttling";
+  if (!own) return bad(name, own.error().detail + ": no job is throttled here", "");
+  const auto group = machine::Cgroup::create(*own + "/tern-doctor-" + std::to_string(::getpid()));
+  const machine::LimitTools tools =
+      machine::find_limit_tools(group ? group->path() : "", "doctor", "", machine::may_renice());
+  if (group) (void)group->remove().ok();
+  switch (tools.means) {
+    case machine::LimitMeans::kCpuMax:
+      return good(name, "by cpu.max of version 2");
+    case machine::LimitMeans::kQuota:
+      return good(name, "by a CPU quota of version 1, below " + tools.quota_home);
+    case machine::LimitMeans::kNice:
+      return good(name, "by nice 10 only, which bounds nothing while a CPU is idle (" + tools.why +
+                            "); for quotas: sudo mkdir -p /sys/fs/cgroup/cpu && sudo mount -t "
+                            "cgroup -o cpu none /sys/fs/cgroup/cpu");
+    case machine::LimitMeans::kNone:
+      break;
   }
-  if (::access("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", F_OK) == 0 ||
-      ::access("/sys/fs/cgroup/cpu/cpu.shares", F_OK) == 0) {
-    return good("throttling", "by version 1's quota; this version does not throttle yet");
-  }
-  return good("throttling", "by nice only; this version does not throttle yet");
+  return bad(name, tools.why + ": no job is throttled here",
+             ::geteuid() == 0 ? "" : "sudo tern up");
 }
 
 void criu_checks(const control::DaemonOptions& options, std::vector<Check>& out) {

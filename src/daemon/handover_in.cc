@@ -6,9 +6,12 @@
 #include <utility>
 
 #include "criu/restore_session.h"
+#include "daemon/handover_in_internal.h"
+#include "daemon/held_launch.h"
 #include "daemon/image_admission.h"
 #include "daemon/image_set_source.h"
 #include "daemon/job_folder.h"
+#include "machine/ledger_files.h"
 #include "transfer/image_stream.h"
 
 namespace ternd {
@@ -36,38 +39,11 @@ Result<bool> is_there(const std::string& cgroup) {
 
 }  // namespace
 
-struct HandoverIn::Attempt {
-  HandoverId id;
-  base::NodeId source;
-  std::unique_ptr<PeerStream> stream;
-  std::optional<transfer::ImageReceiver> receiver;
-  std::shared_ptr<SetSource> images;  // shared with work off the loop
-  std::vector<transfer::OutputTail> tails;
-  node::MoveMetadata metadata;
-  std::unique_ptr<criu::RestoreSession> session;
-  std::unique_ptr<criu::CopyTask> task;
-  int working = 0;  // off the loop, at its images or its folder
-  bool sealed = false;
-  bool admitted = false;
-  bool restoring = false;
-  bool held = false;
-  bool releasing = false;
-  bool discarding = false;
-  bool failed = false;
-  base::Time progress_told{};
-};
-
-struct HandoverIn::Early {
-  BulkStream bulk;
-  std::optional<transfer::ImageHello> hello;
-  std::unique_ptr<loop::Timer> patience;
-  std::optional<transfer::Buffer> first;
-};
-
-HandoverIn::HandoverIn(loop::Loop& loop, const Paths& paths, Copies& copies, base::Log& log,
-                       bool allow_root_jobs, Callbacks callbacks)
+HandoverIn::HandoverIn(loop::Loop& loop, const Paths& paths, machine::Helpers helpers,
+                       Copies& copies, base::Log& log, bool allow_root_jobs, Callbacks callbacks)
     : loop_(loop),
       paths_(paths),
+      helpers_(std::move(helpers)),
       copies_(copies),
       log_(log),
       allow_root_jobs_(allow_root_jobs),
@@ -77,6 +53,7 @@ HandoverIn::~HandoverIn() {
   *alive_ = false;
   // Work off the loop may hold an attempt for longer, and a task holds its own.
   for (const auto& [id, attempt] : attempts_) {
+    attempt->files.reset();
     attempt->task.reset();
     attempt->stream.reset();
     attempt->session.reset();
@@ -87,10 +64,7 @@ HandoverIn::~HandoverIn() {
 void HandoverIn::work(const Handle& attempt, std::function<Status()> work,
                       std::function<void(const Status&)> done) {
   ++attempt->working;
-  auto status = std::make_shared<Status>();
-  loop::run_blocking(
-      loop_, [work = std::move(work), status] { *status = work(); },
-      [status, done = worked(attempt, std::move(done))] { done(*status); });
+  loop::run_blocking(loop_, std::move(work), worked(attempt, std::move(done)));
 }
 
 Copies::Done HandoverIn::worked(const Handle& attempt, std::function<void(const Status&)> done) {
@@ -141,6 +115,12 @@ void HandoverIn::greet(const std::shared_ptr<Early>& early, transfer::Buffer byt
   early->hello = peek.hello();
   early->first = std::move(bytes);
   early->bulk.stream->pause();
+  if (early->hello->kind == transfer::ImageHello::Kind::kFilesHome ||
+      early->hello->kind == transfer::ImageHello::Kind::kFilesLook) {
+    const std::shared_ptr<Early> kept = early;
+    early_.remove(kept);
+    return callbacks_.files_only(std::move(kept->bulk), *kept->hello);
+  }
   for (const auto& [id, attempt] : attempts_) {
     const auto& hello = *early->hello;
     if (id.triad != hello.triad || id.job != hello.job || id.epoch != hello.epoch) continue;
@@ -199,13 +179,17 @@ void HandoverIn::begin(const Handle& attempt, BulkStream bulk, transfer::Buffer 
     if (!strong->sealed) return fail(strong, "the stream ended without its seal");
     if (strong->stream) strong->stream->finish();
   };
+  callbacks.on_room = [weak] {
+    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_room();
+  };
   attempt->stream->take_over(std::move(callbacks));
   on_data(attempt, std::move(hello));
   if (attempt->stream) attempt->stream->resume();
 }
 
 void HandoverIn::on_data(const Handle& attempt, transfer::Buffer bytes) {
-  if (attempt->failed || attempt->sealed) return;
+  if (attempt->failed || attempt->sealed || attempt->discarding) return;
+  if (transfer::is_job_files_record(bytes.view())) return on_file_record(attempt, bytes);
   if (Status fed = attempt->receiver->feed(std::move(bytes)); !fed) {
     return fail(attempt, "the checkpoint was refused: " + fed.error().detail);
   }
@@ -220,6 +204,9 @@ void HandoverIn::on_sealed(const Handle& attempt) {
   if (metadata->spec.id != attempt->id.job) {
     return fail(attempt, "the checkpoint was refused: it is of another job");
   }
+  if (const Status files = check_files(*attempt, metadata->spec); !files) {
+    return fail(attempt, files.error().detail);
+  }
   const std::string refusal = callbacks_.refusal(metadata->spec);
   if (!refusal.empty()) return fail(attempt, refusal);
   attempt->metadata = std::move(*metadata);
@@ -227,9 +214,9 @@ void HandoverIn::on_sealed(const Handle& attempt) {
   attempt->tails = attempt->receiver->take_outputs();
   work(
       attempt,
-      [images = attempt->images, spec = attempt->metadata.spec, root_allowed = allow_root_jobs_,
+      [images = attempt->images, metadata = attempt->metadata, root_allowed = allow_root_jobs_,
        root = paths_.init_root(attempt->id.job)] {
-        return admit_images(images->images(), spec, root_allowed, root);
+        return admit(images->images(), metadata, root_allowed, root);
       },
       [this, attempt](const Status& status) { on_admitted(attempt, status); });
 }
@@ -279,6 +266,21 @@ void HandoverIn::restore(const balance::Restore& order) {
 }
 
 void HandoverIn::start_restore(const Handle& attempt) {
+  if (attempt->metadata.queued) {
+    return work(
+        attempt,
+        [attempt, children = copies_.children(), helpers = helpers_,
+         root = paths_.init_root(attempt->id.job),
+         cgroup = paths_.job_cgroup(attempt->id.job, attempt->id.epoch)]() -> Status {
+          auto plan = plan_of(attempt->images->images());
+          if (!plan) return plan.error();
+          return launch_held(start_of(attempt->metadata.spec, *plan, helpers, root), cgroup,
+                             *children);
+        },
+        [this, attempt](const Status& status) {
+          status ? on_held(attempt) : fail(attempt, status.error().detail);
+        });
+  }
   criu::RestoreSpec spec;
   spec.program = paths_.criu;
   spec.owner = paths_.owner();
@@ -317,7 +319,8 @@ void HandoverIn::progress(const Handle& attempt) {
   const base::Time now = loop::Loop::now();
   if (now - attempt->progress_told < kProgressEvery) return;
   attempt->progress_told = now;
-  callbacks_.report(balance::StreamProgress{attempt->id, attempt->receiver->bytes()});
+  const std::uint64_t files = attempt->files ? attempt->files->bytes() : 0;
+  callbacks_.report(balance::StreamProgress{attempt->id, attempt->receiver->bytes() + files});
 }
 
 void HandoverIn::fail(const Handle& attempt, const std::string& reason) {
@@ -390,6 +393,7 @@ void HandoverIn::release(const balance::ReleaseCopy& order) {
     }
     copies_.settle(id.job, id.epoch, [this, id, alive = alive_](const Status&) {
       if (!*alive) return;
+      settle_files(id);
       attempts_.erase(id);
       callbacks_.report(balance::Released{id, true});
     });
@@ -439,6 +443,7 @@ void HandoverIn::discard(const balance::DiscardCopy& order) {
   }
   if (attempt->discarding || attempt->releasing) return;
   attempt->discarding = true;
+  attempt->files.reset();
   attempt->stream.reset();
   attempt->images.reset();
   attempt->session.reset();
@@ -456,15 +461,20 @@ void HandoverIn::destroy(const Handle& attempt) {
           log_.error("discard_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
           return;  // asked again
         }
+        auto undone = std::make_shared<Status>();
         loop::run_blocking(
             loop_,
-            [dir = paths_.job(id.job), roots = copies_.roots(), root = paths_.init_root(id.job),
-             id] {
+            [dir = paths_.job(id.job), roots = copies_.roots(), root = paths_.init_root(id.job), id,
+             files = paths_.files(), undone] {
+              *undone = undo_files(files, id);
               job_folder::unmark_held(dir, id.epoch);
               roots->drop(id.job, id.epoch, root);
             },
-            [this, id, alive] {
+            [this, id, undone, alive] {
               if (!*alive) return;
+              if (!*undone) {
+                log_.warn("files_left", {{"job", id.job.hex()}, {"why", undone->error().detail}});
+              }
               attempts_.erase(id);
               // The folder is the job's: a newer attempt may have begun to fill it.
               const bool wanted =

@@ -4,6 +4,9 @@
 //                                     release(): marker stored, thawed, settled -> released
 //                                     discard(): killed, seen empty, forgotten
 //
+// Its files come first, in the same connection; whatever of them was placed goes with discard().
+// Of a job that is queued there is nothing to restore: it is launched, held as a copy is.
+//
 // What must outlive the daemon is in the job's folder: `held-e<epoch>` (the copy is whole and held)
 // and `released-e<epoch>` (it may have run), both durable before anybody is told. The processes
 // themselves are in job-<id>-e<epoch>. So every order can be carried out by a restarted daemon.
@@ -22,7 +25,10 @@
 #include "daemon/copies.h"
 #include "daemon/links.h"
 #include "daemon/paths.h"
+#include "machine/helpers.h"
+#include "machine/job_placer.h"
 #include "node/move_metadata.h"
+#include "transfer/image_stream.h"
 
 namespace ternd {
 
@@ -40,9 +46,13 @@ class HandoverIn {
     std::function<std::string(const node::JobSpec&)> refusal;
     std::function<std::uint64_t()> memory_available;  // bytes
     std::function<bool(const base::JobId&)> home_is_here;
+    // A connection of no checkpoint, paused: files that come home, or a question about files.
+    std::function<void(BulkStream, const transfer::ImageHello&)> files_only;
+    // Something about its files that a person should know.
+    std::function<void(const base::JobId&, const machine::LaidBeside&)> files_beside;
   };
-  HandoverIn(loop::Loop& loop, const Paths& paths, Copies& copies, base::Log& log,
-             bool allow_root_jobs, Callbacks callbacks);
+  HandoverIn(loop::Loop& loop, const Paths& paths, machine::Helpers helpers, Copies& copies,
+             base::Log& log, bool allow_root_jobs, Callbacks callbacks);
   ~HandoverIn();
 
   void take(BulkStream bulk);  // from Links
@@ -64,6 +74,10 @@ class HandoverIn {
   void on_admitted(const Handle& attempt, const base::Status& status);
   void start_restore(const Handle& attempt);
   void on_held(const Handle& attempt);
+  void on_file_record(const Handle& attempt, const transfer::Buffer& record);
+  void start_files(const Handle& attempt);
+  [[nodiscard]] static base::Status check_files(const Attempt& attempt, const node::JobSpec& spec);
+  void settle_files(const balance::HandoverId& id);
   void progress(const Handle& attempt);
   void fail(const Handle& attempt, const std::string& reason);
   void work(const Handle& attempt, std::function<base::Status()> work,
@@ -75,6 +89,7 @@ class HandoverIn {
 
   loop::Loop& loop_;
   const Paths& paths_;
+  machine::Helpers helpers_;
   Copies& copies_;
   base::Log& log_;
   bool allow_root_jobs_;

@@ -4,9 +4,13 @@
 #include <utility>
 
 #include "criu/limits.h"
-#include "daemon/job_folder.h"
+#include "daemon/handover_out_internal.h"
+#include "daemon/live_dump.h"
+#include "daemon/park_file.h"
+#include "daemon/parked_content.h"
 #include "machine/cgroup.h"
-#include "machine/init_root.h"
+#include "machine/job_tree.h"
+#include "machine/ledger_files.h"
 #include "transfer/limits.h"
 
 namespace ternd {
@@ -24,44 +28,6 @@ static_assert(criu::kPieceSize <= transfer::kImageDataMax);
 
 }  // namespace
 
-struct HandoverOut::Piece {
-  enum class Kind { kBegin, kData, kEnd, kTail } kind = Kind::kData;
-  std::uint32_t image = 0;
-  std::string name;
-  std::uint8_t stream = 0;
-  std::uint64_t offset = 0;
-  base::Bytes bytes;
-};
-
-struct HandoverOut::Attempt {
-  HandoverId id;
-  base::NodeId sink;
-  std::unique_ptr<PeerStream> stream;
-  base::crypto::Hash512 handshake_hash{};
-  std::optional<transfer::ImageSender> sender;
-  std::unique_ptr<criu::DumpSession> dump;
-  std::string init_root;
-  bool at_home = false;  // whose log answers for all output so far
-  bool dumping = false;  // from before its /proc is shown until it is hidden again
-  std::deque<Piece> backlog;
-  std::size_t backlog_size = 0;
-  std::map<std::uint32_t, std::uint16_t> images;  // CRIU's index to the stream's
-  std::optional<std::uint32_t> left_out;          // the image that does not travel
-  bool paused = false;
-  bool dumped = false;
-  bool tail_reading = false;
-  bool tails_done = false;
-  bool failed = false;
-  bool ended = false;
-  node::MoveMetadata metadata;
-  node::StreamEnds tail_at{};
-  std::optional<transfer::SealSummary> summary;
-  std::optional<balance::SendSeal> seal_waits;  // for room in the stream
-  bool sealed = false;
-  base::Time progress_told{};
-  std::function<void()> when_idle;  // asked to end: told when CRIU is gone
-};
-
 HandoverOut::HandoverOut(loop::Loop& loop, const Paths& paths, Copies& copies, Links& links,
                          base::Log& log, Callbacks callbacks)
     : loop_(loop),
@@ -75,12 +41,13 @@ HandoverOut::~HandoverOut() {
   *alive_ = false;
   // Work off the loop may hold an attempt for longer.
   for (const auto& [id, attempt] : attempts_) {
+    attempt->files.reset();
     attempt->stream.reset();
-    attempt->dump.reset();
+    attempt->content.reset();
   }
 }
 
-void HandoverOut::stream(const balance::FreezeAndStream& order) {
+void HandoverOut::stream(const balance::FreezeAndStream& order, bool tcp_close) {
   const auto known = attempts_.find(order.id);
   if (known != attempts_.end()) {
     const Attempt& attempt = *known->second;
@@ -93,6 +60,7 @@ void HandoverOut::stream(const balance::FreezeAndStream& order) {
   auto attempt = std::make_shared<Attempt>();
   attempt->id = order.id;
   attempt->sink = order.sink;
+  attempt->tcp_close = tcp_close;
   attempts_[order.id] = attempt;
   links_.open_bulk(order.sink, callbacks_.addresses(order.sink),
                    [this, attempt, alive = alive_](Result<BulkStream> bulk) {
@@ -108,7 +76,13 @@ void HandoverOut::on_connected(const Handle& attempt, Result<BulkStream> bulk) {
   PeerStream::Callbacks callbacks;
   std::weak_ptr<Attempt> weak = attempt;
   callbacks.on_room = [this, weak] {
-    if (auto strong = weak.lock(); strong && !strong->ended) pump(strong);
+    auto strong = weak.lock();
+    if (!strong || strong->ended) return;
+    if (strong->files && strong->files->busy()) return strong->files->on_room();
+    pump(strong);
+  };
+  callbacks.on_data = [this, weak](const transfer::Buffer& record) {
+    if (auto strong = weak.lock(); strong && !strong->ended) on_file_record(strong, record);
   };
   callbacks.on_failed = [this, weak](const base::Error& error) {
     auto strong = weak.lock();
@@ -125,10 +99,44 @@ void HandoverOut::on_connected(const Handle& attempt, Result<BulkStream> bulk) {
     return fail(attempt, "cannot greet the sink: " + sent.error().detail);
   }
   attempt->stream->flush();
+  if (callbacks_.resting(attempt->id.job)) return fail(attempt, "the job is being parked");
+  callbacks_.parked(
+      attempt->id.job, attempt->id.epoch,
+      [this, attempt, alive = alive_](const Result<std::optional<ParkDesk::Parked>>& parked) {
+        if (!*alive || attempt->ended) return;
+        if (!parked) return fail(attempt, parked.error().detail);
+        if (*parked) return on_parked(attempt, **parked);
+        send_files(attempt, false, live_files(attempt), [this, attempt] { freeze(attempt); });
+      });
+}
+
+void HandoverOut::freeze(const Handle& attempt) {
+  if (callbacks_.resting(attempt->id.job)) return fail(attempt, "the job is being parked");
   copies_.freeze(attempt->id.job,
                  [this, attempt, alive = alive_](const Result<node::StreamEnds>& ends) {
                    if (*alive && !attempt->ended) on_frozen(attempt, ends);
                  });
+}
+
+void HandoverOut::on_parked(const Handle& attempt, const ParkDesk::Parked& parked) {
+  callbacks_.frozen(attempt->id.job);
+  auto metadata = callbacks_.describe(attempt->id.job);
+  if (!metadata) return fail(attempt, "the job has ended");
+  const bool at_home = metadata->acknowledged[0] == UINT64_MAX;
+  attempt->metadata = parked.manifest.metadata;
+  attempt->metadata.spec = metadata->spec;
+  const node::StreamEnds& ends = attempt->metadata.ends;
+  const node::StreamEnds stored = attempt->metadata.acknowledged;  // when it was parked
+  for (std::size_t s = 0; s < ends.size(); ++s) {
+    attempt->metadata.acknowledged[s] =
+        at_home ? ends[s] : std::clamp(metadata->acknowledged[s], stored[s], ends[s]);
+  }
+  attempt->tail_at = attempt->metadata.acknowledged;
+  send_files(attempt, true,
+             parked_files(metadata->spec, parked.manifest.requirement, paths_.files()),
+             [this, attempt, file = parked.file] {
+               attempt->content = start_parked_content(loop_, file, callbacks_of(attempt));
+             });
 }
 
 void HandoverOut::on_frozen(const Handle& attempt, const Result<node::StreamEnds>& ends) {
@@ -149,100 +157,43 @@ void HandoverOut::on_frozen(const Handle& attempt, const Result<node::StreamEnds
   if (attempt->metadata.stopped.size() > node::kStoppedMax) {
     return fail(attempt, "more stopped processes than a move can carry");
   }
-  show_proc(attempt);
+  send_files(attempt, true, live_files(attempt), [this, attempt] { start_content(attempt); });
 }
 
-// CRIU needs a /proc of the job's PID namespace in its init's root folder, before and not after.
-void HandoverOut::show_proc(const Handle& attempt) {
+void HandoverOut::start_content(const Handle& attempt) {
   const CopyView* copy = copies_.find(attempt->id.job);
-  CHECK(copy != nullptr);
-  attempt->init_root = copy->init_root;
-  attempt->dumping = true;
-  auto status = std::make_shared<Status>();
-  loop::run_blocking(
-      loop_,
-      [status, init = copy->init, root = attempt->init_root,
-       log = attempt->at_home ? paths_.job(attempt->id.job) : ""] {
-        if (!log.empty()) *status = job_folder::sync_output(log);
-        if (*status && !root.empty()) *status = machine::show_proc(init, root);
-      },
-      [this, attempt, status, alive = alive_] {
-        if (!*alive) return;
-        if (!*status) return hide_proc(attempt, status->error());
-        if (attempt->failed) return hide_proc(attempt, base::fail(Code::kRefused, "cancelled"));
-        start_dump(attempt);
-      });
-}
-
-// However the dump ended; whoever waits for its end goes on after this.
-void HandoverOut::hide_proc(const Handle& attempt, Result<criu::DumpStats> stats) {
-  auto result = std::make_shared<Result<criu::DumpStats>>(std::move(stats));
-  auto status = std::make_shared<Status>();
-  loop::run_blocking(
-      loop_,
-      [status, root = attempt->init_root] {
-        if (!root.empty()) *status = machine::hide_proc(root);
-      },
-      [this, attempt, status, result, alive = alive_] {
-        if (!*alive) return;
-        if (!*status) log_.warn("proc_stays", {{"why", status->error().detail}});
-        attempt->dumping = false;
-        on_dumped(attempt, *result);
-      });
-}
-
-void HandoverOut::start_dump(const Handle& attempt) {
-  const CopyView* copy = copies_.find(attempt->id.job);
-  if (copy == nullptr) return hide_proc(attempt, base::fail(Code::kNotFound, "the job has ended"));
-  criu::DumpSpec spec;
-  spec.program = paths_.criu;
-  spec.guard = paths_.guard;
-  spec.gentle = paths_.gentle;
-  spec.owner = paths_.owner();
-  spec.pid = copy->init.pid;
+  if (copy == nullptr) return fail(attempt, "the job has ended");  // while its files went
+  LiveDumpSpec spec;
+  spec.job = attempt->id.job;
+  spec.epoch = attempt->id.epoch;
+  spec.run = ++runs_;
+  spec.copy = *copy;
   spec.uid = attempt->metadata.spec.uid;
   spec.gid = attempt->metadata.spec.gid;
-  spec.job_cgroup = copy->cgroup;
-  spec.run_cgroup = paths_.criu_cgroup(attempt->id.job, attempt->id.epoch, ++runs_);
-  criu::DumpCallbacks callbacks;
+  spec.tcp_close = attempt->tcp_close;
+  if (attempt->at_home) spec.sync = paths_.job(attempt->id.job);
+  attempt->content = start_live_dump(loop_, paths_, log_, std::move(spec), callbacks_of(attempt));
+}
+
+ContentSource::Callbacks HandoverOut::callbacks_of(const Handle& attempt) {
+  ContentSource::Callbacks callbacks;
   std::weak_ptr<Attempt> weak = attempt;
-  callbacks.image = [this, weak](std::uint32_t index, const std::string& name) {
-    auto strong = weak.lock();
-    if (!strong) return;
-    // CRIU writes one even when it is told to ignore control groups; the sink's are its own affair.
-    if (name == "cgroup.img") {
-      strong->left_out = index;
-      return;
-    }
-    push(strong, {Piece::Kind::kBegin, index, name, 0, 0, {}});
+  callbacks.begin = [this, weak](std::uint32_t index, const std::string& name) {
+    if (auto strong = weak.lock()) push(strong, {Piece::Kind::kBegin, index, name, 0, 0, {}});
   };
   callbacks.data = [this, weak](std::uint32_t index, base::ByteView data) {
-    auto strong = weak.lock();
-    if (strong && strong->left_out != index) on_piece(strong, index, data);
+    if (auto strong = weak.lock()) on_piece(strong, index, data);
   };
-  callbacks.image_end = [this, weak](std::uint32_t index) {
-    auto strong = weak.lock();
-    if (strong && strong->left_out != index) {
-      push(strong, {Piece::Kind::kEnd, index, {}, 0, 0, {}});
-    }
+  callbacks.end = [this, weak](std::uint32_t index) {
+    if (auto strong = weak.lock()) push(strong, {Piece::Kind::kEnd, index, {}, 0, 0, {}});
   };
-  callbacks.done = [this, weak](const Result<criu::DumpStats>& stats) {
+  callbacks.done = [this, weak](const Status& status) {
     auto strong = weak.lock();
     if (!strong) return;
-    const std::string& note = strong->dump->guard_note();
-    if (!note.empty()) {
-      log_.warn("criu_guard", {{"job", strong->id.job.hex()}, {"says", note}});
-    }
-    const std::string original = stats ? "" : strong->dump->original_error();
-    if (!original.empty() && !strong->failed) {
-      log_.warn("criu_dump_failed", {{"job", strong->id.job.hex()}, {"criu", original}});
-    }
-    strong->dump.reset();
-    hide_proc(strong, stats);
+    const auto content = std::move(strong->content);
+    on_content(strong, status);
   };
-  auto dump = criu::DumpSession::start(loop_.raw(), spec, std::move(callbacks));
-  if (!dump) return hide_proc(attempt, dump.error());
-  attempt->dump = std::move(*dump);
+  return callbacks;
 }
 
 // The usual way is straight into the stream; only what finds no room there is kept.
@@ -305,24 +256,24 @@ void HandoverOut::pump(const Handle& attempt) {
   attempt->stream->flush();
   if (attempt->failed) return;
   const bool full = attempt->backlog_size > kBacklogMax / 2 || !attempt->backlog.empty();
-  if (attempt->dump && full != attempt->paused) {
+  if (attempt->content && full != attempt->paused) {
     attempt->paused = full;
     if (full) {
-      attempt->dump->pause();
+      attempt->content->pause();
     } else {
-      attempt->dump->resume();
+      attempt->content->resume();
     }
   }
   progress(attempt);
-  if (attempt->dumped && attempt->backlog.empty() && !attempt->summary) read_tail(attempt);
+  if (attempt->content_done && attempt->backlog.empty() && !attempt->summary) read_tail(attempt);
   if (const auto seal = std::exchange(attempt->seal_waits, std::nullopt)) send_seal(*seal);
 }
 
-void HandoverOut::on_dumped(const Handle& attempt, const Result<criu::DumpStats>& stats) {
+void HandoverOut::on_content(const Handle& attempt, const Status& status) {
   if (attempt->when_idle) return std::exchange(attempt->when_idle, nullptr)();
   if (attempt->failed) return;
-  if (!stats) return fail(attempt, stats.error().detail);
-  attempt->dumped = true;
+  if (!status) return fail(attempt, status.error().detail);
+  attempt->content_done = true;
   pump(attempt);
 }
 
@@ -337,10 +288,13 @@ void HandoverOut::read_tail(const Handle& attempt) {
     const std::uint64_t at = attempt->tail_at[s];
     attempt->tail_reading = true;
     copies_.read(attempt->id.job, stream, at, size,
-                 [this, attempt, stream, at, alive = alive_](base::Bytes bytes, node::StreamEnds) {
+                 [this, attempt, stream, at, alive = alive_](std::uint64_t begin, base::Bytes bytes,
+                                                             node::StreamEnds) {
                    if (!*alive || attempt->ended || attempt->failed) return;
                    attempt->tail_reading = false;
-                   if (bytes.empty()) return fail(attempt, "the job's output cannot be read");
+                   if (bytes.empty() || begin != at) {
+                     return fail(attempt, "the job's output cannot be read");
+                   }
                    attempt->tail_at[static_cast<std::size_t>(stream)] += bytes.size();
                    push(attempt, {Piece::Kind::kTail,
                                   0,
@@ -395,7 +349,8 @@ void HandoverOut::progress(const Handle& attempt) {
   if (now - attempt->progress_told < kProgressEvery) return;
   attempt->progress_told = now;
   // What the socket took, not what waits: a stalled peer must look stalled.
-  const std::uint64_t given = attempt->sender->bytes();
+  const std::uint64_t given =
+      attempt->sender->bytes() + (attempt->files ? attempt->files->bytes() : 0);
   const std::uint64_t waiting = attempt->stream ? attempt->stream->pending() : 0;
   callbacks_.report(balance::StreamProgress{attempt->id, given > waiting ? given - waiting : 0});
 }
@@ -406,7 +361,8 @@ void HandoverOut::fail(const Handle& attempt, const std::string& reason) {
   if (attempt->failed || attempt->ended) return;
   attempt->failed = true;
   attempt->backlog.clear();
-  if (attempt->dump) attempt->dump->cancel();
+  if (attempt->content) attempt->content->cancel();
+  attempt->after_files = nullptr;
   log_.warn("stream_failed",
             {{"job", attempt->id.job.hex()}, {"epoch", attempt->id.epoch.value}, {"why", reason}});
   callbacks_.report(balance::StreamFailed{attempt->id, reason});
@@ -416,24 +372,28 @@ void HandoverOut::fail(const Handle& attempt, const std::string& reason) {
 void HandoverOut::end(const Handle& attempt, std::function<void()> then) {
   attempt->ended = true;
   attempt->failed = true;
+  attempt->files.reset();
+  attempt->after_files = nullptr;
   attempt->stream.reset();
   attempt->backlog.clear();
-  if (!attempt->dumping) return then();
+  if (!attempt->content) return then();
   attempt->when_idle = std::move(then);
-  if (attempt->dump) attempt->dump->cancel();
+  attempt->content->cancel();
 }
 
 void HandoverOut::thaw(const balance::Thaw& order) {
   const auto then = [this, id = order.id, alive = alive_] {
     if (!*alive) return;
-    copies_.thaw(id.job, id.epoch, [this, id, alive](const Result<bool>& ran) {
-      if (!*alive) return;
-      if (!ran) {
-        log_.error("thaw_failed", {{"job", id.job.hex()}, {"why", ran.error().detail}});
-        return;  // asked again
-      }
-      callbacks_.report(balance::Thawed{id, *ran});
-    });
+    if (callbacks_.resting(id.job)) return;  // asked again: it runs then, or is parked
+    callbacks_.parked(id.job, id.epoch,
+                      [this, id, alive](const Result<std::optional<ParkDesk::Parked>>& parked) {
+                        if (!*alive) return;
+                        // Not known: asked again.
+                        if (!parked && parked.error().code == base::Code::kIo) return;
+                        // Damaged or not: it is what there is of the job.
+                        if (!parked || *parked) return callbacks_.report(balance::Thawed{id, true});
+                        thaw_copy(id);
+                      });
   };
   const auto it = attempts_.find(order.id);
   if (it == attempts_.end()) return then();
@@ -445,21 +405,56 @@ void HandoverOut::thaw(const balance::Thaw& order) {
   });
 }
 
+void HandoverOut::thaw_copy(const HandoverId& id) {
+  copies_.thaw(id.job, id.epoch, [this, id, alive = alive_](const Result<bool>& ran) {
+    if (!*alive) return;
+    if (!ran) {
+      log_.error("thaw_failed", {{"job", id.job.hex()}, {"why", ran.error().detail}});
+      return;  // asked again
+    }
+    callbacks_.report(balance::Thawed{id, *ran});
+  });
+}
+
 void HandoverOut::kill(const balance::KillOriginal& order) {
   const auto it = attempts_.find(order.id);
   if (it != attempts_.end()) {
     end(it->second, [] {});
     attempts_.erase(it);
   }
-  const auto killed = [this, id = order.id, alive = alive_](const Status& status) {
+  if (!killing_.insert({order.id, order.newest}).second) return;
+  const auto killed = [this, id = order.id, newest = order.newest,
+                       alive = alive_](const Status& status) {
     if (!*alive) return;
+    killing_.erase({id, newest});
     if (!status) {
       log_.error("kill_failed", {{"job", id.job.hex()}, {"why", status.error().detail}});
       return;  // asked again
     }
     callbacks_.report(balance::Killed{id});
   };
-  copies_.kill(order.id.job, order.newest, killed);
+  const auto processes = [this, order, killed, alive = alive_](const Status& status) {
+    if (!*alive) return;
+    if (!status) return killed(status);
+    // What cannot be tidied is kept account of; the move is over all the same.
+    auto tidied = std::make_shared<Status>();
+    copies_.in_folder(
+        order.id.job,
+        [dir = paths_.job(order.id.job), newest = order.newest, job = order.id.job,
+         folder = paths_.files(), home = callbacks_.home_is_here(order.id.job),
+         tidied]() -> Status {
+          *tidied = machine::forget_arrivals(folder, job, newest, home);
+          return park_file::remove(dir, newest);
+        },
+        [this, killed, tidied, job = order.id.job, alive](const Status& removed) {
+          if (!*alive) return;
+          if (!*tidied) {
+            log_.warn("files_left", {{"job", job.hex()}, {"why", tidied->error().detail}});
+          }
+          killed(removed);
+        });
+  };
+  copies_.kill(order.id.job, order.newest, processes);
 }
 
 // One whose original was gone is neither thawed nor killed.
@@ -473,7 +468,14 @@ void HandoverOut::over(const balance::HandoverId& id) {
 void HandoverOut::check(const balance::CheckOriginal& order) {
   const auto checked = [this, id = order.id, alive = alive_](const Result<bool>& present) {
     if (!*alive) return;
-    if (present) return callbacks_.report(balance::OriginalState{id, *present});
+    if (present && *present) return callbacks_.report(balance::OriginalState{id, true});
+    if (present) {
+      return callbacks_.parked(id.job, id.epoch,
+                               [this, id](const Result<std::optional<ParkDesk::Parked>>& parked) {
+                                 const bool there = !parked || *parked;
+                                 callbacks_.report(balance::OriginalState{id, there});
+                               });
+    }
     // Not to know is no answer: asked again.
     log_.error("check_failed", {{"job", id.job.hex()}, {"why", present.error().detail}});
   };

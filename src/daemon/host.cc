@@ -43,11 +43,20 @@ Host::Host(const control::DaemonOptions& options, base::Log& log)
 Host::~Host() {
   *alive_ = false;
   // Whatever refers to the node or to the loop goes before them.
+  share_out_.reset();
+  share_in_.reset();
   control_.reset();
+  services_.reset();
   sampler_.reset();
+  adopt_.reset();
+  park_.reset();
   preflight_.reset();
+  files_home_.reset();
+  files_look_.reset();
+  files_beside_.reset();
   in_.reset();
   out_.reset();
+  inputs_.reset();
   copies_.reset();
   links_.reset();
 }
@@ -85,6 +94,7 @@ Status Host::start() {
   deadline_ = std::make_unique<loop::Timer>(loop_, [this] { post(node::Tick{}); });
   minute_ = std::make_unique<loop::Timer>(loop_, [this] {
     if (node_) post(node::WallClock{loop::Loop::wall_now()});
+    if (services_) services_->look();
     minute_->start(std::chrono::minutes(1));
   });
   minute_->start(std::chrono::minutes(1));

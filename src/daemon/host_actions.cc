@@ -37,20 +37,42 @@ void Host::perform(const node::Action& action) {
             if (in_) in_->stored(a.job);
           },
           [&](const node::ReadLog& a) {
-            if (!copies_) return post(node::LogRead{a.token, {}, {}});
+            if (!copies_) return post(node::LogRead{a.token, {}, {}, 0});
             copies_->read(a.job, a.stream, a.offset, node::kOutputChunkMax,
-                          [this, token = a.token](base::Bytes bytes, node::StreamEnds ends) {
-                            post(node::LogRead{token, std::move(bytes), ends});
+                          [this, token = a.token](std::uint64_t begin, base::Bytes bytes,
+                                                  node::StreamEnds ends) {
+                            post(node::LogRead{token, std::move(bytes), ends, begin});
                           });
           },
+          [&](const node::FeedJob& a) {
+            if (inputs_) inputs_->feed(a);
+          },
+          [&](const node::DeskSaid& a) { desk_said(a.said); },
           [&](const node::SignalJob& a) {
             if (!copies_) return post(node::Signalled{a.token, false, no_jobs_});
             copies_->signal(a.job, a.signal_number, [this, token = a.token](const Status& status) {
               post(node::Signalled{token, status.ok(), status ? "" : status.error().detail});
             });
           },
-          [&](const node::CollectNeeds& a) { look(a.token, &a.job, {}); },
-          [&](const node::CheckNeeds& a) { look(a.token, nullptr, a.requirement); },
+          [&](const node::LimitCpu& a) {
+            if (!copies_) return post(node::CpuLimited{a.token, false, no_jobs_});
+            copies_->limit(a.job, a.limit_micros, [this, token = a.token](const Status& status) {
+              post(node::CpuLimited{
+                  token, status.ok(),
+                  status ? machine::limit_means_name(paths_.limits.means) : status.error().detail});
+            });
+          },
+          [&](const node::PauseJob& a) {
+            if (!copies_) return post(node::JobPaused{a.token, false, no_jobs_});
+            copies_->pause(a.job, a.on, [this, token = a.token](const Status& status) {
+              post(node::JobPaused{token, status.ok(), status ? "" : status.error().detail});
+            });
+          },
+          [&](const node::DelaySleep& a) {
+            if (services_) services_->delay_sleep(a.on);
+          },
+          [&](const node::CollectNeeds& a) { look_at_job(a); },
+          [&](const node::CheckNeeds& a) { look_at_machine(a); },
           [&](const node::Reply& a) {
             const auto it = asked_.find(a.request);
             if (it == asked_.end()) return;
@@ -67,9 +89,12 @@ void Host::perform(const node::Action& action) {
 void Host::perform_handover(const balance::Action& action) {
   if (!out_ || !in_) return;  // a sink that accepts no jobs is never asked; silence is a refusal
   std::visit(base::Overloaded{
-                 [&](const balance::CollectRequirement& a) { preflight_->collect(a); },
+                 [&](const balance::CollectRequirement& a) { collect(a); },
                  [&](const balance::CheckPreflight& a) { preflight_->check(a); },
-                 [&](const balance::FreezeAndStream& a) { out_->stream(a); },
+                 [&](const balance::FreezeAndStream& a) {
+                   inputs_->close(a.id.job);
+                   out_->stream(a, node_->may_close_tcp(a.id.job));
+                 },
                  [&](const balance::SendSeal& a) { out_->send_seal(a); },
                  [&](const balance::Thaw& a) { out_->thaw(a); },
                  [&](const balance::KillOriginal& a) { out_->kill(a); },
@@ -91,65 +116,81 @@ void Host::perform_job(const node::jobs::Action& action) {
     }
     return;
   }
-  std::visit(
-      base::Overloaded{
-          [&](const node::jobs::Launch& a) { launch(a); },
-          [&](const node::jobs::Attend& a) { copies_->attend(a.spec, a.epoch); },
-          [&](const node::jobs::ReadSpool& a) {
-            copies_->read(
-                a.job, a.stream, a.offset, a.size_max,
-                [this, job = a.job, stream = a.stream, offset = a.offset](base::Bytes bytes,
-                                                                          node::StreamEnds) {
-                  post(node::JobNews{node::jobs::SpoolRead{job, stream, offset, std::move(bytes)}});
-                });
-          },
-          [&](const node::jobs::AppendHome& a) {
-            const base::JobId job = a.job;
-            copies_->append_home(
-                job, a.stream, a.offset, a.bytes,
-                [this, job, stream = a.stream](const Status& status,
-                                               std::optional<std::uint64_t> end) {
-                  if (!status) {
-                    log_.error("home_log", {{"job", job.hex()}, {"why", status.error().detail}});
-                  }
-                  post(node::JobNews{node::jobs::HomeAppended{job, stream, end}});
-                });
-          },
-          [&](const node::jobs::Forget& a) { copies_->forget(a.job); },
-          [](const auto&) {},
-      },
-      action);
+  std::visit(base::Overloaded{
+                 [&](const node::jobs::Launch& a) { launch(a); },
+                 [&](const node::jobs::Attend& a) {
+                   if (!adopt_->attend(a.spec, a.epoch)) park_->attend(a.spec, a.epoch);
+                 },
+                 [&](const node::jobs::Park& a) { park_->park(a); },
+                 [&](const node::jobs::Wake& a) { park_->wake(a); },
+                 [&](const node::jobs::Remove& a) { park_->remove(a); },
+                 [&](const node::jobs::ReadSpool& a) { read_spool(a); },
+                 [&](const node::jobs::AppendHome& a) { append_home(a); },
+                 [&](const node::jobs::OutputStalls& a) { output_stalls(a); },
+                 [&](const node::jobs::Forget& a) {
+                   copies_->forget(a.job);
+                   output_limit_->forget(a.job);
+                   if (files_beside_) files_beside_->forget(a.job);
+                   tidy_files(a.job, ended_here_.erase(a.job) > 0);
+                 },
+                 [](const auto&) {},
+             },
+             action);
 }
 
 void Host::launch(const node::jobs::Launch& order) {
   const base::JobId job = order.spec.id;
+  const auto launched = [this, job](const base::Result<machine::ProcessName>& init) {
+    if (!init) return post(node::JobNews{node::jobs::LaunchFailed{job, init.error().detail}});
+    post(node::JobNews{node::jobs::Launched{job, init->pid}});
+    if (sampler_) sampler_->soon();
+  };
+  if (adopt_->has(job)) return adopt_->launch(order.spec, order.epoch, launched);
   PendingRun run;
   const auto it = launching_.find(job);
   if (it != launching_.end()) {
     run = it->second;
     launching_.erase(it);
   }
-  copies_->launch(order.spec, order.epoch, run.env, run.umask,
-                  [this, job](const base::Result<machine::ProcessName>& init) {
-                    if (!init) {
-                      post(node::JobNews{node::jobs::LaunchFailed{job, init.error().detail}});
-                      return;
-                    }
-                    post(node::JobNews{node::jobs::Launched{job, init->pid}});
-                    if (sampler_) sampler_->soon();
-                  });
+  const auto input = run.input == control::JobInput::kPipe       ? machine::JobInput::kPipe
+                     : run.input == control::JobInput::kTerminal ? machine::JobInput::kTerminal
+                                                                 : machine::JobInput::kNothing;
+  copies_->launch(order.spec, order.epoch, {run.env, run.umask, input}, launched);
 }
 
 // ---- preflight: what a job needs, and whether a job may run here
 
-// For a dry run: at the job, or at this machine for a job of another's.
-void Host::look(std::uint64_t token, const base::JobId* job, const base::Bytes& requirement) {
+void Host::look_at_job(const node::CollectNeeds& asked) {
+  const auto then = [this, asked](PreflightDesk::Looked looked) {
+    auto shared = std::make_shared<PreflightDesk::Looked>(std::move(looked));
+    const auto tell = [this, token = asked.token, shared](const std::string& why) {
+      if (!why.empty()) shared->obstacles.push_back(why);
+      post(node::NeedsLooked{token, std::move(shared->requirement), std::move(shared->obstacles)});
+    };
+    if (!shared->obstacles.empty()) return tell("");
+    look_at_files(asked.job, asked.sink, shared->requirement, tell);
+  };
+  if (!preflight_) return then({{}, {no_jobs_}});
+  if (asked.to_park) return park_->look(asked.job, asked.tcp_close, then);
+  const node::jobs::Job* known = node_->jobs().find(asked.job);
+  if (known != nullptr && known->parked) {
+    using Found = base::Result<std::optional<ParkDesk::Parked>>;
+    return park_->find(asked.job, known->epoch, [then](const Found& found) {
+      if (!found) return then({{}, {found.error().detail}});
+      if (!*found) return then({{}, {"the job is not parked any more"}});
+      then({(*found)->manifest.requirement, {}});
+    });
+  }
+  preflight_->look_at_job(asked.job, asked.tcp_close, then);
+}
+
+void Host::look_at_machine(const node::CheckNeeds& asked) {
+  const std::uint64_t token = asked.token;
   if (!preflight_) return post(node::NeedsLooked{token, {}, {no_jobs_}});
   const auto then = [this, token](PreflightDesk::Looked looked) {
     post(node::NeedsLooked{token, std::move(looked.requirement), std::move(looked.obstacles)});
   };
-  job != nullptr ? preflight_->look_at_job(*job, then)
-                 : preflight_->look_at_machine(requirement, then);
+  preflight_->look_at_machine(asked.job, asked.requirement, then);
 }
 
 std::string Host::refusal(const node::JobSpec& spec) const {
@@ -173,7 +214,7 @@ void Host::happened(const node::Happened& event) {
     if (sampler_) sampler_->soon();
     if (out_) out_->over(event.handover->id);
   }
-  if (event.kind == "job") {
+  if (event.kind == "job" || event.kind == "wake") {
     for (const auto& follow : std::vector(follows_)) follow_step(follow);
   }
   control::JsonWriter json;
@@ -182,6 +223,7 @@ void Host::happened(const node::Happened& event) {
   if (!event.job.is_zero()) json.text("job", event.job.hex());
   json.text("text", event.text);
   if (event.handover) json.raw("handover", node::handover_json(*event.handover));
+  if (!event.rest.empty()) json.raw("rest", event.rest);
   const std::string line = json.finish();
   log_.info(event.kind, {{"about", node_->name_of(event.node)},
                          {"job", event.job.is_zero() ? "" : event.job.brief()},

@@ -1,11 +1,13 @@
 // What people ask about jobs.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "daemon/entropy.h"
+#include "daemon/exits.h"
 #include "daemon/host.h"
+#include "daemon/job_name.h"
 
 namespace ternd {
 namespace {
@@ -14,24 +16,6 @@ using base::Code;
 using control::Exit;
 
 constexpr std::size_t kIdsShownMax = 8;  // where a name means several jobs
-constexpr base::Duration kPollRemote = std::chrono::milliseconds(250);
-
-int exit_code_of(std::int32_t wait_status) {
-  return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
-}
-
-Exit exit_of(int code) {
-  switch (code) {
-    case 4:
-      return Exit::kUnreachable;
-    case 5:
-      return Exit::kRefused;
-    case 6:
-      return Exit::kNothingFits;
-    default:
-      return Exit::kError;
-  }
-}
 
 // What a person would do next where a peer or a rule said no.
 std::string_view next_of(int code) {
@@ -46,15 +30,21 @@ std::string_view next_of(int code) {
   }
 }
 
-std::string default_name(const std::vector<std::string>& argv) {
-  std::string name = argv.front().substr(argv.front().rfind('/') + 1);
-  std::string clean;
-  for (const char c : name.substr(0, 32)) {
-    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      (!clean.empty() && (c == '-' || c == '_' || c == '.'));
-    if (fine) clean.push_back(c);
+using JobIndexes = std::vector<std::pair<base::JobId, std::size_t>>;  // in a report
+
+// Those that began last have room first.
+void add_beside(const FilesBeside& files, JobIndexes jobs, control::Jobs& report) {
+  std::stable_sort(jobs.begin(), jobs.end(), [&](const auto& a, const auto& b) {
+    return report.jobs[a.second].started_at > report.jobs[b.second].started_at;
+  });
+  BesideRoom room;
+  for (const auto& [job, index] : jobs) {
+    machine::LaidBeside laid = files.of(job);
+    control::JobReport& one = report.jobs[index];
+    one.beside_more = fit_beside(laid, room);
+    one.beside = std::move(laid.beside);
+    one.kept = std::move(laid.kept);
   }
-  return control::check_name(clean) ? clean : "job";
 }
 
 }  // namespace
@@ -79,6 +69,7 @@ void Host::answer_jobs(const std::shared_ptr<Client>& client) {
   if (!needs_member(client)) return;
   ask_jobs([this, client](const node::JobsAnswer& answer) {
     control::Jobs report;
+    JobIndexes ours;
     for (const node::JobInfo& info : answer.jobs) {
       control::JobReport one;
       one.id = info.id.hex();
@@ -95,13 +86,20 @@ void Host::answer_jobs(const std::shared_ptr<Client>& client) {
       one.started_at = base::wall_seconds(info.started_at);
       one.moves = info.moves;
       if (!info.waits_for.is_zero()) one.waits_for = node_->name_of(info.waits_for);
+      if (info.home == node_->self()) ours.emplace_back(info.id, report.jobs.size());
       if (info.wait_status) one.exit_code = exit_code_of(*info.wait_status);
       report.jobs.push_back(std::move(one));
     }
     for (const base::NodeId& node : answer.unreachable) {
       report.unreachable.push_back(node_->name_of(node));
     }
-    client->done(control::to_json(report));
+    if (!files_beside_) return client->done(control::to_json(report));
+    auto shared = std::make_shared<control::Jobs>(std::move(report));
+    files_beside_->look([this, client, shared, ours = std::move(ours), alive = alive_] {
+      if (!*alive) return;
+      if (files_beside_) add_beside(*files_beside_, ours, *shared);
+      client->done(control::to_json(*shared));
+    });
   });
 }
 
@@ -152,17 +150,24 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     }
   }
   std::optional<base::NodeId> target;
+  node::Node::Placement placement;
+  if (!request.on) placement = node_->placement();
   const std::string on = request.on.value_or("here");
   if (on != "here" && on != "best") {
     auto found = find_node(on);
     if (!found) return client->fail(found.error(), "see: tern status");
     if (*found != node_->self()) target = *found;
   }
+  if (std::string why = dir_refusal(request.dir); !why.empty()) {
+    return client->fail(Exit::kUsage, why);
+  }
   node::JobSpec spec;
   spec.id = random_id<base::JobId>();
   spec.name = request.name.value_or(default_name(request.argv));
   spec.argv = request.argv;
   spec.cwd = request.cwd;
+  spec.tcp_close = request.tcp_close;
+  spec.dir = request.dir;
   spec.uid = client->uid();
   spec.gid = client->gid();
   spec.groups = client->groups();
@@ -171,14 +176,19 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
                                           " groups at most");
   }
   if (request.dry_run) {
-    const std::string where = on == "best" ? on : node_->name_of(target.value_or(node_->self()));
+    std::string where = on == "best" ? on : node_->name_of(target.value_or(node_->self()));
+    if (!placement.here) {
+      where = placement.elsewhere ? node_->name_of(*placement.elsewhere) : "the queue";
+    }
     return client->done(control::to_json(control::KillReport{where}));
   }
   spec.home = node_->self();
   spec.started_at = loop::Loop::wall_now();
+  if (!placement.here) return enqueue(request, std::move(spec), placement, client);
   PendingRun run;
   run.env = request.env;
   run.umask = request.umask;
+  run.input = request.input;
   launching_[spec.id] = run;
   const bool moves = on == "best" || target.has_value();
   const std::uint64_t asked = ask([this, client, spec, moves, target](const node::Reply& reply) {
@@ -201,6 +211,49 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     post(std::move(order));
   });
   post(node::RunJob{asked, spec});
+}
+
+// Nobody here has room: it waits, described in its folder, and a MINUS node that has room is asked
+// at once.
+void Host::enqueue(const control::RunRequest& request, node::JobSpec spec,
+                   const node::Node::Placement& placement, const std::shared_ptr<Client>& client) {
+  const auto told = [this, client, spec, placement](const node::Reply& reply) {
+    if (reply.exit_code != 0) {
+      return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
+    }
+    const std::string report = control::to_json(control::RunReport{spec.id.hex(), spec.name, true});
+    const auto waits = [client, report, id = spec.id.brief()](const std::string& why) {
+      client->line(control::progress_line("queued: " + why + "; to start it at once: tern wake " +
+                                          id + " (another time: tern run --on here)"));
+      client->done(report);
+    };
+    if (!placement.elsewhere) return waits(placement.why);
+    node::MigrateJob order;
+    order.uid = client->uid();
+    order.job = spec.id;
+    order.host = node_->self();
+    order.target = placement.elsewhere;
+    order.request = ask([client, report, waits](const node::Reply& moved) {
+      if (!moved.over) {
+        if (!moved.sentence.empty()) client->line(control::progress_line(moved.sentence));
+        return;
+      }
+      if (moved.exit_code != 0) return waits(moved.sentence);
+      client->done(report);
+    });
+    post(std::move(order));
+  };
+  const auto input = request.input == control::JobInput::kPipe       ? node::LaunchInput::kPipe
+                     : request.input == control::JobInput::kTerminal ? node::LaunchInput::kTerminal
+                                                                     : node::LaunchInput::kNothing;
+  park_->queue(spec, {request.umask, request.env, input},
+               [this, client, spec, told](const base::Result<node::jobs::ParkedFacts>& facts) {
+                 if (!facts) {
+                   return client->fail(Exit::kError, "cannot queue it: " + facts.error().detail,
+                                       "start it here all the same: tern run --on here");
+                 }
+                 post(node::RunJob{ask(told), spec, *facts});
+               });
 }
 
 // ---- kill, migrate, resolve
@@ -227,11 +280,22 @@ void Host::answer(const control::KillRequest& request, const std::shared_ptr<Cli
         return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
       client->done(control::to_json(control::KillReport{node_->name_of(at)}));
     });
+    if (info.state == node::JobState::kPaused && request.signal != SIGKILL) {
+      client->line(control::progress_line(
+          "the job is paused there and gets the signal when it goes on; at once only: tern kill " +
+          request.job + " KILL"));
+    }
     post(std::move(order));
   });
 }
 
 void Host::answer(const control::MigrateRequest& request, const std::shared_ptr<Client>& client) {
+  if (const auto pid = process_meant(request.job)) return migrate_number(request, *pid, client);
+  migrate_job(request, client);
+}
+
+void Host::migrate_job(const control::MigrateRequest& request,
+                       const std::shared_ptr<Client>& client) {
   find_job(request.job, client, [this, request, client](const node::JobInfo& info) {
     if (info.state == node::JobState::kExited) {
       return client->fail(Exit::kError, "that job has ended already");
@@ -247,19 +311,26 @@ void Host::answer(const control::MigrateRequest& request, const std::shared_ptr<
     if (target && *target == info.node) {
       return client->fail(Exit::kError, "the job is on " + node_->name_of(info.node) + " already");
     }
-    move(info, target, request.dry_run, client);
+    move(info, target, {request.dry_run, request.tcp_close}, client);
   });
 }
 
-void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target, bool trial,
+void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target, MoveHow how,
                 const std::shared_ptr<Client>& client) {
   node::MigrateJob order;
-  order.trial = trial;
+  order.trial = how.trial;
+  order.tcp_close = how.tcp_close;
   order.uid = client->uid();
   order.job = job.id;
   order.host = job.node;
   order.target = target;
-  order.request = ask([client](const node::Reply& reply) {
+  order.request = ask_and_pass_on(client);
+  post(std::move(order));
+}
+
+// A question whose answer is the client's.
+std::uint64_t Host::ask_and_pass_on(const std::shared_ptr<Client>& client) {
+  return ask([client](const node::Reply& reply) {
     if (!reply.over) {
       if (!reply.sentence.empty()) client->line(control::progress_line(reply.sentence));
       return;
@@ -269,7 +340,25 @@ void Host::move(const node::JobInfo& job, std::optional<base::NodeId> target, bo
                           reply.handover_json.value_or(""));
     client->done(reply.handover_json.value_or("{}"));
   });
-  post(std::move(order));
+}
+
+void Host::answer(const control::DrainRequest& request, const std::shared_ptr<Client>& client) {
+  if (!needs_member(client)) return;
+  const auto tell = [this, client, parks = request.park] {
+    control::DrainReport report;
+    report.draining = node_->draining();
+    for (const node::DrainStep& step : node_->drain_plan(parks)) {
+      report.jobs.push_back({step.job.hex(), step.name, step.to, step.why});
+    }
+    client->done(control::to_json(report));
+  };
+  if (request.dry_run) return tell();
+  const std::uint64_t asked = ask([client, tell](const node::Reply& reply) {
+    if (!reply.over) return client->line(control::progress_line(reply.sentence));
+    if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
+    tell();
+  });
+  post(node::DrainNode{asked, request.off, request.wait, request.park});
 }
 
 void Host::answer(const control::ResolveRequest& request, const std::shared_ptr<Client>& client) {
@@ -282,132 +371,6 @@ void Host::answer(const control::ResolveRequest& request, const std::shared_ptr<
     });
     post(node::ResolveJob{asked, info.id});
   });
-}
-
-// ---- attach and logs
-
-struct Host::Follow {
-  node::JobInfo job;
-  std::shared_ptr<Client> client;
-  std::array<std::uint64_t, 2> at{};
-  node::StreamEnds ends{};
-  int stream = 0;
-  bool until_exit = false;
-  bool wait_for_more = false;
-  bool busy = false;
-  bool over = false;
-  bool again = false;
-  bool said_unreachable = false;
-  int quiet = 0;  // streams in a row that had nothing new
-  std::unique_ptr<loop::Timer> poll;
-};
-
-void Host::follow(const std::string& job, std::array<std::uint64_t, 2> from, bool until_exit,
-                  bool wait_for_more, const std::shared_ptr<Client>& client) {
-  find_job(job, client, [=, this](const node::JobInfo& info) {
-    const node::jobs::Job* known = node_->jobs().find(info.id);
-    if (known != nullptr && client->uid() != 0 && client->uid() != known->spec.uid) {
-      return client->fail(Exit::kRefused, "only its owner or root may read what a job writes");
-    }
-    if (wait_for_more) client->endless();
-    auto follow = std::make_shared<Follow>();
-    follow->job = info;
-    follow->client = client;
-    follow->at = from;
-    follow->until_exit = until_exit;
-    follow->wait_for_more = wait_for_more;
-    std::weak_ptr<Follow> weak = follow;
-    follow->poll = std::make_unique<loop::Timer>(loop_, [this, weak] {
-      if (auto strong = weak.lock()) follow_step(strong);
-    });
-    client->on_room([this, weak] {
-      if (auto strong = weak.lock()) follow_step(strong);
-    });
-    client->on_closed([this, weak] {
-      auto strong = weak.lock();
-      if (strong) std::erase(follows_, strong);
-    });
-    follows_.push_back(follow);
-    follow_step(follow);
-  });
-}
-
-void Host::follow_step(const std::shared_ptr<Follow>& follow) {
-  if (follow->over || !node_) return;
-  if (follow->busy) {
-    follow->again = true;
-    return;
-  }
-  if (follow->client->closed()) {
-    std::erase(follows_, follow);
-    return;
-  }
-  if (!follow->client->has_room()) return;
-  follow->busy = true;
-  follow->again = false;
-  node::AskLog question;
-  question.uid = follow->client->uid();
-  question.job = follow->job.id;
-  question.home = follow->job.home;
-  question.stream = follow->stream;
-  question.offset = follow->at[static_cast<std::size_t>(follow->stream)];
-  question.request = ask([this, weak = std::weak_ptr<Follow>(follow)](const node::Reply& reply) {
-    if (auto strong = weak.lock()) on_log(strong, reply);
-  });
-  post(std::move(question));
-}
-
-void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& reply) {
-  const auto finish = [&](auto&& last) {
-    follow->over = true;
-    last();
-    std::erase(follows_, follow);
-  };
-  if (!reply.log || !reply.log->known) {
-    const bool unreachable = reply.exit_code == 4;
-    if (unreachable && follow->wait_for_more) {
-      if (!follow->said_unreachable) {
-        follow->client->line(control::progress_line("the job's home does not answer; waiting"));
-      }
-      follow->said_unreachable = true;
-      follow->busy = false;
-      return follow->poll->start(std::chrono::seconds(1));
-    }
-    return finish([&] {
-      follow->client->fail(
-          exit_of(reply.exit_code),
-          reply.sentence.empty() ? "the job's home does not know it any more" : reply.sentence);
-    });
-  }
-  follow->said_unreachable = false;
-  const node::LogReply& log = *reply.log;
-  const auto s = static_cast<std::size_t>(follow->stream);
-  follow->ends = log.ends;
-  follow->quiet = log.bytes.empty() ? follow->quiet + 1 : 0;
-  if (!log.bytes.empty()) {
-    follow->at[s] = log.offset + log.bytes.size();
-    follow->client->line(control::output_line({follow->stream + 1, log.offset, log.bytes}));
-    if (follow->client->closed()) return;
-  }
-  follow->stream = 1 - follow->stream;
-  // Not before: a client that has room again asks for the next piece from within line().
-  follow->busy = false;
-  const bool all_read = follow->at[0] >= log.ends[0] && follow->at[1] >= log.ends[1];
-  if (!all_read || follow->quiet < node::kStreams || follow->again) return follow_step(follow);
-  if (log.exited && follow->until_exit) {
-    return finish([&] {
-      control::ExitReport exit;
-      exit.exit_code = exit_code_of(log.wait_status);
-      if (WIFSIGNALED(log.wait_status)) exit.signal = WTERMSIG(log.wait_status);
-      follow->client->done(control::to_json(exit));
-    });
-  }
-  if (!follow->wait_for_more || log.exited) {
-    return finish([&] { follow->client->done(); });
-  }
-  follow->quiet = 0;
-  // At home the next output wakes us; elsewhere home is asked again.
-  if (follow->job.home != node_->self()) follow->poll->start(kPollRemote);
 }
 
 }  // namespace ternd

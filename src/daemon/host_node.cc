@@ -94,6 +94,7 @@ Status Host::prepare_machine() {
   for (const std::string& group : leftovers->remaining) {
     log_.error("leftover_remains", {{"cgroup", group}});
   }
+  if (Status found = find_limits(); !found) return found;
   const char* home = ::getenv("HOME");
   const char* data = ::getenv("XDG_DATA_HOME");
   auto dir = machine::default_helpers_dir(::geteuid() == 0, home != nullptr ? home : "",
@@ -123,6 +124,28 @@ Status Host::prepare_machine() {
     log_.warn("no_criu", {{"why", program.error().detail}});
   }
   return {};
+}
+
+// Where an earlier life made groups of version 1 they are found again, as in keep_cgroup(). Those
+// of jobs that ended meanwhile go; the limits of the others the node says again.
+Status Host::find_limits() {
+  constexpr std::size_t kPrefix = 5;  // of "tern-<instance>"
+  machine::LimitTools& limits = paths_.limits;
+  limits = machine::find_limit_tools(paths_.cgroup, paths_.owner().substr(kPrefix), "",
+                                     machine::may_renice());
+  log_.info("throttling",
+            {{"means", machine::limit_means_name(limits.means)}, {"why", limits.why}});
+  if (limits.means != machine::LimitMeans::kQuota) return {};
+  const std::string key = "host/quotas";
+  const std::string before(base::as_text(records_[key]));
+  if (before != limits.quota_root && machine::Cgroup::open(before)) {
+    limits.quota_root = before;
+    limits.quota_home = before.substr(0, before.rfind('/'));
+  }
+  machine::remove_unused_limits(limits, "");
+  if (before == limits.quota_root) return {};
+  records_[key] = base::to_bytes(base::as_bytes(limits.quota_root));
+  return store_->append({{key, records_[key]}});
 }
 
 // A daemon that is started in another way (a shell, a service manager) stands in another group, and
@@ -280,6 +303,9 @@ Status Host::start_node() {
   callbacks.bulk = [this](BulkStream bulk) {
     if (in_) in_->take(std::move(bulk));
   };
+  callbacks.share = [this](BulkStream bulk) {
+    if (share_in_) share_in_->take(std::move(bulk));
+  };
   callbacks.psk = [this](const identity::TicketId& ticket) {
     return tickets_.psk(ticket, loop::Loop::wall_now());
   };
@@ -302,11 +328,23 @@ Status Host::start_node() {
   config.addresses = own_addresses();
   config.load_window = std::chrono::seconds(options_.load_window_seconds);
   config.accepts_jobs = no_jobs_.empty() && !paths_.criu.empty();
+  config.no_throttle = no_jobs_;
+  if (no_jobs_.empty() && paths_.limits.means == machine::LimitMeans::kNone) {
+    config.no_throttle = paths_.limits.why;
+  }
   config.wall = wall;
+  const auto yield = [](const std::string& word) {
+    auto parsed = node::parse_yield(word);  // checked where it was read
+    return parsed ? *parsed : node::Yield::kNothing;
+  };
+  config.owner = {yield(options_.owner_active), yield(options_.on_battery),
+                  yield(options_.battery_low), yield(options_.on_metered),
+                  yield(options_.on_sleep)};
   config.people = {options_.allow_root_jobs, trusted_uids_};
   node_ =
       std::make_unique<node::Node>(std::move(config), records_, log_ends(records_, paths_), log_);
   start_jobs();
+  start_shares();
   SamplerSettings settings;
   auto resolved = machine::ProcSource().resolve(machine_source(options_.load_source));
   settings.source = resolved ? *resolved : machine::LoadSource::kSystem;
@@ -317,7 +355,12 @@ Status Host::start_node() {
   sampler_ = std::make_unique<Sampler>(
       loop_, settings, copies_.get(),
       [this](const base::JobId& job) { return node_->jobs().find(job); },
-      [this](node::Sample sample) { post(std::move(sample)); });
+      [this](node::Sample sample) {
+        add_owner_signs(sample.owner);
+        if (copies_) copies_->children()->reap();
+        post(std::move(sample));
+      });
+  start_services();
   post(node::Start{wall});
   for (const base::Endpoint& peer : options_.peers) post(node::SeedPeer{peer});
   for (const auto& [key, value] : records_) {
@@ -328,30 +371,84 @@ Status Host::start_node() {
   return {};
 }
 
+// Folders of jobs that the node never heard of: they were to be queued when the daemon died.
+void Host::sweep_job_folders() {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(paths_.jobs(), error)) {
+    const std::string name = entry.path().filename().string();
+    if (!base::JobId::from_hex_text(name) || records_.count("job/" + name) != 0) continue;
+    std::error_code gone;
+    std::filesystem::remove_all(entry.path(), gone);
+    log_.info("job_folder_swept", {{"job", name}});
+  }
+}
+
 void Host::start_jobs() {
   if (!no_jobs_.empty()) return;
+  adoption::recover(paths_, log_);
+  sweep_job_folders();
   Copies::Callbacks callbacks;
   callbacks.grew = [this](base::JobId job, node::StreamEnds bases, node::StreamEnds ends) {
+    if (home_is_here(job)) {
+      for (int stream = 0; stream < node::kStreams; ++stream) {
+        log_grew(job, stream, ends[static_cast<std::size_t>(stream)]);
+      }
+    }
     post(node::JobNews{node::jobs::SpoolGrew{job, bases, ends}});
     for (const auto& follow : std::vector(follows_)) follow_step(follow);
   };
   callbacks.ended = [this](base::JobId job, std::int32_t wait_status, node::StreamEnds ends) {
-    post(node::JobNews{node::jobs::Ended{job, wait_status, ends}});
-    if (sampler_) sampler_->soon();
+    if (inputs_) inputs_->close(job);
+    job_ended(job, wait_status, ends);
   };
   callbacks.trouble = [this](base::JobId job, const std::string& trouble) {
     log_.error("job_output", {{"job", job.hex()}, {"why", trouble}});
+    job_said(job, trouble);
   };
-  copies_ = std::make_unique<Copies>(loop_, paths_, helpers_, log_, std::move(callbacks));
+  std::uint64_t limit = options_.output_limit_bytes;
+  if (limit > 0 && !job_folder::can_trim(paths_.jobs())) {
+    log_.warn("output_limit", {{"why", "none here: this file system cannot free a file's front"}});
+    limit = 0;
+  }
+  copies_ = std::make_unique<Copies>(loop_, paths_, helpers_, log_, limit, std::move(callbacks));
+  output_limit_ = std::make_unique<OutputLimit>(loop_, *copies_, log_, limit);
+  inputs_ = std::make_unique<JobInputs>(
+      loop_, [this](const base::JobId& job) { return copies_->find(job); },
+      [this](node::JobFed fed) { post(std::move(fed)); });
+  start_files_home();
+  sweep_files();
   preflight_ = std::make_unique<PreflightDesk>(
       loop_, *copies_,
-      PreflightPolicy{criu_version_, no_criu_, options_.allow_root_jobs, trusted_uids_},
+      PreflightPolicy{criu_version_, no_criu_, options_.allow_root_jobs, trusted_uids_,
+                      paths_.state},
+      paths_.files(),
+      PreflightDesk::Facts{[this](const base::JobId& job) { return dir_of(job); },
+                           [this](const base::JobId& job) { return home_is_here(job); }},
       [this](const balance::Event& event) { post(node::Handover{event}); });
+  ParkDesk::Callbacks park;
+  park.report = [this](node::Rested rested) {
+    post(std::move(rested));
+    if (sampler_) sampler_->soon();
+  };
+  park.describe = [this](const base::JobId& job) { return node_->describe(job); };
+  park.memory_available = [this] { return sampler_ ? sampler_->memory_available() : 0; };
+  park.in_handover = [this](const base::JobId& job) { return node_->in_doubt(job); };
+  park.ended = [this](const base::JobId& job, std::int32_t wait_status, node::StreamEnds ends) {
+    job_ended(job, wait_status, ends);
+  };
+  park_ = std::make_unique<ParkDesk>(loop_, paths_, helpers_, *copies_, *preflight_, log_,
+                                     std::move(park));
+  start_adopting();
   HandoverOut::Callbacks out;
   out.report = [this](const balance::Event& event) { post(node::Handover{event}); };
   out.describe = [this](const base::JobId& job) { return node_->describe(job); };
   out.addresses = [this](const base::NodeId& node) { return node_->addresses_of(node); };
   out.frozen = [this](const base::JobId& job) { post(node::JobFrozen{job}); };
+  out.resting = [this](const base::JobId& job) { return park_->has(job); };
+  out.parked = [this](const base::JobId& job, base::Epoch newest, HandoverOut::FoundParked then) {
+    park_->find(job, newest, std::move(then));
+  };
+  out.home_is_here = [this](const base::JobId& job) { return home_is_here(job); };
   out_ = std::make_unique<HandoverOut>(loop_, paths_, *copies_, *links_, log_, std::move(out));
   HandoverIn::Callbacks in;
   in.report = [this](const balance::Event& event) { post(node::Handover{event}); };
@@ -360,12 +457,17 @@ void Host::start_jobs() {
   };
   in.refusal = [this](const node::JobSpec& spec) { return refusal(spec); };
   in.memory_available = [this] { return sampler_ ? sampler_->memory_available() : 0; };
-  in.home_is_here = [this](const base::JobId& job) {
-    const node::jobs::Job* known = node_->jobs().find(job);
-    return known != nullptr && known->spec.home == node_->self();
+  in.files_beside = [this](const base::JobId& job, const machine::LaidBeside& laid) {
+    lie_beside(job, laid);
   };
-  in_ = std::make_unique<HandoverIn>(loop_, paths_, *copies_, log_, options_.allow_root_jobs,
-                                     std::move(in));
+  in.files_only = [this](BulkStream bulk, const transfer::ImageHello& hello) {
+    const bool look = hello.kind == transfer::ImageHello::Kind::kFilesLook;
+    if (look && files_look_) return files_look_->take(std::move(bulk), hello);
+    if (!look && files_home_) files_home_->take(std::move(bulk), hello);
+  };
+  in.home_is_here = [this](const base::JobId& job) { return home_is_here(job); };
+  in_ = std::make_unique<HandoverIn>(loop_, paths_, helpers_, *copies_, log_,
+                                     options_.allow_root_jobs, std::move(in));
 }
 
 }  // namespace ternd

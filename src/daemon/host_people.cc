@@ -82,13 +82,23 @@ void Host::serve(control::Request request, const std::shared_ptr<Client>& client
           [&](const control::RunRequest& r) { answer(r, client); },
           [&](const control::AttachRequest& r) { follow(r.job, r.from, true, true, client); },
           [&](const control::LogsRequest& r) { follow(r.job, r.from, false, r.follow, client); },
+          [&](const control::InputRequest& r) { answer(r, client); },
           [&](const control::KillRequest& r) { answer(r, client); },
           [&](const control::MigrateRequest& r) { answer(r, client); },
+          [&](const control::ThrottleRequest& r) { answer(r, client); },
+          [&](const control::ParkRequest& r) { answer(r, client); },
+          [&](const control::WakeRequest& r) { answer(r, client); },
+          [&](const control::AdoptRequest& r) { answer(r, client); },
           [&](const control::ResolveRequest& r) { changes([&] { answer(r, client); }); },
+          [&](const control::DrainRequest& r) { changes([&] { answer(r, client); }); },
           [&](const control::EventsRequest& r) { answer(r, client); },
           [&](const control::DownRequest&) { changes([&] { answer_down(client); }); },
           [&](const control::ConfigRequest&) { answer_config(client); },
           [&](const control::MetricsRequest&) { answer_metrics(client); },
+          [&](const control::ShareRequest& r) { answer(r, client); },
+          [&](const control::InboxRequest&) { changes([&] { answer_inbox(client); }); },
+          [&](const control::InboxAnswerRequest& r) { changes([&] { answer(r, client); }); },
+          [&](const control::PolicyRequest&) { answer_policy(client); },
       },
       request);
 }
@@ -284,10 +294,17 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, Trus
   }
   store(std::move(writes), [this, client, report] {
     // A mesh of one that this node had before is given up.
+    share_out_.reset();
+    share_in_.reset();
     sampler_.reset();
+    adopt_.reset();
     preflight_.reset();
+    files_home_.reset();
+    files_look_.reset();
+    files_beside_.reset();
     in_.reset();
     out_.reset();
+    inputs_.reset();
     copies_.reset();
     links_.reset();
     events_.clear();
@@ -311,7 +328,10 @@ void Host::answer_status(const std::shared_ptr<Client>& client) {
   report.seats_sum_mod_3 = status.seats_sum_mod_3;
   report.self = node_->self().hex();
   for (const node::StatusNode& one : status.nodes) report.nodes.push_back(node_report(one));
-  client->done(control::to_json(report));
+  post(node::AskSentence{ask([client, report](const node::Reply& reply) mutable {
+    report.sentence = reply.sentence;
+    client->done(control::to_json(report));
+  })});
 }
 
 void Host::answer(const control::EventsRequest& request, const std::shared_ptr<Client>& client) {
@@ -351,8 +371,15 @@ void Host::answer_metrics(const std::shared_ptr<Client>& client) {
     add("gossip_digests_taken", gossip.digests_taken);
     add("members", node_->roster().size());
     add("jobs_known", node_->jobs().all().size());
+    add_throttles(add);
   }
   if (out_) add("handovers_out", out_->attempts());
+  if (share_out_) add("shares_out", share_out_->shares());
+  if (share_in_) add("shares_in", share_in_->shares());
+  if (copies_) {
+    add("output_stalls", output_stalls_);
+    add("keepers_silent", copies_->silent_keepers());
+  }
   if (links_) {
     add("connections", links_->connections());
     add("connections_refused", links_->refused());

@@ -1,16 +1,25 @@
 #include "daemon/image_admission.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <sys/fsuid.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <map>
+#include <set>
 
+#include "daemon/entropy.h"
+#include "daemon/held_launch.h"
+#include "machine/fd.h"
+#include "machine/file_user.h"
+#include "machine/job_process.h"
 #include "transfer/image_check.h"
+#include "transfer/terminal_numbers.h"
 
 namespace ternd {
 namespace {
@@ -19,38 +28,12 @@ using base::Code;
 using base::fail;
 using base::Status;
 
-// Opens files as another user, on the calling thread alone: the raw calls, since libc's wrappers
-// change every thread. With another file system user than root the kernel takes the thread's
-// capabilities over files away until it is set back (capabilities(7)).
-class AsUser {
- public:
-  explicit AsUser(const node::JobSpec& spec) {
-    std::vector<gid_t> groups(spec.groups.begin(), spec.groups.end());
-    const int count = ::getgroups(0, nullptr);
-    if (count > 0) {
-      saved_.resize(static_cast<std::size_t>(count));
-      if (::getgroups(count, saved_.data()) < 0) return;
-    }
-    if (::syscall(SYS_setgroups, groups.size(), groups.data()) != 0) return;
-    (void)::syscall(SYS_setfsgid, spec.gid);
-    (void)::syscall(SYS_setfsuid, spec.uid);
-    ok_ = ::syscall(SYS_setfsuid, -1) == static_cast<long>(spec.uid) &&
-          ::syscall(SYS_setfsgid, -1) == static_cast<long>(spec.gid);
-  }
-  ~AsUser() {
-    (void)::syscall(SYS_setfsuid, ::geteuid());
-    (void)::syscall(SYS_setfsgid, ::getegid());
-    CHECK(::syscall(SYS_setgroups, saved_.size(), saved_.data()) == 0);
-    CHECK(::syscall(SYS_setfsuid, -1) == static_cast<long>(::geteuid()));
-  }
-  AsUser(const AsUser&) = delete;
-  AsUser& operator=(const AsUser&) = delete;
-  [[nodiscard]] bool ok() const { return ok_; }
-
- private:
-  std::vector<gid_t> saved_;
-  bool ok_ = false;
-};
+// The sender's word about the groups of its user is none.
+Status check_groups(const node::JobSpec& spec) {
+  std::vector<std::uint32_t> wanted(spec.groups.begin(), spec.groups.end());
+  wanted.push_back(spec.gid);
+  return machine::check_groups(spec.uid, wanted);
+}
 
 Status can_open(const transfer::FileFact& file) {
   if (file.unlinked) {
@@ -76,6 +59,37 @@ Status can_open(const transfer::FileFact& file) {
   return {};
 }
 
+// CRIU would wait for whoever holds a lock against one of the job's. What that is on a disk that
+// both machines share may be the job itself, where it still is.
+Status can_lock(const transfer::FileFact& file, const transfer::LockFact& lock) {
+  if (file.unlinked || !S_ISREG(file.mode)) return {};
+  const machine::Fd fd(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd.valid()) return {};  // can_open() and CRIU say why
+  bool taken = false;
+  if (lock.kind == transfer::LockFact::Kind::kFlock) {
+    taken =
+        ::flock(fd.get(), (lock.write ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  } else {
+    struct flock wanted {};
+    wanted.l_type = lock.write ? F_WRLCK : F_RDLCK;
+    wanted.l_whence = SEEK_SET;
+    wanted.l_start = static_cast<off_t>(lock.start);
+    wanted.l_len = static_cast<off_t>(lock.length);
+    taken = ::fcntl(fd.get(), F_OFD_GETLK, &wanted) == 0 && wanted.l_type != F_UNLCK;
+  }
+  if (!taken) return {};
+  return fail(Code::kRefused, file.path +
+                                  ", which the job has locked, is locked here by another program "
+                                  "(on a shared disk: by the job itself)");
+}
+
+Status can_lock_all(const transfer::ImageFacts& facts) {
+  for (const transfer::LockFact& lock : facts.locks) {
+    if (Status free = can_lock(facts.files[lock.file], lock); !free) return free;
+  }
+  return {};
+}
+
 }  // namespace
 
 Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec, bool allow_root,
@@ -88,9 +102,9 @@ Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
   policy.init_root = init_root;
   auto facts = transfer::check_images(images, policy);
   if (!facts) return facts.error();
-  if (::geteuid() != 0 || spec.uid == 0) return {};
-  const AsUser as_user(spec);
-  if (!as_user.ok()) return fail(Code::kIo, "cannot act as the job's user to check its files");
+  if (::geteuid() != 0 || spec.uid == 0) return can_lock_all(*facts);
+  const machine::FileUser user(spec.uid, spec.gid, {spec.groups.begin(), spec.groups.end()});
+  if (!user.good()) return fail(Code::kIo, "cannot act as the job's user to check its files");
   for (const transfer::FileFact& file : facts->files) {
     if (file.path == init_root && S_ISDIR(file.mode)) continue;  // ours, made when it is restored
     if (Status opened = can_open(file); !opened) return opened;
@@ -100,7 +114,42 @@ Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
       return fail(Code::kRefused, exe + " may not be run here by the job's user");
     }
   }
-  return {};
+  return can_lock_all(*facts);
+}
+
+void place_terminals(transfer::ImageSet& images) {
+  const std::set<std::uint32_t> numbers = transfer::terminal_numbers(images);
+  std::set<std::uint32_t> free;
+  for (std::uint32_t number = 0; number < machine::kTerminalsMax; ++number) {
+    const std::string path = "/dev/pts/" + std::to_string(number);
+    if (::access(path.c_str(), F_OK) != 0) free.insert(number);
+  }
+  std::map<std::uint32_t, std::uint32_t> placed;
+  for (const std::uint32_t number : numbers) {
+    if (free.erase(number) != 0 || free.empty()) continue;
+    // Not the lowest, which the next terminal that anybody opens would take.
+    auto pick =
+        free.lower_bound(machine::kTerminalsLow + static_cast<std::uint32_t>(random_seed() % 16));
+    if (pick == free.end()) pick = std::prev(free.end());
+    placed[number] = *pick;
+    free.erase(pick);
+  }
+  if (!placed.empty()) transfer::renumber_terminals(images, placed);
+}
+
+base::Status admit(transfer::ImageSet& images, const node::MoveMetadata& metadata, bool allow_root,
+                   const std::string& init_root) {
+  const bool root = allow_root && metadata.spec.uid == 0;
+  if (::geteuid() == 0 && !root) {
+    if (Status fine = check_groups(metadata.spec); !fine) return fine;
+  }
+  if (metadata.queued) {
+    const auto plan = plan_of(images);
+    return plan ? base::Status() : base::Status(plan.error());
+  }
+  base::Status admitted = admit_images(images, metadata.spec, allow_root, init_root);
+  if (admitted) place_terminals(images);
+  return admitted;
 }
 
 }  // namespace ternd

@@ -4,6 +4,7 @@
 
 #include "base/result.h"
 #include "node/job_wire.h"
+#include "node/move_metadata.h"
 #include "transfer/image_stream.h"
 
 namespace ternd {
@@ -12,5 +13,14 @@ namespace ternd {
 // opened as the job's user before CRIU, which is root, opens it. `init_root`: machine/init_root.h.
 [[nodiscard]] base::Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
                                         bool allow_root, const std::string& init_root);
+
+// Gives the job's terminals numbers that are free here. Between this and the restore somebody may
+// take one: then the restore fails, and the job goes on where it is.
+void place_terminals(transfer::ImageSet& images);
+
+// The whole of it for what a peer sent: of a queued job the plan of its launch, else the images,
+// whose terminals are placed then.
+[[nodiscard]] base::Status admit(transfer::ImageSet& images, const node::MoveMetadata& metadata,
+                                 bool allow_root, const std::string& init_root);
 
 }  // namespace ternd

@@ -26,7 +26,7 @@ class SetSource final : public criu::ImageSource {
     front.drop_front(count);
     if (front.empty()) it->second.chunks.pop_front();
   }
-  [[nodiscard]] const transfer::ImageSet& images() const { return images_; }
+  [[nodiscard]] transfer::ImageSet& images() { return images_; }  // before anything is served
 
  private:
   transfer::ImageSet images_;

@@ -15,6 +15,8 @@ using base::crypto::Cipher;
 using node::Purpose;
 
 constexpr transfer::VersionRange kVersions{1, 1};
+
+bool is_bulk(Purpose purpose) { return purpose == Purpose::kBulk || purpose == Purpose::kShare; }
 constexpr base::Duration kSweep = std::chrono::seconds(5);
 
 }  // namespace
@@ -191,10 +193,11 @@ void Links::on_purpose(const Handle& connection, base::ByteView first) {
     return close(connection);
   }
   connection->purpose = *purpose;
-  if (*purpose != Purpose::kBulk) return;
+  if (!is_bulk(*purpose)) return;
   BulkStream bulk{connection->peer, connection->handshake_hash, std::move(connection->stream)};
   close(connection);
-  callbacks_.bulk(std::move(bulk));
+  *purpose == Purpose::kShare ? callbacks_.share(std::move(bulk))
+                              : callbacks_.bulk(std::move(bulk));
 }
 
 void Links::on_data(const Handle& connection, transfer::Buffer bytes) {
@@ -261,18 +264,30 @@ void Links::send(const NodeId& to, const std::vector<Endpoint>& at, base::Bytes 
 }
 
 void Links::open_bulk(const NodeId& to, const std::vector<Endpoint>& at,
-                      std::function<void(Result<BulkStream>)> done) {
+                      std::function<void(Result<BulkStream>)> done, Purpose purpose) {
   if (at.empty()) return done(fail(Code::kUnreachable, "no address of that node is known"));
-  Handle connection = start(pick(to, at), Purpose::kBulk);
+  Handle connection = start(pick(to, at), purpose);
   connection->wanted = to;
   connection->bulk_done = std::move(done);
+}
+
+std::string Links::describe(const NodeId& to) const {
+  const auto it = links_.find(to);
+  if (it == links_.end()) return "none";
+  const Connection& link = *it->second;
+  const auto age = loop::Loop::now() - link.began;
+  return std::string(link.open ? "open" : "opening") + " since " +
+         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(age).count()) + " s, " +
+         std::to_string(link.queued) + " bytes queued, " +
+         std::to_string(link.stream ? link.stream->pending() : 0) + " not taken by the socket";
 }
 
 void Links::on_open(const Handle& connection) {
   connection->open = true;
   if (!connection->initiator) return;
+  if (!is_bulk(*connection->purpose)) connection->stream->give_up_after(kLinkSilence);
   if (!connection->stream->send({node::encode(*connection->purpose)})) return close(connection);
-  if (*connection->purpose != Purpose::kBulk) return flush(connection);
+  if (!is_bulk(*connection->purpose)) return flush(connection);
   auto done = std::exchange(connection->bulk_done, nullptr);
   BulkStream bulk{connection->peer, connection->handshake_hash, std::move(connection->stream)};
   close(connection);

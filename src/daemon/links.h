@@ -4,7 +4,9 @@
 // proved that certificate's X25519 key.
 //
 // Messages are best effort: one outgoing connection per peer, made on demand, dropped when idle for
-// kLinkIdle; what cannot be sent is dropped, since every protocol above sends again. Bounded: at
+// kLinkIdle, or when what was sent is not acknowledged for kLinkSilence (the network was cut: a new
+// connection is there sooner than the old one tries again); what cannot be sent is dropped, since
+// every protocol above sends again. Bounded: at
 // most kStrangersMax connections that have not proven who they are (the oldest goes when a new one
 // comes), kPerPeerMax of one member (the one that was used least recently goes), kJoinersMax that
 // came with a ticket and kJoinersOfAddressMax of them from one address (the oldest goes; each has
@@ -35,6 +37,7 @@ inline constexpr std::size_t kJoinersOfAddressMax = 4;
 inline constexpr base::Duration kJoinPatience = std::chrono::seconds(15);
 inline constexpr std::size_t kQueuedMax = 1024 * 1024;
 inline constexpr base::Duration kLinkIdle = std::chrono::seconds(60);
+inline constexpr base::Duration kLinkSilence = std::chrono::seconds(10);
 
 // A bulk connection between members, ready for records.
 struct BulkStream {
@@ -61,6 +64,7 @@ class Links {
     std::function<void(const base::Bytes& chain, const base::Endpoint& at, bool called)> introduced;
     std::function<void(const base::Endpoint& at)> contact_failed;
     std::function<void(BulkStream)> bulk;
+    std::function<void(BulkStream)> share;
     std::function<base::Result<base::Secret<32>>(const base::TicketId& ticket)> psk;
     // A join request and the key that its handshake proved; `reply` may be called later, once.
     std::function<void(base::Bytes request, const base::crypto::DhPublic& proven,
@@ -78,8 +82,11 @@ class Links {
   // `done` gets a stream whose purpose is already told, or why there is none; once, unless this
   // object goes before.
   void open_bulk(const base::NodeId& to, const std::vector<base::Endpoint>& at,
-                 std::function<void(base::Result<BulkStream>)> done);
+                 std::function<void(base::Result<BulkStream>)> done,
+                 node::Purpose purpose = node::Purpose::kBulk);
   [[nodiscard]] std::size_t connections() const;
+  // For a log line: the connection that messages to that member go by.
+  [[nodiscard]] std::string describe(const base::NodeId& to) const;
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
 
  private:

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/ids.h"
+#include "machine/cpu_limit.h"
 
 namespace ternd {
 
@@ -17,6 +18,7 @@ struct Paths {
   std::string criu;     // empty where there is none that works
   std::string guard;    // tern-guard
   std::string gentle;   // tern-gentle
+  machine::LimitTools limits;
 
   [[nodiscard]] std::string jobs() const { return state + "/jobs"; }
   [[nodiscard]] std::string job(const base::JobId& job) const { return jobs() + "/" + job.hex(); }
@@ -31,9 +33,16 @@ struct Paths {
     return cgroup + "/criu-" + job.hex() + "-e" + std::to_string(epoch.value) + "-" +
            std::to_string(run);
   }
+  [[nodiscard]] std::string files() const { return state + "/files"; }  // ledgers
+  // Jobs that ended here as guests and whose files home has not, a file each (files_home.h).
+  [[nodiscard]] std::string files_owed() const { return state + "/files-owed"; }
   // The root folder of the job's init, as machine/init_root.h has it; empty where there is none.
   [[nodiscard]] std::string init_root(const base::JobId& job) const {
     return root ? helpers + "/root-" + job.hex() : std::string();
+  }
+  // What all copies' groups of one job begin with.
+  [[nodiscard]] static std::string job_groups(const base::JobId& job) {
+    return "job-" + job.hex() + "-e";
   }
   [[nodiscard]] std::string keepers_cgroup() const { return cgroup + "/keepers"; }
   // The node's name among several on one machine, for CRIU's work folders.

@@ -1,5 +1,9 @@
 #include "daemon/peer_stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <array>
 #include <span>
 #include <utility>
@@ -205,6 +209,13 @@ std::size_t PeerStream::pending() const { return secure_->pending_size(); }
 
 void PeerStream::finish() {
   if (secure_->finish().ok()) flush();
+}
+
+void PeerStream::give_up_after(base::Duration silence) {
+  const auto milliseconds =
+      static_cast<unsigned>(std::chrono::duration_cast<std::chrono::milliseconds>(silence).count());
+  (void)::setsockopt(socket_->fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds,
+                     sizeof milliseconds);
 }
 
 void PeerStream::flush() {

@@ -53,7 +53,10 @@ class PeerStream {
   [[nodiscard]] std::size_t room() const;     // what one send() may hold now
   [[nodiscard]] std::size_t pending() const;  // bytes that the socket has not taken yet
   void finish();                              // the end of our direction
-  void pause();                               // no more on_data until resume()
+  // Once open: it fails where the peer's system acknowledges nothing for so long, instead of trying
+  // more and more rarely for a quarter of an hour. Not where a reader may pause.
+  void give_up_after(base::Duration silence);
+  void pause();  // no more on_data until resume()
   void resume();
   [[nodiscard]] base::Endpoint peer() const;
   [[nodiscard]] transfer::SecureStream& stream() { return *secure_; }

@@ -1,11 +1,9 @@
 #include "daemon/preflight_desk.h"
 
-#include <grp.h>
-#include <pwd.h>
-
 #include <mutex>
 
 #include "balance/limits.h"
+#include "machine/file_user.h"
 #include "machine/preflight.h"
 
 namespace ternd {
@@ -20,54 +18,49 @@ std::string join(const std::vector<std::string>& sentences) {
   return text;
 }
 
-// The groups that these users have on this machine: a guest may have those and no others.
+}  // namespace
+
 std::vector<std::uint32_t> local_groups(const std::vector<std::uint32_t>& uids) {
   std::vector<std::uint32_t> groups;
   for (const std::uint32_t uid : uids) {
-    passwd entry{};
-    passwd* found = nullptr;
-    std::vector<char> buffer(16 * 1024);
-    if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-      continue;
-    }
-    std::vector<gid_t> gids(256);
-    int count = static_cast<int>(gids.size());
-    if (::getgrouplist(found->pw_name, found->pw_gid, gids.data(), &count) < 0) continue;
-    groups.insert(groups.end(), gids.begin(), gids.begin() + count);
+    const std::vector<std::uint32_t> own = machine::groups_of(uid);
+    groups.insert(groups.end(), own.begin(), own.end());
   }
   return groups;
 }
 
-}  // namespace
-
 struct PreflightDesk::Shared {
   std::mutex one_at_a_time;
   machine::FileHashes hashes;
+  machine::Packages packages;
 };
 
 PreflightDesk::PreflightDesk(loop::Loop& loop, const Copies& copies, PreflightPolicy policy,
-                             Report report)
+                             std::string ledgers, Facts facts, Report report)
     : loop_(loop),
       copies_(copies),
       policy_(std::move(policy)),
+      ledgers_(std::move(ledgers)),
+      facts_(std::move(facts)),
       report_(std::move(report)),
       shared_(std::make_shared<Shared>()) {}
 
 PreflightDesk::~PreflightDesk() { *alive_ = false; }
 
-void PreflightDesk::collect(const balance::CollectRequirement& order) {
-  look_at_job(order.id.job, [this, id = order.id](Looked looked) {
+void PreflightDesk::collect(const balance::CollectRequirement& order, bool tcp_close,
+                            Report report) {
+  look_at_job(order.id.job, tcp_close, [id = order.id, report = std::move(report)](Looked looked) {
     balance::RequirementCollected answer;
     answer.id = id;
     answer.ok = looked.obstacles.empty();
     answer.reason = join(looked.obstacles);
     answer.requirement = std::move(looked.requirement);
-    report_(answer);
+    report(answer);
   });
 }
 
 void PreflightDesk::check(const balance::CheckPreflight& order) {
-  look_at_machine(order.requirement, [this, id = order.id](const Looked& looked) {
+  look_at_machine(order.id.job, order.requirement, [this, id = order.id](const Looked& looked) {
     balance::PreflightChecked answer;
     answer.id = id;
     answer.ok = looked.obstacles.empty();
@@ -76,7 +69,7 @@ void PreflightDesk::check(const balance::CheckPreflight& order) {
   });
 }
 
-void PreflightDesk::look_at_job(const base::JobId& job, Then then) {
+void PreflightDesk::look_at_job(const base::JobId& job, bool tcp_close, Then then) {
   const CopyView* copy = copies_.find(job);
   if (copy == nullptr || copy->cgroup.empty()) {
     return then({{}, {"the job does not run here any more"}});
@@ -86,7 +79,7 @@ void PreflightDesk::look_at_job(const base::JobId& job, Then then) {
   loop::run_blocking(
       loop_,
       [shared = shared_, answer, cgroup = copy->cgroup, root = copy->init_root,
-       version = policy_.criu_version] {
+       version = policy_.criu_version, tcp_close, dir = facts_.dir(job)] {
         const std::lock_guard lock(shared->one_at_a_time);
         auto group = machine::Cgroup::open(cgroup);
         if (!group) {
@@ -96,6 +89,9 @@ void PreflightDesk::look_at_job(const base::JobId& job, Then then) {
         machine::InspectOptions options;
         options.criu_version = version;
         options.init_root = root;
+        options.tcp_close = tcp_close;
+        options.dir = dir;
+        options.packages = &shared->packages;
         auto seen = machine::inspect_job(*group, options, shared->hashes);
         if (!seen) {
           answer->obstacles = {seen.error().detail};
@@ -117,11 +113,13 @@ void PreflightDesk::look_at_job(const base::JobId& job, Then then) {
       });
 }
 
-void PreflightDesk::look_at_machine(const base::Bytes& requirement, Then then) {
+void PreflightDesk::look_at_machine(const base::JobId& job, const base::Bytes& requirement,
+                                    Then then) {
   auto answer = std::make_shared<Looked>();
   loop::run_blocking(
       loop_,
-      [shared = shared_, answer, requirement, policy = policy_] {
+      [shared = shared_, answer, requirement, policy = policy_, ledgers = ledgers_, job,
+       at_home = facts_.home_is_here(job)] {
         const std::lock_guard lock(shared->one_at_a_time);
         auto needs = machine::decode_requirement(requirement);
         if (!needs) {
@@ -132,8 +130,13 @@ void PreflightDesk::look_at_machine(const base::Bytes& requirement, Then then) {
         local.criu_version = policy.criu_version;
         local.criu_missing = policy.criu_missing;
         local.allow_root = policy.allow_root;
+        local.state_dir = policy.state_dir;
         local.allowed_uids = policy.uids;
         local.allowed_gids = local_groups(policy.uids);
+        local.ledgers = ledgers;
+        local.job = job.hex();
+        local.at_home = at_home;
+        local.packages = &shared->packages;
         answer->obstacles = machine::check_requirement(*needs, local, shared->hashes);
       },
       [answer, then = std::move(then), alive = alive_] {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "machine/input_devices.h"
+#include "probe/held_back.h"
 #include "probe/scum.h"
 
 namespace ternd {
@@ -25,6 +27,8 @@ struct Sampler::Seen {
   machine::MemoryView memory;
   base::Duration since_boot{};
   std::vector<Job> jobs;
+  node::OwnerSample owner;
+  probe::InputCounts inputs;
 };
 
 Sampler::Sampler(loop::Loop& loop, SamplerSettings settings, const Copies* copies,
@@ -61,7 +65,7 @@ void Sampler::begin() {
   const std::string cgroup = settings_.cgroup;
   loop::run_blocking(
       loop_,
-      [source = source_, seen, by_cgroup, cgroup] {
+      [source = source_, seen, by_cgroup, cgroup, power = power_] {
         if (by_cgroup) {
           auto runnable = source->runnable_below(cgroup);
           if (runnable) seen->runnable = *runnable;
@@ -69,6 +73,9 @@ void Sampler::begin() {
           auto load = source->system_load();
           if (load) seen->system_load_micros = load->load1_micros;
         }
+        seen->owner.power = source->power(power);
+        seen->owner.idle = source->idle(base::wall_seconds(loop::Loop::wall_now()));
+        seen->inputs = machine::input_counts("");
         auto cpus = source->cpus();
         if (cpus) seen->cpus_millis = cpus->usable_millis;
         auto memory = source->memory();
@@ -100,6 +107,10 @@ void Sampler::finish(const Seen& seen) {
   } else {
     sample.load_micros = seen.system_load_micros;
   }
+  sample.owner = seen.owner;
+  const auto used = inputs_.update(seen.at, seen.inputs);
+  if (used) sample.owner.idle = std::min(sample.owner.idle.value_or(*used), *used);
+  power_ = seen.owner.power.state;
   sample.cpus_millis = settings_.cpus_millis.value_or(seen.cpus_millis);
   sample.memory_total_bytes = seen.memory.usable.total_bytes;
   sample.memory_free_bytes = seen.memory.usable.available_bytes;
@@ -137,11 +148,35 @@ void Sampler::finish(const Seen& seen) {
     for (const probe::ProcessSample& process : seen_job.processes) {
       one.memory_bytes += process.rss_bytes;
     }
+    if (settings_.source == machine::LoadSource::kSystem) {
+      one.hidden_load_micros = hidden_load(seen.at, seen_job.copy, seen_job.runnable,
+                                           one.cpu_time_micros, sample.cpus_millis);
+    }
     averages.emplace(id, known->second);
     sample.jobs.push_back(std::move(one));
   }
   job_averages_ = std::move(averages);
+  std::erase_if(held_back_, [&](const auto& h) { return !job_averages_.contains(h.first); });
   sink_(std::move(sample));
+}
+
+std::int64_t Sampler::hidden_load(base::Time at, const CopyView& copy, std::uint32_t runnable,
+                                  std::uint64_t cpu_time_micros, std::int64_t cpus_millis) {
+  const auto [found, fresh] = held_back_.try_emplace(
+      copy.job, HeldBack{probe::LoadAverage(at, settings_.window), at, cpu_time_micros});
+  HeldBack& held = found->second;
+  const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(at - held.at).count();
+  // CPU time is counted in ticks of 10 ms: a shorter interval says little.
+  if (!fresh && passed >= 200) {
+    const std::uint64_t had = cpu_time_micros - std::min(cpu_time_micros, held.cpu_time_micros);
+    const auto rate =
+        static_cast<std::int64_t>(std::min<std::uint64_t>(had, INT64_MAX / 1000)) * 1000 / passed;
+    held.average.sample(at,
+                        probe::held_back_millis({runnable, rate, copy.limit_micros, cpus_millis}));
+    held.at = at;
+    held.cpu_time_micros = cpu_time_micros;
+  }
+  return held.average.micros() / 1000;
 }
 
 }  // namespace ternd

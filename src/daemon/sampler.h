@@ -15,6 +15,7 @@
 #include "machine/proc_source.h"
 #include "node/event.h"
 #include "node/jobs.h"
+#include "probe/input_devices.h"
 #include "probe/load_average.h"
 
 namespace ternd {
@@ -40,6 +41,9 @@ class Sampler {
   struct Seen;
   void begin();
   void finish(const Seen& seen);
+  [[nodiscard]] std::int64_t hidden_load(base::Time at, const CopyView& copy,
+                                         std::uint32_t runnable, std::uint64_t cpu_time_micros,
+                                         std::int64_t cpus_millis);
 
   loop::Loop& loop_;
   SamplerSettings settings_;
@@ -51,7 +55,16 @@ class Sampler {
   std::shared_ptr<machine::ProcSource> source_ = std::make_shared<machine::ProcSource>();
   std::optional<probe::LoadAverage> average_;
   std::map<base::JobId, probe::LoadAverage> job_averages_;
+  // What a quota keeps from the system's load average, in thousandths of tasks.
+  struct HeldBack {
+    probe::LoadAverage average;
+    base::Time at{};
+    std::uint64_t cpu_time_micros = 0;
+  };
+  std::map<base::JobId, HeldBack> held_back_;
   std::uint64_t memory_available_ = 0;
+  probe::Power power_ = probe::Power::kUnknown;
+  probe::InputWatch inputs_;
   bool busy_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -161,8 +161,10 @@ void Core::run_detector() {
     actions_.emplace_back(Contact{*endpoint});
   }
   for (const auto& probe : output.probes) {
-    const Member* member = view_.find(probe.to);
-    if (member != nullptr) queue(probe.to, PingMessage{probe.nonce, member->state});
+    Member* member = view_.find(probe.to);
+    if (member == nullptr) continue;
+    if (member->state != State::kAlive) view_.try_next_endpoint(*member);
+    queue(probe.to, PingMessage{probe.nonce, member->state});
   }
 }
 

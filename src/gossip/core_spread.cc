@@ -176,10 +176,7 @@ void Core::apply(const Detector::Verdict& verdict) {
   Trouble& trouble = view_.troubled(verdict.id);
   trouble.contact_after = now_ + kContactEvery;
   contacts_changed_ = true;
-  if (member->digest->first_address() != nullptr) {
-    const auto& addresses = member->digest->fields->addresses;
-    view_.set_endpoint(*member, addresses[trouble.next_address++ % addresses.size()]);
-  }
+  view_.try_next_endpoint(*member);
   if (!verdict.report) return;
   trouble.suspicion_at = now_;
   add_rumor({RumorKind::kSuspicion, verdict.id}, {}, true);

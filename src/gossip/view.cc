@@ -169,6 +169,19 @@ void View::set_endpoint(Member& member, const std::optional<base::Endpoint>& end
   }
 }
 
+void View::try_next_endpoint(Member& member) {
+  if (member.digest->first_address() == nullptr) return;  // it stays where it was met
+  std::vector<base::Endpoint> places = member.digest->fields->addresses;
+  const auto is_named = [&places](const base::Endpoint& one) {
+    return std::find(places.begin(), places.end(), one) != places.end();
+  };
+  Trouble& trouble = troubled(member.id());
+  const auto now_at = endpoint(member);
+  if (now_at && !is_named(*now_at)) trouble.met = now_at;
+  if (trouble.met && !is_named(*trouble.met)) places.push_back(*trouble.met);
+  set_endpoint(member, places[trouble.next_address++ % places.size()]);
+}
+
 std::optional<base::Endpoint> View::endpoint(const Member& member) const {
   if (member.reach == Member::Reach::kNowhere) return std::nullopt;
   if (member.reach == Member::Reach::kFirstAddress) return *member.digest->first_address();
@@ -185,14 +198,16 @@ Trouble& View::troubled(const base::NodeId& id) { return troubles_[id]; }
 
 void View::answers(const base::NodeId& id) {
   const auto found = troubles_.find(id);
-  if (found != troubles_.end()) found->second.contact_backoff = kContactBackoffMin;
+  if (found == troubles_.end()) return;
+  found->second.contact_backoff = kContactBackoffMin;
+  found->second.met.reset();
 }
 
 void View::forget_troubles(base::Time now) {
   std::erase_if(troubles_, [&](const auto& item) {
     const Trouble& one = item.second;
     const bool is_recent = one.suspicion_at && now - *one.suspicion_at < kSuspicionMin;
-    return !one.endpoint && !is_recent && one.conflict_told == base::Incarnation{} &&
+    return !one.endpoint && !one.met && !is_recent && one.conflict_told == base::Incarnation{} &&
            !silent_.contains(item.first);
   });
 }

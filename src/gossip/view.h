@@ -62,7 +62,8 @@ static_assert(sizeof(Member) <= 32);
 
 struct Trouble {
   std::optional<base::Endpoint> endpoint;  // of Reach::kElsewhere
-  std::size_t next_address = 0;            // of its digest's, tried when it does not answer
+  std::size_t next_address = 0;            // of those tried in turn when it does not answer
+  std::optional<base::Endpoint> met;       // where it was last, which its digest does not name
   std::optional<base::Time> suspicion_at;  // of another's report about it
   base::Time contact_after{};
   base::Duration contact_backoff = kContactBackoffMin;
@@ -86,6 +87,9 @@ class View {
   void set_state(Member& member, State state);
   void set_digest(Member& member, SharedDigest digest);  // a newer one of the same origin
   void set_endpoint(Member& member, const std::optional<base::Endpoint>& endpoint);
+  // Of one that does not answer: the next of its digest's addresses and of where it was met. A
+  // handshake may have shown where it is now and the digest, older, where it was.
+  void try_next_endpoint(Member& member);
 
   [[nodiscard]] Member* find(const base::NodeId& id);
   [[nodiscard]] const Member* find(const base::NodeId& id) const;

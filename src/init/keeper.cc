@@ -15,6 +15,7 @@ namespace init {
 namespace {
 
 constexpr std::int64_t kRetryMs = 1000;
+constexpr std::int64_t kLimitRetryMs = 50;  // the daemon makes room
 constexpr const char* kStreamFiles[2] = {"stdout.log", "stderr.log"};
 constexpr int kStreamFds[2] = {kInitStdoutRead, kInitStderrRead};
 constexpr int kStreamDrops[2] = {kSignalDropStdout, kSignalDropStderr};
@@ -76,6 +77,7 @@ const char* Keeper::open_files(const KeeperOptions& options) {
   }
   if (exit == Loaded::kYes) state_ = State::kExited;
   paused_ = options.paused;
+  limit_ = options.limit;
   return nullptr;
 }
 
@@ -181,7 +183,8 @@ void Keeper::move_output() {
   for (unsigned index = 0; index < 2 && store_errno_ == 0; ++index) {
     Stream& stream = streams_[index];
     if (!stream.attached()) continue;
-    switch (stream.move()) {
+    // The last bytes of a job that has ended, a pipe full at most, are not waited for.
+    switch (stream.move(state_ == State::kRunning ? limit_ : 0)) {
       case Moved::kSome:
         order_.note(index, stream.end());
         grew_ = true;
@@ -215,7 +218,7 @@ void Keeper::finish() {
 // Nothing was consumed: the job blocks on its full pipe until there is room.
 void Keeper::store_failed(int error) {
   store_errno_ = error;
-  retry_at_ms_ = now_ms() + kRetryMs;
+  retry_at_ms_ = now_ms() + (error == kAtLimit ? kLimitRetryMs : kRetryMs);
   send(MessageKind::kDiskFull, 0, 0);
 }
 

@@ -25,6 +25,7 @@ struct KeeperOptions {
   std::uint64_t stdout_base = 0;
   std::uint64_t stderr_base = 0;
   bool paused = false;
+  std::uint64_t limit = 0;  // bytes of each stream on the disk; 0: none
 };
 
 class Keeper {
@@ -60,6 +61,7 @@ class Keeper {
   Order order_;
   State state_ = State::kRunning;
   bool paused_ = false;
+  std::uint64_t limit_ = 0;
   int store_errno_ = 0;           // not 0: storing failed, next attempt at retry_at_ms_
   std::int64_t retry_at_ms_ = 0;  // CLOCK_MONOTONIC
   ExitRecord exit_ = {};

@@ -1,6 +1,6 @@
 // tern-keeper: holds one job's output and exit, and outlives the daemon (init/keeper.h).
 //
-// tern-keeper DIR INIT_PID INIT_START STDOUT_BASE STDERR_BASE paused|running
+// tern-keeper DIR INIT_PID INIT_START STDOUT_BASE STDERR_BASE paused|running LIMIT
 //
 // Detaches itself from whoever starts it; tells on descriptor 3 that it is up, or why not.
 #include <fcntl.h>
@@ -28,12 +28,13 @@ namespace {
 
 bool parse_options(int argc, char** argv, KeeperOptions* options) {
   std::uint64_t pid = 0;
-  if (argc != 7) return false;
+  if (argc != 8) return false;
   options->dir = argv[1];
   if (!parse_number(argv[2], 10, INT32_MAX, &pid) || pid == 0) return false;
   if (!parse_number(argv[3], 10, UINT64_MAX, &options->init_start)) return false;
   if (!parse_number(argv[4], 10, INT64_MAX, &options->stdout_base)) return false;
   if (!parse_number(argv[5], 10, INT64_MAX, &options->stderr_base)) return false;
+  if (!parse_number(argv[7], 10, INT64_MAX, &options->limit)) return false;
   options->init_pid = static_cast<pid_t>(pid);
   options->paused = std::strcmp(argv[6], "paused") == 0;
   return options->paused || std::strcmp(argv[6], "running") == 0;

@@ -10,6 +10,7 @@
 namespace init {
 namespace {
 constexpr std::size_t kSpliceMax = 1 << 20;  // the largest pipe; most hold 64 KiB
+constexpr std::uint64_t kBlockBytes = 512;   // of st_blocks, whatever the file system
 constexpr mode_t kFileMode = 0600;
 constexpr int kNameMax = 64;
 }  // namespace
@@ -30,8 +31,18 @@ void Stream::detach() {
   pipe_ = -1;
 }
 
-Moved Stream::move() {
+bool Stream::full(std::uint64_t limit) const {
+  struct stat info = {};
+  if (limit == 0 || fstat(file_, &info) != 0) return false;
+  return static_cast<std::uint64_t>(info.st_blocks) * kBlockBytes + kSpliceMax > limit;
+}
+
+Moved Stream::move(std::uint64_t limit) {
   if (pipe_ < 0) return Moved::kEnded;
+  if (full(limit)) {
+    errno = kAtLimit;
+    return Moved::kFailed;
+  }
   loff_t offset = static_cast<loff_t>(size_);
   const ssize_t moved =
       retry([&] { return splice(pipe_, nullptr, file_, &offset, kSpliceMax, SPLICE_F_NONBLOCK); });

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstdint>
 
 #include "init/contract.h"
@@ -16,15 +17,20 @@ namespace init {
 
 enum class Moved { kSome, kEmpty, kEnded, kFailed };
 
+// errno of a Stream that is at its limit; no file gives it.
+inline constexpr int kAtLimit = ENOBUFS;
+
 class Stream {
  public:
   // Opens or makes the file and learns its size. False with errno.
   [[nodiscard]] bool open_file(const char* name, std::uint64_t base);
   void attach(int pipe) { pipe_ = pipe; }
   void detach();
-  // kFailed leaves the pipe as it is and errno set.
-  [[nodiscard]] Moved move();
+  // kFailed leaves the pipe as it is and errno set. Where more than `limit` bytes would lie on the
+  // disk (what was punched out of the file's front does not), kFailed with kAtLimit; 0: no limit.
+  [[nodiscard]] Moved move(std::uint64_t limit);
   [[nodiscard]] bool sync() const;
+  [[nodiscard]] bool full(std::uint64_t limit) const;
   [[nodiscard]] int pipe() const { return pipe_; }
   [[nodiscard]] bool attached() const { return pipe_ >= 0; }
   [[nodiscard]] std::uint64_t end() const { return base_ + size_; }

@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <ctime>
+#include <utility>
 
 #include "loop/handles.h"
 #include "loop/internal.h"
@@ -173,6 +175,20 @@ Wakeup::~Wakeup() {
 
 void Wakeup::wake() { uv_async_send(&state_->async); }
 
+namespace {
+
+// What waits (for processes to end, for a slow disk) must not keep what is quick. libuv has four
+// threads unless the environment says otherwise when the first work comes, and no other way to say.
+void queue_first(const std::function<void()>& queue) {
+  constexpr const char* kName = "UV_THREADPOOL_SIZE";
+  constexpr const char* kThreads = "16";
+  const bool ours = ::getenv(kName) == nullptr && ::setenv(kName, kThreads, 0) == 0;
+  queue();
+  if (ours) ::unsetenv(kName);  // nobody inherits it
+}
+
+}  // namespace
+
 void run_blocking(Loop& loop, std::function<void()> work, std::function<void()> done) {
   struct Item {
     uv_work_t request;
@@ -188,7 +204,17 @@ void run_blocking(Loop& loop, std::function<void()> work, std::function<void()> 
     --blocking_count;
     if (owned->done) owned->done();
   };
-  CHECK(uv_queue_work(loop.raw(), &item->request, run, finish) == 0);
+  const auto queue = [&] { CHECK(uv_queue_work(loop.raw(), &item->request, run, finish) == 0); };
+  static bool pool_is_there = false;
+  std::exchange(pool_is_there, true) ? queue() : queue_first(queue);
+}
+
+void run_blocking(Loop& loop, std::function<base::Status()> work,
+                  std::function<void(const base::Status&)> done) {
+  auto status = std::make_shared<base::Status>();
+  run_blocking(
+      loop, [work = std::move(work), status] { *status = work(); },
+      [status, done = std::move(done)] { done(*status); });
 }
 
 std::size_t blocking_in_flight() { return blocking_count; }

@@ -167,6 +167,9 @@ class Wakeup {
 // Runs `work` on a thread of libuv's pool, then `done` on the loop's thread. `done` is always
 // called, also while the loop is being shut down.
 void run_blocking(Loop& loop, std::function<void()> work, std::function<void()> done);
+// The same for work that may fail; `done` hears how.
+void run_blocking(Loop& loop, std::function<base::Status()> work,
+                  std::function<void(const base::Status&)> done);
 // Work items that have not called `done` yet.
 [[nodiscard]] std::size_t blocking_in_flight();
 

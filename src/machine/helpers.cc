@@ -95,11 +95,17 @@ base::Result<Helpers> install_helpers(const std::string& dir) {
   if (!guard) return guard.error();
   auto gentle = install(dir, "tern-gentle", embedded_gentle());
   if (!gentle) return gentle.error();
+  auto enter = install(dir, "tern-enter", embedded_enter());
+  if (!enter) return enter.error();
+  auto procview = install(dir, "tern-procview", embedded_procview());
+  if (!procview) return procview.error();
   forget_pages(embedded_init());
   forget_pages(embedded_keeper());
   forget_pages(embedded_guard());
   forget_pages(embedded_gentle());
-  return Helpers{*init, *keeper, *guard, *gentle};
+  forget_pages(embedded_enter());
+  forget_pages(embedded_procview());
+  return Helpers{*init, *keeper, *guard, *gentle, *enter, *procview};
 }
 
 base::Result<std::string> default_helpers_dir(bool root, const std::string& home,

@@ -17,6 +17,8 @@ struct Helpers {
   std::string keeper_path;
   std::string guard_path;
   std::string gentle_path;  // a library
+  std::string enter_path;
+  std::string procview_path;  // a library
 };
 
 // Makes `dir` and what is missing in it (0755), each file whole and on disk before it has its
@@ -34,5 +36,7 @@ struct Helpers {
 [[nodiscard]] base::ByteView embedded_keeper();
 [[nodiscard]] base::ByteView embedded_guard();
 [[nodiscard]] base::ByteView embedded_gentle();
+[[nodiscard]] base::ByteView embedded_enter();
+[[nodiscard]] base::ByteView embedded_procview();
 
 }  // namespace machine

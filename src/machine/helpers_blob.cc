@@ -20,6 +20,14 @@ tern_guard_end:
 tern_gentle_begin:
     .incbin ")" TERN_HELPERS R"(/tern-gentle"
 tern_gentle_end:
+    .balign 16
+tern_enter_begin:
+    .incbin ")" TERN_HELPERS R"(/tern-enter"
+tern_enter_end:
+    .balign 16
+tern_procview_begin:
+    .incbin ")" TERN_HELPERS R"(/tern-procview"
+tern_procview_end:
     .global tern_init_begin
     .global tern_init_end
     .global tern_keeper_begin
@@ -28,6 +36,10 @@ tern_gentle_end:
     .global tern_guard_end
     .global tern_gentle_begin
     .global tern_gentle_end
+    .global tern_enter_begin
+    .global tern_enter_end
+    .global tern_procview_begin
+    .global tern_procview_end
     .previous
 )");
 
@@ -40,6 +52,10 @@ extern const std::uint8_t tern_guard_begin[];
 extern const std::uint8_t tern_guard_end[];
 extern const std::uint8_t tern_gentle_begin[];
 extern const std::uint8_t tern_gentle_end[];
+extern const std::uint8_t tern_enter_begin[];
+extern const std::uint8_t tern_enter_end[];
+extern const std::uint8_t tern_procview_begin[];
+extern const std::uint8_t tern_procview_end[];
 }
 // NOLINTEND
 
@@ -49,5 +65,7 @@ base::ByteView embedded_init() { return {tern_init_begin, tern_init_end}; }
 base::ByteView embedded_keeper() { return {tern_keeper_begin, tern_keeper_end}; }
 base::ByteView embedded_guard() { return {tern_guard_begin, tern_guard_end}; }
 base::ByteView embedded_gentle() { return {tern_gentle_begin, tern_gentle_end}; }
+base::ByteView embedded_enter() { return {tern_enter_begin, tern_enter_end}; }
+base::ByteView embedded_procview() { return {tern_procview_begin, tern_procview_end}; }
 
 }  // namespace machine

@@ -1,5 +1,6 @@
 #include "machine/init_root.h"
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <vector>
 
@@ -45,6 +47,8 @@ int end_of(pid_t child) {
   ::_exit(end_of(inner));
 }
 
+constexpr std::int64_t kFreshSeconds = 600;  // more than a restore takes
+
 bool is_somebodys_root(const std::string& root) {
   struct stat folder {};
   if (::stat(root.c_str(), &folder) != 0) return false;
@@ -53,9 +57,12 @@ bool is_somebodys_root(const std::string& root) {
        at.increment(error)) {
     const std::string pid = at->path().filename().string();
     if (!std::all_of(pid.begin(), pid.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
-    struct stat theirs {};
-    if (::stat(("/proc/" + pid + "/root").c_str(), &theirs) != 0) continue;  // it ended
-    if (theirs.st_dev == folder.st_dev && theirs.st_ino == folder.st_ino) return true;
+    // The working folder is that of an init that is held before it starts main.
+    for (const char* of : {"/root", "/cwd"}) {
+      struct stat theirs {};
+      if (::stat(("/proc/" + pid + of).c_str(), &theirs) != 0) continue;  // it ended
+      if (theirs.st_dev == folder.st_dev && theirs.st_ino == folder.st_ino) return true;
+    }
   }
   return false;
 }
@@ -66,6 +73,8 @@ base::Status make_init_root(const std::string& root) {
   for (const std::string& path : {root, root + "/proc"}) {
     if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return io_error("make " + path);
   }
+  // Made just now, whenever it was: see remove_unused_init_roots().
+  if (::utimensat(AT_FDCWD, root.c_str(), nullptr, 0) != 0) return io_error("touch " + root);
   return {};
 }
 
@@ -106,6 +115,17 @@ base::Status remove_init_root(const std::string& root) {
   return {};
 }
 
+namespace {
+
+// Another node of this machine may be about to restore a job into it: a parked one has no process.
+bool is_fresh(const std::string& root) {
+  struct stat folder {};
+  if (::stat(root.c_str(), &folder) != 0) return false;
+  return ::time(nullptr) - folder.st_mtime < kFreshSeconds;
+}
+
+}  // namespace
+
 void remove_unused_init_roots(const std::string& helpers_dir) {
   std::error_code error;
   std::vector<std::string> roots;
@@ -113,7 +133,9 @@ void remove_unused_init_roots(const std::string& helpers_dir) {
        at.increment(error)) {
     if (at->path().filename().string().starts_with("root-")) roots.push_back(at->path().string());
   }
-  for (const std::string& root : roots) (void)remove_init_root(root).ok();  // it is in nobody's way
+  for (const std::string& root : roots) {
+    if (!is_fresh(root)) (void)remove_init_root(root).ok();  // it is in nobody's way
+  }
 }
 
 }  // namespace machine

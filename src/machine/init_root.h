@@ -26,9 +26,9 @@ base::Status hide_proc(const std::string& root);
 // When the job is over or has moved away; hides first. Nodes on one machine share the folder: while
 // a process still has it as its root, everything stays, and that is ok. Blocking: looks at /proc.
 base::Status remove_init_root(const std::string& root);
-// What deaths of daemons left in HELPERS_DIR: all that are nobody's root. At a daemon's start, when
-// nothing arrives; the root of a job that arrives at another node of this machine is its
-// original's.
+// What deaths of daemons left in HELPERS_DIR: all that are nobody's root and were not made just
+// now. At a daemon's start, when nothing arrives; the root of a job that arrives at another node of
+// this machine is its original's.
 void remove_unused_init_roots(const std::string& helpers_dir);
 
 }  // namespace machine

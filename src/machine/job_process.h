@@ -14,6 +14,14 @@
 
 namespace machine {
 
+// CRIU makes a pseudo terminal with a certain number by making at most so many, so a number has to
+// be below. A job's is a random one of those that people's own terminals rarely reach; where it is
+// taken, the sink gives the job another (daemon/image_admission.h).
+inline constexpr unsigned kTerminalsMax = 32;
+inline constexpr unsigned kTerminalsLow = 8;
+
+enum class JobInput { kNothing, kPipe, kTerminal };  // kNothing: /dev/null
+
 struct JobSpec {
   std::string init_path;             // of install_helpers()
   std::vector<std::string> command;  // searched in the PATH of `env`
@@ -24,7 +32,10 @@ struct JobSpec {
   std::vector<gid_t> groups;
   bool change_user = false;  // false: the job runs as we do, uid, gid and groups are not looked at
   mode_t mask = 022;
+  JobInput input = JobInput::kNothing;
   std::string init_root;  // of make_init_root(); empty: the job cannot be checkpointed (not root)
+  bool hold = false;      // init waits for a SIGCONT before it starts the command
+  pid_t adopted = 0;      // starts none: main is to be restored with this PID (criu/capsule)
 };
 
 struct StartedJob {

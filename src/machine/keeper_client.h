@@ -28,6 +28,7 @@ struct KeeperSpec {
   std::uint64_t stdout_base = 0;
   std::uint64_t stderr_base = 0;
   bool paused = false;
+  std::uint64_t limit = 0;         // bytes of each stream on the disk: at it the job waits; 0: none
   const Cgroup* cgroup = nullptr;  // the node's `keepers`
 };
 

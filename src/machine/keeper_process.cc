@@ -80,7 +80,8 @@ base::Status start_keeper(const KeeperSpec& spec, Patience patience) {
                 std::to_string(spec.init.start_ticks),
                 std::to_string(spec.stdout_base),
                 std::to_string(spec.stderr_base),
-                spec.paused ? "paused" : "running"};
+                spec.paused ? "paused" : "running",
+                std::to_string(spec.limit)};
   start.fds = {{report_write.get(), init::kKeeperReport}};
   start.dir = "/";
   start.cgroup = spec.cgroup;

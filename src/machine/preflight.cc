@@ -19,9 +19,13 @@
 #include <system_error>
 
 #include "machine/fd.h"
+#include "machine/file_user.h"
+#include "machine/job_process.h"
+#include "machine/preflight_ipc.h"
 #include "machine/preflight_sockets.h"
 #include "machine/process_name.h"
 #include "probe/proc_parse.h"
+#include "transfer/job_files.h"
 
 namespace machine {
 namespace {
@@ -42,20 +46,27 @@ class Inspection {
       : options_(options), hashes_(hashes) {}
   void process(pid_t pid);
   void sockets();
+  void terminals();
+  void system_v(pid_t pid);  // of any process: they share the namespace
+  void named_folder();
   Preflight finish();
 
  private:
+  void name_packages(Requirement& needs) const;
   void object(const std::string& sentence) { obstacles_.insert(sentence); }
   void identity(const probe::ProcessStatus& status, std::string_view text);
   void namespaces();
   void maps();
   void descriptors();
   void descriptor(const std::string& number);
+  [[nodiscard]] bool terminal(dev_t device, const std::string& details);
   void regular(const std::string& link, const std::string& target, const struct stat& info,
                int access_mode);
   void folder(const char* name);
   [[nodiscard]] bool look(const std::string& file, const std::string& name, struct stat* out);
-  void need(const std::string& link, const std::string& path, const struct stat& info);
+  void need(const std::string& link, const std::string& path, const struct stat& info,
+            bool written);
+  void need_folder(const std::string& path, const struct stat& info, std::uint32_t flags);
   [[nodiscard]] std::string link(const std::string& name) const {
     return "/proc/" + std::to_string(pid_) + "/" + name;
   }
@@ -73,6 +84,8 @@ class Inspection {
   std::set<std::uint32_t> gids_;
   std::map<std::string, RequiredFile> files_;
   std::vector<JobSocket> sockets_;
+  std::set<unsigned> masters_;  // numbers of pseudo terminals
+  std::set<unsigned> slaves_;
   std::uint64_t memory_ = 0;
 };
 
@@ -116,6 +129,10 @@ void Inspection::namespaces() {
   for (const char* kind : {"pid", "ipc", "uts", "time"}) {
     const std::string theirs = target_of(link(std::string("ns/") + kind));
     if (theirs.empty()) continue;
+    if (options_.stays && theirs != target_of(std::string("/proc/self/ns/") + kind)) {
+      object(who() + " lives in a " + kind + " namespace of its own, as containers do");
+      continue;
+    }
     const auto [first, added] = inner_namespaces_.emplace(kind, theirs);
     if (!added && first->second != theirs) {
       object(who() + " made a " + kind + " namespace inside the job, which cannot move");
@@ -131,13 +148,35 @@ void Inspection::folder(const char* name) {
   if (target.ends_with(kDeleted)) {
     return object(who() + " is in a folder that was deleted; change to another one");
   }
-  if (!valid_required_path(target)) {
+  if (!options_.stays && !valid_required_path(target)) {
     return object(who() + " is in " + target + ", which is another folder on every machine");
   }
   if (std::string_view(name) == "root" && target != "/") {
     return object(who() + " has " + target + " as its root folder, which cannot move");
   }
-  files_.try_emplace(target, RequiredFile{target, 0, info.st_mode, {}});
+  need_folder(target, info, 0);
+}
+
+void Inspection::need_folder(const std::string& path, const struct stat& info,
+                             std::uint32_t flags) {
+  RequiredFile folder{path, 0, info.st_mode, {}};
+  if (path != "/" && !transfer::in_system_folder(path)) {
+    const Birth born = birth_of(AT_FDCWD, path);
+    folder.flags = kRequiredTravels;
+    folder.inode = info.st_ino;
+    folder.born_seconds = born.seconds;
+    folder.born_nanos = born.nanos;
+  }
+  files_.try_emplace(path, folder).first->second.flags |= flags;
+}
+
+void Inspection::named_folder() {
+  struct stat info {};
+  if (options_.dir.empty()) return;
+  if (::lstat(options_.dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return object("the folder " + options_.dir + ", named with --dir, is not there any more");
+  }
+  need_folder(options_.dir, info, kRequiredWritten);
 }
 
 // False: it was unmapped or closed meanwhile, or cannot be looked at, by CRIU either: a server
@@ -163,8 +202,6 @@ void Inspection::maps() {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     const std::size_t path = line.find('/');
     if (path == std::string_view::npos) {
-      if (line.ends_with("anon_inode:[io_uring]"))
-        object(who() + " uses io_uring; " + "disable it");
       continue;
     }
     const std::string_view name = line.substr(path);
@@ -178,7 +215,10 @@ void Inspection::maps() {
     const std::string file = link("map_files/" + std::string(line.substr(0, line.find(' '))));
     struct stat info {};
     if (!look(file, std::string(name), &info)) continue;
-    if (S_ISREG(info.st_mode)) regular(file, target_of(file), info, O_RDONLY);
+    const std::size_t rights = line.find(' ') + 1;
+    const bool written = line.substr(rights, 2) == "rw" && line.substr(rights + 3, 1) == "s";
+    if (!S_ISREG(info.st_mode)) continue;
+    regular(file, target_of(file), info, written ? O_RDWR : O_RDONLY);
   }
 }
 
@@ -199,6 +239,24 @@ bool common_device(
          std::find(kMinors.begin(), kMinors.end(), minor(device)) != kMinors.end();
 }
 
+// A lease is this machine's kernel asking before others open the file.
+bool has_lease(std::string_view details) {
+  for (std::size_t at = 0; (at = details.find("\nlock:", at)) != std::string_view::npos; ++at) {
+    const std::string_view line = details.substr(at + 1, details.find('\n', at + 1) - at - 1);
+    if (line.find(" LEASE ") != line.npos || line.find(" DELEG ") != line.npos) return true;
+  }
+  return false;
+}
+
+// Exclusive: its copy would wait for it.
+bool has_write_lock(std::string_view details) {
+  for (std::size_t at = 0; (at = details.find("\nlock:", at)) != std::string_view::npos; ++at) {
+    const std::string_view line = details.substr(at + 1, details.find('\n', at + 1) - at - 1);
+    if (line.find(" WRITE ") != line.npos) return true;
+  }
+  return false;
+}
+
 void Inspection::descriptor(const std::string& number) {
   const std::string file = link("fd/" + number);
   const std::string target = target_of(file);
@@ -207,8 +265,11 @@ void Inspection::descriptor(const std::string& number) {
   auto details = read_small_file(link("fdinfo/" + number), 1 << 20);
   int flags = 0;
   if (details) {
-    if (details->find("\nlock:") != std::string::npos) {
-      object(who() + " holds a lock on " + target + ", which cannot move");
+    if (has_lease(*details)) {
+      object(who() + " holds a lease on " + target + ", which cannot move; locks can");
+    } else if (options_.stays && has_write_lock(*details)) {
+      object(who() + " has locked " + target + ", which two cannot have locked at once; adopt it " +
+             "when it has not, or start it anew with tern run, which moves locks");
     }
     if (const std::size_t at = details->find("flags:\t"); at != std::string::npos) {
       std::from_chars(details->data() + at + 7, details->data() + details->size(), flags, 8);
@@ -216,14 +277,19 @@ void Inspection::descriptor(const std::string& number) {
   }
   if (target.starts_with("anon_inode:")) {
     const std::string kind = target.substr(11);
-    for (const char* fine :
-         {"[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify", "[pidfd]"}) {
+    for (const char* fine : {"[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify"}) {
       if (kind == fine) return;
     }
-    return object(who() + " uses " + kind + ", which cannot move");
+    const std::string name = kind.starts_with('[') ? kind.substr(1, kind.size() - 2) : kind;
+    const bool ring = name == "io_uring";  // programs fall back to what they did before it
+    return object(who() + " uses " + name + ", which cannot move" +
+                  (ring ? "; have it not do so (node.js: UV_USE_IO_URING=0)" : ""));
   }
   if (S_ISSOCK(info.st_mode)) {
-    if (auto socket = look_at_socket(pid_, number, info.st_ino)) sockets_.push_back(*socket);
+    if (auto socket = look_at_socket(pid_, number, info.st_ino)) {
+      socket->owner = who();
+      sockets_.push_back(std::move(*socket));
+    }
     return;
   }
   if (S_ISREG(info.st_mode)) return regular(file, target, info, flags & O_ACCMODE);
@@ -231,13 +297,16 @@ void Inspection::descriptor(const std::string& number) {
     return object(who() + " has the named pipe " + target + " open, which cannot move");
   }
   if (S_ISDIR(info.st_mode)) {
-    if (!valid_required_path(target)) object(who() + " has the folder " + target + " open");
+    if (!options_.stays && !valid_required_path(target))
+      object(who() + " has the folder " + target + " open");
     return;
   }
+  if (S_ISCHR(info.st_mode) && terminal(info.st_rdev, details ? *details : "")) return;
   if (S_ISBLK(info.st_mode) || (S_ISCHR(info.st_mode) && !common_device(info.st_rdev))) {
     const bool terminal = target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
     object(who() + " has " + target + " open, " +
-           (terminal ? "a terminal; start it without one" : "a device, which stays here"));
+           (terminal ? "a terminal; start it without one, or with: tern run --tty"
+                     : "a device, which stays here"));
   }
 }
 
@@ -254,37 +323,121 @@ void Inspection::regular(const std::string& file, const std::string& target,
     }
     return;
   }
+  if (options_.stays) return;
   if (!valid_required_path(target)) {
     return object(who() + " has " + target + " open, which is another file on every machine");
   }
-  if (access_mode != O_RDONLY) {
-    return object(who() + " has " + target +
-                  " open for writing; files do not move yet, so let it " +
-                  "write to its output instead, or close the file between writes");
+  const bool written = access_mode != O_RDONLY;
+  if (written && transfer::in_system_folder(target)) {
+    return object(who() + " has " + target + " open for writing, a file of the system, and those " +
+                  "do not move; let it close that file");
   }
-  need(file, target, info);
+  need(file, target, info, written);
 }
 
-void Inspection::need(const std::string& file, const std::string& path, const struct stat& info) {
-  if (files_.contains(path)) return;
+void Inspection::need(const std::string& file, const std::string& path, const struct stat& info,
+                      bool written) {
+  const bool own = !transfer::in_system_folder(path);
+  if (const auto known = files_.find(path); known != files_.end()) {
+    if (!written || (known->second.flags & kRequiredWritten) != 0) return;
+  }
+  if (!own && options_.own_files_only) return;
+  if (own) {
+    if ((info.st_mode & 07000) != 0) {
+      return object(path + " is set-user-ID or the like, and such files do not move");
+    }
+    const Birth born = birth_of(AT_FDCWD, path);
+    RequiredFile wanted{path,
+                        static_cast<std::uint64_t>(info.st_size),
+                        info.st_mode,
+                        {},
+                        kRequiredTravels | (written ? kRequiredWritten : 0U),
+                        info.st_ino,
+                        born.seconds,
+                        born.nanos};
+    files_[path] = wanted;
+    if (written || options_.own_files_only) return;
+  }
   const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!fd.valid() && errno == ENOENT) return;  // unmapped or closed after it was looked at
   auto hash = fd.valid() ? hashes_.hash(fd.get())
                          : base::Result<base::crypto::Hash256>(io_error("read it"));
-  if (!hash && gone()) return;
+  if (!hash && (gone() || (own && hash.error().code == base::Code::kStale))) return;
+  if (own && hash) files_[path].hash = *hash;
+  if (own && hash) return;
   if (!hash) return object(path + " cannot be compared: " + hash.error().detail);
   files_.emplace(path,
                  RequiredFile{path, static_cast<std::uint64_t>(info.st_size), info.st_mode, *hash});
 }
 
-void Inspection::sockets() {
-  std::set<std::uint64_t> inside;
-  for (const JobSocket& socket : sockets_) inside.insert(socket.inode);
-  for (const JobSocket& socket : sockets_) {
-    if (std::string why = socket_obstacle(socket, inside); !why.empty()) {
-      object("it has " + why);
-    }
+// True: one that moves if its other end is the job's own too (terminals()).
+bool Inspection::terminal(dev_t device, const std::string& details) {
+  if (device == makedev(5, 0)) {  // as tried: CRIU's "ctty inheritance"
+    object(who() + " has /dev/tty open, which cannot move (less, ssh and sh -i open it; bash and " +
+           "vim do not)");
+    return true;
   }
+  if (device == makedev(5, 2)) {
+    const std::size_t at = details.find("tty-index:\t");
+    unsigned number = 0;
+    if (at == std::string::npos) return false;
+    std::from_chars(details.data() + at + 11, details.data() + details.size(), number);
+    masters_.insert(number);
+    return true;
+  }
+  const unsigned kind = major(device);
+  if (kind < 136 || kind > 143) return false;
+  slaves_.insert((kind - 136) * 256 + minor(device));
+  return true;
+}
+
+void Inspection::terminals() {
+  for (const unsigned number : slaves_) {
+    if (masters_.contains(number) || options_.leave_terminals) continue;
+    if (options_.stays) {
+      object("it has /dev/pts/" + std::to_string(number) + " open, a terminal, which stays; with " +
+             "--leave-terminal its input ends, and what it shows goes to tern logs");
+      continue;
+    }
+    object("it has /dev/pts/" + std::to_string(number) +
+           " open, a terminal of somebody else; start it without one, or with: tern run --tty");
+  }
+  for (const unsigned number : masters_) {
+    if (number < kTerminalsMax) continue;
+    object("it has a terminal with the number " + std::to_string(number) + "; only those below " +
+           std::to_string(kTerminalsMax) + " can move");
+  }
+}
+
+void Inspection::system_v(pid_t pid) {
+  if (target_of("/proc/self/ns/ipc") == target_of("/proc/" + std::to_string(pid) + "/ns/ipc")) {
+    return;  // the machine's own: maps() sees what the job uses of that
+  }
+  for (const std::string& kind : system_v_objects(pid)) {
+    object("it has " + kind + ", which cannot move; POSIX shared memory and files can");
+  }
+}
+
+void Inspection::sockets() {
+  for (const std::string& why : socket_obstacles(sockets_, options_.tcp_close)) object(why);
+}
+
+// They are for sentences: where all would be too long it goes without.
+void Inspection::name_packages(Requirement& needs) const {
+  if (options_.packages == nullptr) return;
+  const auto of_system = [](const RequiredFile& file) {
+    return file.flags == 0 && S_ISREG(file.mode);
+  };
+  std::set<std::string> paths;
+  for (const RequiredFile& file : needs.files) {
+    if (of_system(file)) paths.insert(file.path);
+  }
+  auto packages = options_.packages->of(paths);
+  for (RequiredFile& file : needs.files) {
+    if (of_system(file)) file.package = packages[file.path];
+  }
+  if (encode_requirement(needs)) return;
+  for (RequiredFile& file : needs.files) file.package.clear();
 }
 
 Preflight Inspection::finish() {
@@ -302,6 +455,12 @@ Preflight Inspection::finish() {
   needs.uids.assign(uids_.begin(), uids_.end());
   needs.gids.assign(gids_.begin(), gids_.end());
   for (auto& [path, file] : files_) needs.files.push_back(std::move(file));
+  std::set<BoundPort> ports;
+  for (const JobSocket& socket : sockets_) {
+    if (socket.port) ports.insert(*socket.port);
+  }
+  needs.ports.assign(ports.begin(), ports.end());
+  name_packages(needs);
   if (needs.uids.size() > kRequiredIdsMax || needs.gids.size() > kRequiredIdsMax) {
     object("it runs as too many users or groups");
   } else if (auto encoded = encode_requirement(needs); !encoded) {
@@ -318,10 +477,19 @@ base::Result<Preflight> inspect_job(const Cgroup& job, const InspectOptions& opt
   auto pids = job.processes();
   if (!pids) return pids.error();
   if (pids->empty()) return base::fail(base::Code::kNotFound, "nobody lives in " + job.path());
-  std::sort(pids->begin(), pids->end());
+  return inspect_processes(*pids, options, hashes);
+}
+
+Preflight inspect_processes(const std::vector<pid_t>& pids, const InspectOptions& options,
+                            FileHashes& hashes) {
+  std::vector<pid_t> sorted = pids;
+  std::sort(sorted.begin(), sorted.end());
   Inspection inspection(options, hashes);
-  for (const pid_t pid : *pids) inspection.process(pid);
+  for (const pid_t pid : sorted) inspection.process(pid);
   inspection.sockets();
+  inspection.terminals();
+  if (!sorted.empty()) inspection.system_v(sorted.front());
+  inspection.named_folder();
   return inspection.finish();
 }
 

@@ -5,10 +5,12 @@
 // does not show CRIU refuses later, still without harm, but with the job frozen for a moment.
 //
 // Rules
-//  - A regular file that is open for writing does not travel in this version, and its copy at the
-//    sink would be another file: refused. Deleted (ghost) files and memfds travel in the images, up
-//    to the ghost limit.
-//  - Established TCP connections would be cut: refused. Listening and unconnected sockets move.
+//  - The job's own files (what is in no system folder, transfer/job_files.h) travel where the sink
+//    lacks them. One of the system's that is open for writing does not: refused. Deleted (ghost)
+//    files and memfds travel in the images, up to the ghost limit.
+//  - TCP connections would be cut, those that wait in a listener's queue too: refused, unless the
+//    person who runs or moves the job said that they may be. Listening and unconnected sockets and
+//    UDP move; of a connection that is still being made to a listener the job knows nothing.
 //  - The job may share only the mount, network and user namespaces of this process; pid, ipc, uts
 //    and time namespaces must be the same for all its processes.
 //  - The sink opens files as the job's user, never through a symbolic link (the source's paths hold
@@ -16,8 +18,12 @@
 //    setfsuid, setfsgid and setgroups calls: libc's wrappers would change every thread (setgroups)
 //    or hide the result. With a file system user other than root the kernel takes the thread's
 //    file capabilities away until it is set back (capabilities(7)).
+//  - Locks move, as they are in the images; at the sink nobody may hold one against them
+//    (daemon/image_admission.h). Leases do not, nor System V objects: no image of those is taken.
 //  - Everything blocks (whole files are hashed): off the loop.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstdint>
 #include <optional>
@@ -26,6 +32,7 @@
 
 #include "machine/cgroup.h"
 #include "machine/file_hash.h"
+#include "machine/packages.h"
 #include "machine/requirement.h"
 
 namespace machine {
@@ -38,12 +45,25 @@ struct Preflight {
 struct InspectOptions {
   std::string criu_version;  // the source's
   std::uint64_t ghost_limit_bytes = 64ULL << 20;
-  std::string init_root;  // the job's (machine/init_root.h): every node makes it for itself
+  std::string init_root;   // the job's (machine/init_root.h): every node makes it for itself
+  bool tcp_close = false;  // the move may close its TCP connections
+  // Asked of processes that are to be adopted (machine/adopt_look.h): they stay on this machine, so
+  // its files, and what is the same for all of it, are no obstacle, nothing is hashed, and all
+  // their namespaces have to be this process's.
+  bool stays = false;
+  bool leave_terminals = false;  // they will not have those of others any more
+  std::string dir;               // the folder that was named with --dir; empty: none
+  Packages* packages = nullptr;  // names the system's files' versions; none: not wanted
+  bool own_files_only = false;   // the system's are not looked at, nor anything hashed
 };
 
 // The job may run meanwhile; processes that end are left out. kNotFound: nobody is there.
 [[nodiscard]] base::Result<Preflight> inspect_job(const Cgroup& job, const InspectOptions& options,
                                                   FileHashes& hashes);
+
+// The same of certain processes, wherever they live.
+[[nodiscard]] Preflight inspect_processes(const std::vector<pid_t>& pids,
+                                          const InspectOptions& options, FileHashes& hashes);
 
 struct LocalPolicy {
   std::string criu_version;  // empty: none that works
@@ -51,7 +71,12 @@ struct LocalPolicy {
   bool allow_root = false;
   std::vector<std::uint32_t> allowed_uids;  // of others; uid 0 is a matter of allow_root alone
   std::vector<std::uint32_t> allowed_gids;  // likewise
+  std::string state_dir;                    // on whose disk an arrival needs room; empty: not asked
   std::optional<std::uint64_t> memory_bytes_max;  // that guests may have in all; none: what is free
+  std::string ledgers;                            // folder of machine/ledger_files.h
+  std::string job;                                // hex: whose files there are its own
+  bool at_home = false;                           // its home is here
+  Packages* packages = nullptr;                   // as of InspectOptions
 };
 
 // Sentences, empty when the job can come. At most kSentencesMax, then "and N more".

@@ -1,18 +1,22 @@
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "machine/fd.h"
+#include "machine/file_user.h"
 #include "machine/preflight.h"
+#include "machine/preflight_own.h"
 #include "probe/proc_parse.h"
+#include "transfer/job_files.h"
 
 namespace machine {
 namespace {
@@ -35,53 +39,47 @@ bool x86_flag_matters(std::string_view flag) {
   return std::find(kX86Flags.begin(), kX86Flags.end(), flag) != kX86Flags.end();
 }
 
-// The calling thread as somebody else, as far as files go (machine/preflight.h).
-class FileUser {
+// Which packages the system's files are of here. Asked when the first of them differs, for all at
+// once, as the database is read as a whole and whoever asks decides how many differ.
+class PackagesHere {
  public:
-  FileUser(std::uint32_t uid, const std::vector<std::uint32_t>& gids) {
-    if (::geteuid() != 0 || uid == 0) return;
-    const int count = ::getgroups(0, nullptr);
-    groups_.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-    if (::getgroups(count, groups_.data()) != count) return;
-    const std::uint32_t gid = gids.empty() ? uid : gids.front();
-    // A group of root is only handed on where policy let the requirement have it.
-    if (::syscall(SYS_setgroups, gids.size(), gids.data()) != 0) return;
-    changed_ = true;
-    ::syscall(SYS_setfsgid, gid);
-    ::syscall(SYS_setfsuid, uid);
-    // Each returns the previous id, so a second call tells what the first one did.
-    good_ = static_cast<std::uint32_t>(::syscall(SYS_setfsuid, uid)) == uid &&
-            static_cast<std::uint32_t>(::syscall(SYS_setfsgid, gid)) == gid;
+  PackagesHere(const Requirement& requirement, Packages* packages)
+      : requirement_(requirement), packages_(packages) {}
+  // What both have, where that tells them apart.
+  std::string versions(const RequiredFile& wanted) {
+    if (packages_ == nullptr || !named(wanted)) return {};
+    if (!here_) ask();
+    const std::string& here = (*here_)[wanted.path];
+    if (here == wanted.package) return {};
+    return " (" + (here.empty() ? "of no package" : here) + " here, the job's is " +
+           (wanted.package.empty() ? "of no package" : "of " + wanted.package) + ")";
   }
-  ~FileUser() {
-    if (!changed_) return;
-    ::syscall(SYS_setfsuid, ::geteuid());
-    ::syscall(SYS_setfsgid, ::getegid());
-    // Staying another user would be a hole in everything this thread does next.
-    CHECK(::syscall(SYS_setgroups, groups_.size(), groups_.data()) == 0);
-  }
-  FileUser(const FileUser&) = delete;
-  FileUser& operator=(const FileUser&) = delete;
-  [[nodiscard]] bool good() const { return !changed_ || good_; }
 
  private:
-  std::vector<gid_t> groups_;
-  bool changed_ = false;
-  bool good_ = false;
+  static bool named(const RequiredFile& file) {
+    return !S_ISDIR(file.mode) && transfer::in_system_folder(file.path);
+  }
+  void ask() {
+    std::set<std::string> paths;
+    for (const RequiredFile& file : requirement_.files) {
+      if (named(file)) paths.insert(file.path);
+    }
+    here_ = packages_->of(paths);
+  }
+  const Requirement& requirement_;
+  Packages* packages_;
+  std::optional<std::map<std::string, std::string>> here_;
 };
 
-Fd open_plainly(const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return Fd(static_cast<int>(
-      retry([&] { return ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how); })));
-}
-
-std::string file_refusal(const RequiredFile& wanted, FileHashes& hashes) {
+std::string file_refusal(const RequiredFile& wanted, FileHashes& hashes, PackagesHere& packages) {
+  const std::string help =
+      transfer::in_system_folder(wanted.path) ? "; install the same version on both machines" : "";
   const Fd found = open_plainly(wanted.path);
   if (!found.valid()) {
-    if (errno == ENOENT || errno == ENOTDIR) return wanted.path + " is missing here";
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return wanted.path + " is missing here" +
+             (wanted.package.empty() ? "" : "; the job's is of " + wanted.package + ": install it");
+    }
     if (errno == ELOOP) return wanted.path + " is a symbolic link here";
     return wanted.path + " cannot be opened by the job's user here";
   }
@@ -93,7 +91,12 @@ std::string file_refusal(const RequiredFile& wanted, FileHashes& hashes) {
   }
   if (S_ISDIR(wanted.mode)) return {};
   if (static_cast<std::uint64_t>(info.st_size) != wanted.size) {
-    return wanted.path + " differs here (size)";
+    const std::string both = packages.versions(wanted);
+    return wanted.path + " differs here" +
+           (!both.empty() ? both
+                          : " (" + std::to_string(info.st_size) + " bytes, the job's has " +
+                                std::to_string(wanted.size) + ")") +
+           help;
   }
   if ((info.st_mode & 07777) != (wanted.mode & 07777)) {
     return wanted.path + " differs here (permissions)";
@@ -104,7 +107,16 @@ std::string file_refusal(const RequiredFile& wanted, FileHashes& hashes) {
   if (!fd.valid()) return wanted.path + " cannot be read by the job's user here";
   auto hash = hashes.hash(fd.get());
   if (!hash) return wanted.path + " cannot be compared here: " + hash.error().detail;
-  return *hash == wanted.hash ? std::string() : wanted.path + " differs here (content hash)";
+  if (*hash == wanted.hash) return {};
+  const auto brief = [](const base::crypto::Hash256& of) {
+    return base::to_hex(base::ByteView(of).first(4));
+  };
+  if (std::string both = packages.versions(wanted); !both.empty()) {
+    return wanted.path + " differs here" + both + help;
+  }
+  return wanted.path + " differs here (content hash " + brief(*hash) + ", the job's is " +
+         brief(wanted.hash) + (wanted.package.empty() ? "" : "; both " + wanted.package) + ")" +
+         help;
 }
 
 std::string memory_refusal(const Requirement& requirement, const LocalPolicy& policy) {
@@ -118,6 +130,18 @@ std::string memory_refusal(const Requirement& requirement, const LocalPolicy& po
   if (requirement.memory_bytes <= available) return {};
   return "memory: needs " + std::to_string((requirement.memory_bytes >> 20) + 1) + " MiB, " +
          std::to_string(available >> 20) + " MiB available";
+}
+
+// For the job's output, its records and what the node writes meanwhile. Its images need none.
+constexpr std::uint64_t kDiskFreeMin = 16 << 20;
+
+std::string disk_refusal(const LocalPolicy& policy) {
+  struct statvfs disk {};
+  if (policy.state_dir.empty() || ::statvfs(policy.state_dir.c_str(), &disk) != 0) return {};
+  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (free >= kDiskFreeMin) return {};
+  return "the disk of " + policy.state_dir + " is full here (" + std::to_string(free >> 20) +
+         " MiB are free, " + std::to_string(kDiskFreeMin >> 20) + " are needed); make room there";
 }
 
 void add_user_refusals(const Requirement& requirement, const LocalPolicy& policy,
@@ -223,14 +247,26 @@ std::vector<std::string> check_requirement(const Requirement& requirement,
   add_machine_refusals(requirement, policy, out);
   add_user_refusals(requirement, policy, out);
   if (std::string why = memory_refusal(requirement, policy); !why.empty()) out.push_back(why);
-  // Whoever is not welcome learns nothing about files.
+  if (std::string why = disk_refusal(policy); !why.empty()) out.push_back(why);
+  // Whoever is not welcome learns nothing about ports and files.
   if (out.empty()) {
+    if (!requirement.ports.empty()) {
+      out = port_refusals(requirement.ports, ports_taken(), own_addresses());
+    }
     const std::uint32_t uid = requirement.uids.empty() ? 0 : requirement.uids.back();
-    const FileUser user(uid, requirement.gids);
+    const OwnFiles own(policy);
+    const std::uint32_t gid = requirement.gids.empty() ? uid : requirement.gids.front();
+    const FileUser user(uid, gid, requirement.gids);
+    PackagesHere packages(requirement, policy.packages);
     if (!user.good()) out.emplace_back("this node cannot look at files as the job's user");
     for (const RequiredFile& file : requirement.files) {
       if (!user.good()) break;
-      if (std::string why = file_refusal(file, hashes); !why.empty()) out.push_back(why);
+      if ((file.flags & kRequiredTravels) != 0) {
+        const auto verdict = own.judge(file);
+        if (verdict && !verdict->empty()) out.push_back(*verdict);
+        if (verdict) continue;
+      }
+      if (std::string why = file_refusal(file, hashes, packages); !why.empty()) out.push_back(why);
     }
   }
   if (out.size() > kSentencesMax) {

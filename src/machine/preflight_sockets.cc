@@ -8,10 +8,13 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <map>
+#include <set>
 
 #include "machine/fd.h"
 
@@ -24,11 +27,60 @@ int option(int fd, int name) {
   return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
-bool tcp_connected(int fd) {
+base::Endpoint endpoint_of(const sockaddr_storage& at) {
+  base::Endpoint endpoint;
+  if (at.ss_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &at, sizeof v4);
+    std::array<std::uint8_t, 4> bytes{};
+    std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
+    endpoint = base::Endpoint::v4(bytes, ntohs(v4.sin_port));
+  } else if (at.ss_family == AF_INET6) {
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, &at, sizeof v6);
+    std::memcpy(endpoint.address.data(), &v6.sin6_addr, endpoint.address.size());
+    endpoint.port = ntohs(v6.sin6_port);
+  }
+  return endpoint;
+}
+
+// Empty: unnamed, or abstract.
+std::string unix_path(int fd) {
+  sockaddr_un at{};
+  socklen_t size = sizeof at;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return {};
+  return std::string(at.sun_path, ::strnlen(at.sun_path, sizeof at.sun_path));
+}
+
+using NameOf = int (*)(int, sockaddr*, socklen_t*);
+base::Endpoint name_of(int fd, NameOf which) {
+  sockaddr_storage at{};
+  socklen_t size = sizeof at;
+  if (which(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return {};
+  return endpoint_of(at);
+}
+
+void look_at_tcp(int fd, JobSocket& socket) {
   tcp_info info{};
   socklen_t size = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
-  return info.tcpi_state != TCP_CLOSE && info.tcpi_state != TCP_LISTEN;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+  if (info.tcpi_state == TCP_CLOSE) return;
+  socket.from = name_of(fd, ::getsockname);
+  if (info.tcpi_state == TCP_LISTEN) {
+    socket.waiting = info.tcpi_unacked;  // of a listening socket: its queue, tcp(7)
+    return;
+  }
+  socket.connected_tcp = true;
+  socket.to = name_of(fd, ::getpeername);
+}
+
+// Where a listening TCP or a bound UDP socket is. A TCP socket that is only bound holds its port,
+// too, but nobody can be heard on it yet: CRIU says so.
+std::optional<BoundPort> bound_port(int fd, bool stream) {
+  if (stream && option(fd, SO_ACCEPTCONN) != 1) return std::nullopt;
+  if (!stream && option(fd, SO_TYPE) != SOCK_DGRAM) return std::nullopt;
+  const BoundPort port{stream, name_of(fd, ::getsockname)};
+  return port.at.port == 0 ? std::nullopt : std::optional(port);
 }
 
 // UNIX_DIAG_PEER of one socket: the inode at the other end, 0 if there is none.
@@ -84,21 +136,36 @@ std::optional<JobSocket> look_at_socket(pid_t pid, const std::string& number, st
   socket.inode = inode;
   socket.domain = option(fd.get(), SO_DOMAIN);
   const bool stream = option(fd.get(), SO_TYPE) == SOCK_STREAM;
+  socket.protocol = option(fd.get(), SO_PROTOCOL);
+  socket.raw = option(fd.get(), SO_TYPE) == SOCK_RAW;
   const bool inet = socket.domain == AF_INET || socket.domain == AF_INET6;
-  socket.connected_tcp = inet && stream && tcp_connected(fd.get());
-  if (socket.domain == AF_UNIX) socket.peer = unix_peer(inode);
+  if (inet && stream) look_at_tcp(fd.get(), socket);
+  if (inet && !socket.connected_tcp) socket.port = bound_port(fd.get(), stream);
+  if (socket.domain == AF_UNIX) {
+    socket.peer = unix_peer(inode);
+    socket.path = unix_path(fd.get());
+  }
   return socket;
 }
 
-std::string socket_obstacle(const JobSocket& socket, const std::set<std::uint64_t>& inside) {
+namespace {
+
+constexpr int kMultipath = 262;  // IPPROTO_MPTCP, newer than some headers
+
+// "a ... that cannot move; ..."; empty: it can.
+std::string why_not(const JobSocket& socket, const std::set<std::uint64_t>& inside) {
   switch (socket.domain) {
     case AF_INET:
     case AF_INET6:
-      if (!socket.connected_tcp) return {};
-      return "an open TCP connection, which would be cut; move it when the connection is closed";
+      if (socket.raw) return "a raw socket, which cannot move";
+      if (socket.protocol != kMultipath) return {};
+      return "a Multipath TCP socket, which cannot move (Go programs: GODEBUG=multipathtcp=0)";
     case AF_UNIX:
-      if (socket.peer == 0 || inside.contains(socket.peer)) return {};
-      return "a unix socket connected to a program outside the job, which cannot move";
+      if (socket.peer != 0 && !inside.contains(socket.peer)) {
+        return "a unix socket connected to a program outside the job, which cannot move";
+      }
+      if (socket.path.empty()) return {};
+      return "the unix socket " + socket.path + ", which cannot move; an abstract one can";
     case AF_NETLINK:
       return "a netlink socket, which speaks with this machine's kernel and cannot move";
     case AF_PACKET:
@@ -106,6 +173,45 @@ std::string socket_obstacle(const JobSocket& socket, const std::set<std::uint64_
     default:
       return "a socket of a kind that cannot move (family " + std::to_string(socket.domain) + ")";
   }
+}
+
+struct Connections {  // of one process
+  std::string first;
+  std::size_t count = 0;
+};
+
+std::string sentence(const std::string& owner, const Connections& all) {
+  const std::string more =
+      all.count > 1 ? " and " + std::to_string(all.count - 1) + " more" : std::string();
+  return owner + " has the TCP connection " + all.first + more +
+         ", which a move would close; wait for its end, or allow that with --tcp-close of tern "
+         "migrate or tern run";
+}
+
+}  // namespace
+
+std::vector<std::string> socket_obstacles(const std::vector<JobSocket>& sockets, bool tcp_close) {
+  std::vector<std::string> out;
+  std::set<std::uint64_t> inside;
+  std::set<std::uint64_t> seen;
+  std::map<std::string, Connections> connections;
+  for (const JobSocket& socket : sockets) inside.insert(socket.inode);
+  for (const JobSocket& socket : sockets) {
+    if (!seen.insert(socket.inode).second) continue;  // shared by several processes
+    if (std::string why = why_not(socket, inside); !why.empty()) {
+      out.push_back(socket.owner + " has " + why);
+    }
+    if (tcp_close || (!socket.connected_tcp && socket.waiting == 0)) continue;
+    Connections& of_owner = connections[socket.owner];
+    if (of_owner.count == 0) {
+      of_owner.first = socket.connected_tcp
+                           ? "from " + socket.from.text() + " to " + socket.to.text()
+                           : "that waits to be accepted at " + socket.from.text();
+    }
+    of_owner.count += socket.connected_tcp ? 1 : socket.waiting;
+  }
+  for (const auto& [owner, all] : connections) out.push_back(sentence(owner, all));
+  return out;
 }
 
 }  // namespace machine

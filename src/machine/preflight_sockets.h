@@ -8,23 +8,34 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
+#include <vector>
+
+#include "machine/ports.h"
 
 namespace machine {
 
 struct JobSocket {
+  std::string owner;  // the first process that has it, for people
   std::uint64_t inode = 0;
-  int domain = 0;              // AF_
-  bool connected_tcp = false;  // in a state in which a peer exists
-  std::uint64_t peer = 0;      // of a connected unix socket; 0: none
+  int domain = 0;    // AF_
+  int protocol = 0;  // IPPROTO_, of its domain
+  bool raw = false;
+  std::string path;            // of a unix socket that is a file
+  bool connected_tcp = false;  // in a state in which a peer exists, or is being called
+  base::Endpoint from;         // then, and of a listening one, like
+  base::Endpoint to;
+  std::uint32_t waiting = 0;      // connections that the job has not accepted yet
+  std::uint64_t peer = 0;         // of a connected unix socket; 0: none
+  std::optional<BoundPort> port;  // that must be free at the sink
 };
 
 // Nothing if it was closed meanwhile or cannot be looked at; CRIU then decides.
 [[nodiscard]] std::optional<JobSocket> look_at_socket(pid_t pid, const std::string& number,
                                                       std::uint64_t inode);
-// "a ... that cannot move; ..."; empty: it can. `inside`: inodes of all the job's sockets.
-[[nodiscard]] std::string socket_obstacle(const JobSocket& socket,
-                                          const std::set<std::uint64_t>& inside);
+// A sentence for each socket that cannot move; one for all TCP connections of a process, which
+// `tcp_close` lets be closed.
+[[nodiscard]] std::vector<std::string> socket_obstacles(const std::vector<JobSocket>& sockets,
+                                                        bool tcp_close);
 
 }  // namespace machine

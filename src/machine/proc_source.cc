@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,9 +12,12 @@
 
 #include "machine/fd.h"
 #include "probe/limits.h"
+#include "probe/terminals.h"
 
 namespace machine {
 namespace {
+
+constexpr std::size_t kUeventSizeMax = 16 << 10;
 
 using base::Code;
 using base::Duration;
@@ -326,6 +330,32 @@ bool ProcSource::counts_as_load(std::int32_t thread_id) const {
   if (!task) return false;
   if (task->state == 'R') return true;
   return task->state == 'D' && !is_frozen_v1(thread_id);
+}
+
+probe::PowerSample ProcSource::power(probe::Power before) const {
+  const std::string folder = "/sys/class/power_supply";
+  std::vector<probe::PowerSupply> supplies;
+  const Dir dir(::opendir((options_.root + folder).c_str()));
+  while (const dirent* const entry = dir ? ::readdir(dir.get()) : nullptr) {
+    if (entry->d_name[0] == '.' || supplies.size() >= probe::kPowerSuppliesMax) continue;
+    const auto text = read(folder + "/" + entry->d_name + "/uevent", kUeventSizeMax);
+    if (!text) continue;
+    if (auto supply = probe::parse_power_supply(*text)) supplies.push_back(*supply);
+  }
+  return probe::power_of(supplies, before);
+}
+
+std::optional<base::Duration> ProcSource::idle(std::int64_t wall) const {
+  const auto text = read("/run/utmp", probe::kUtmpSizeMax);
+  if (!text) return std::nullopt;
+  std::optional<std::int64_t> last;
+  for (const std::string& line : probe::parse_utmp(base::as_bytes(*text))) {
+    struct stat info {};
+    if (::stat((options_.root + "/dev/" + line).c_str(), &info) != 0) continue;
+    last = std::max<std::int64_t>(last.value_or(0), info.st_atim.tv_sec);
+  }
+  if (!last) return std::nullopt;
+  return std::chrono::seconds(std::max<std::int64_t>(wall - *last, 0));
 }
 
 Result<std::uint32_t> ProcSource::runnable_below(const std::string& directory) const {

@@ -26,6 +26,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "probe/cgroup_parse.h"
+#include "probe/power.h"
 #include "probe/proc_parse.h"
 #include "probe/sample.h"
 
@@ -64,6 +65,12 @@ class ProcSource {
   [[nodiscard]] base::Result<base::Duration> since_boot() const;  // CLOCK_BOOTTIME, to 10 ms
   [[nodiscard]] base::Result<CpuView> cpus() const;
   [[nodiscard]] base::Result<MemoryView> memory() const;
+  // What feeds the machine; `before` as in probe::power_of. Supplies that cannot be read are left
+  // out.
+  [[nodiscard]] probe::PowerSample power(probe::Power before) const;
+  // How long ago somebody typed at a terminal (probe/terminals.h); none: nobody is logged in.
+  // `wall` is the wall clock's seconds. An input in the future (the clock was set back) is now.
+  [[nodiscard]] std::optional<base::Duration> idle(std::int64_t wall) const;
 
   // Every process, in one pass with one file each. Resident sizes come from /proc/PID/stat, which
   // may lag by some hundred KiB a CPU; `command` is "[comm]". process() has both in full. Processes

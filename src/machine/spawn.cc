@@ -186,6 +186,26 @@ base::Result<Spawned> spawn(const SpawnSpec& spec) {
   return Spawned{child->pid, std::move(child->pidfd)};
 }
 
+void Children::add(Spawned child) {
+  const std::lock_guard guard(alone_);
+  running_.push_back(std::move(child));
+}
+
+void Children::reap() {
+  const std::lock_guard guard(alone_);
+  std::erase_if(running_, [](const Spawned& child) {
+    siginfo_t info = {};
+    const auto which = static_cast<id_t>(child.pidfd.get());
+    const int rc = retry([&] { return ::waitid(P_PIDFD, which, &info, WEXITED | WNOHANG); });
+    return rc < 0 || info.si_pid != 0;  // an error: it is not our child any more
+  });
+}
+
+std::size_t Children::size() const {
+  const std::lock_guard guard(alone_);
+  return running_.size();
+}
+
 base::Result<int> wait_for_end(const Spawned& process, Patience patience) {
   pollfd one{process.pidfd.get(), POLLIN, 0};
   const auto deadline = std::chrono::steady_clock::now() + patience;

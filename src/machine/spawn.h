@@ -5,7 +5,9 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +47,18 @@ struct Spawned {
 // Returns when the program runs, or why it does not: kNotFound, kRefused, kUnsupported (namespaces
 // or clone3 missing) or kIo. All signals arrive there with default dispositions, unblocked.
 [[nodiscard]] base::Result<Spawned> spawn(const SpawnSpec& spec);
+
+// Children that end when nobody waits for them: reaped by the next reap(). Any thread.
+class Children {
+ public:
+  void add(Spawned child);
+  void reap();  // those that have ended; blocks for none
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  mutable std::mutex alone_;
+  std::vector<Spawned> running_;
+};
 
 // Waits for the end of a process that spawn() started and reaps it: its wait status. kTimeout.
 [[nodiscard]] base::Result<int> wait_for_end(const Spawned& process, Patience patience);

@@ -28,7 +28,7 @@ base::Result<Greeting> decode_greeting(base::ByteView bytes) {
 base::Bytes encode(Purpose purpose) { return {static_cast<std::uint8_t>(purpose)}; }
 
 base::Result<Purpose> decode_purpose(base::ByteView record, bool by_ticket) {
-  if (record.size() != 1 || record[0] < 1 || record[0] > 3) {
+  if (record.size() != 1 || record[0] < 1 || record[0] > 4) {
     return base::fail(base::Code::kInvalid, "an unknown purpose of a connection");
   }
   const auto purpose = static_cast<Purpose>(record[0]);

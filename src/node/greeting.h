@@ -6,6 +6,7 @@
 //   1 messages  control messages between nodes (transfer/message_channel.h), either way
 //   2 bulk      one image stream (transfer/image_stream.h)
 //   3 join      one join request (identity/join.h); with a ticket, and nothing else with one
+//   4 share     files, from who connects (transfer/share_wire.h)
 // Both are read before anything is known of who sent them: the chain is not verified here.
 #pragma once
 
@@ -16,7 +17,7 @@
 
 namespace node {
 
-enum class Purpose : std::uint8_t { kMessages = 1, kBulk = 2, kJoin = 3 };
+enum class Purpose : std::uint8_t { kMessages = 1, kBulk = 2, kJoin = 3, kShare = 4 };
 
 struct Greeting {
   base::Bytes chain;  // at most identity::kChainSizeMax

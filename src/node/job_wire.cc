@@ -13,7 +13,8 @@ using base::Reader;
 using base::Writer;
 
 constexpr std::uint64_t kMessageVersion = 1;
-constexpr std::uint64_t kSpecVersion = 1;
+// 1: without the two last fields; 2: without the last, a folder that travels.
+constexpr std::uint64_t kSpecVersion = 3;
 
 // ---- encoders, one per message; the envelope is written by encode()
 
@@ -26,8 +27,10 @@ void put(Writer& w, const Output& m) {
   w.u64(m.offset).bin(m.bytes);
 }
 void put(Writer& w, const OutputAck& m) { w.array(3).id(m.job).u64(m.have[0]).u64(m.have[1]); }
-void put(Writer& w, const Here& m) { w.array(3).id(m.job).counter(m.epoch).u64(m.moves); }
-void put(Writer& w, const HereAck& m) { w.array(2).id(m.job).counter(m.epoch); }
+void put(Writer& w, const Here& m) {
+  w.array(4).id(m.job).counter(m.epoch).u64(m.moves).boolean(m.parked);
+}
+void put(Writer& w, const HereAck& m) { w.array(3).id(m.job).counter(m.epoch).boolean(m.parked); }
 void put(Writer& w, const Exited& m) {
   w.array(6).id(m.job).counter(m.epoch).i64(m.wait_status).u64(m.ends[0]).u64(m.ends[1]);
   w.u64(m.moves);
@@ -71,6 +74,19 @@ void put(Writer& w, const NeedsReply& m) {
 
 void put(Writer& w, const Moved& m) { w.array(3).id(m.job).counter(m.epoch).id(m.to); }
 void put(Writer& w, const Where& m) { w.array(1).id(m.job); }
+void put(Writer& w, const WhyQuery& m) { w.array(1).u64(m.query); }
+void put(Writer& w, const WhyReply& m) {
+  w.array(2).u64(m.query).text(std::string_view(m.sentence).substr(0, kReasonSizeMax));
+}
+void put(Writer& w, const Input& m) {
+  w.array(11).u64(m.query).id(m.job).u64(m.uid).u64(m.session);
+  w.u64(static_cast<std::uint64_t>(m.kind)).u64(m.offset).bin(m.bytes);
+  w.u64(m.window.rows).u64(m.window.columns).u64(m.window.width).u64(m.window.height);
+}
+void put(Writer& w, const InputReply& m) {
+  w.array(9).u64(m.query).id(m.job).u64(static_cast<std::uint64_t>(m.word)).u64(m.session);
+  w.u64(m.taken).u64(m.held).boolean(m.ended).boolean(m.closed).boolean(m.terminal);
+}
 
 // ---- decoders
 
@@ -94,7 +110,7 @@ JobInfo read_info(Reader& r) {
   info.id = r.id<base::JobId>();
   info.name = printable(r.text(kNameSizeMax));
   info.command = printable(r.text(kReasonSizeMax));
-  info.state = r.enumeration(JobState::kLost);
+  info.state = r.enumeration(JobState::kPaused);
   info.node = r.id<base::NodeId>();
   info.home = r.id<base::NodeId>();
   info.here = r.boolean();
@@ -150,17 +166,19 @@ Message read_output_ack(Reader& r) {
 }
 Message read_here(Reader& r) {
   Here m;
-  r.array_of(3);
+  r.array_of(4);
   m.job = r.id<base::JobId>();
   m.epoch = r.counter<base::Epoch>();
   m.moves = r.u64();
+  m.parked = r.boolean();
   return m;
 }
 Message read_here_ack(Reader& r) {
   HereAck m;
-  r.array_of(2);
+  r.array_of(3);
   m.job = r.id<base::JobId>();
   m.epoch = r.counter<base::Epoch>();
+  m.parked = r.boolean();
   return m;
 }
 Message read_exited(Reader& r) {
@@ -193,10 +211,11 @@ Message read_order(Reader& r) {
   Order m;
   r.array_of(7);
   m.query = r.u64();
-  m.verb = r.enumeration(Verb::kTry);
+  m.verb = r.enumeration(Verb::kWake);
   m.job = r.id<base::JobId>();
   m.uid = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
-  m.number = r.u64(64);
+  m.number = r.u64(kOrderNumberMax);
+  if (m.verb != Verb::kThrottle && m.number > 64) r.reject("no signal has that number");
   m.target = r.id<base::NodeId>();
   m.age_ms = r.u64();
   return m;
@@ -264,13 +283,59 @@ Message read_where(Reader& r) {
   r.array_of(1);
   return Where{r.id<base::JobId>()};
 }
+Message read_why_query(Reader& r) {
+  r.array_of(1);
+  return WhyQuery{r.u64()};
+}
+Message read_why_reply(Reader& r) {
+  WhyReply m;
+  r.array_of(2);
+  m.query = r.u64();
+  m.sentence = printable(r.text(kReasonSizeMax));
+  return m;
+}
+
+// Below 2^62, so that adding a size to an offset cannot wrap.
+std::uint64_t read_offset(Reader& r) { return r.u64(INT64_MAX / 2); }
+std::uint16_t read_short(Reader& r) { return static_cast<std::uint16_t>(r.u64(UINT16_MAX)); }
+Message read_input(Reader& r) {
+  Input m;
+  r.array_of(11);
+  m.query = r.u64();
+  m.job = r.id<base::JobId>();
+  m.uid = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
+  m.session = r.u64();
+  m.kind = r.enumeration(InputKind::kAsk);
+  m.offset = read_offset(r);
+  m.bytes = base::to_bytes(r.bin(kInputPieceMax));
+  m.window.rows = read_short(r);
+  m.window.columns = read_short(r);
+  m.window.width = read_short(r);
+  m.window.height = read_short(r);
+  return m;
+}
+Message read_input_reply(Reader& r) {
+  InputReply m;
+  r.array_of(9);
+  m.query = r.u64();
+  m.job = r.id<base::JobId>();
+  m.word = r.enumeration(InputWord::kNone);
+  m.session = r.u64();
+  m.taken = read_offset(r);
+  m.held = read_offset(r);
+  m.ended = r.boolean();
+  m.closed = r.boolean();
+  m.terminal = r.boolean();
+  return m;
+}
 
 using Decoder = Message (*)(Reader&);
 constexpr Decoder kDecoders[] = {
     read_agreement,   read_output,     read_output_ack, read_here,        read_here_ack,
     read_exited,      read_exited_ack, read_jobs_query, read_jobs_reply,  read_order,
     read_order_reply, read_log_query,  read_log_reply,  read_needs_query, read_needs_reply,
-    read_moved,       read_where,
+    read_moved,       read_where,      read_why_query,  read_why_reply,   read_input,
+    read_input_reply,
 };
 static_assert(std::size(kDecoders) == std::variant_size_v<Message>);
 
@@ -278,7 +343,7 @@ static_assert(std::size(kDecoders) == std::variant_size_v<Message>);
 
 const char* job_state_name(JobState state) {
   static constexpr const char* kNames[] = {"queued", "running", "throttled", "handover",
-                                           "parked", "exited",  "lost"};
+                                           "parked", "exited",  "lost",      "paused"};
   return kNames[static_cast<std::size_t>(state)];
 }
 
@@ -314,20 +379,26 @@ base::Result<Message> decode_message(base::ByteView bytes) {
 
 base::Bytes encode(const JobSpec& spec) {
   Writer w;
-  w.array(14).u64(kSpecVersion).id(spec.id).text(spec.name).array(spec.argv.size());
+  const std::uint64_t version = !spec.dir.empty() ? 3 : spec.tcp_close ? 2 : 1;
+  w.array(13 + version).u64(version).id(spec.id).text(spec.name).array(spec.argv.size());
   for (const std::string& argument : spec.argv) w.text(argument);
   w.text(spec.cwd).u64(spec.uid).u64(spec.gid).array(spec.groups.size());
   for (const std::uint32_t group : spec.groups) w.u64(group);
   w.id(spec.home).i64(base::wall_seconds(spec.started_at)).u64(spec.cpu_micros).u64(spec.moves);
   w.i64(spec.load_micros).bin(spec.home_at.packed());
+  if (version > 1) w.boolean(spec.tcp_close);
+  if (version > 2) w.text(spec.dir);
   return w.take();
 }
 
 base::Result<JobSpec> decode_spec(base::ByteView bytes) {
   Reader r(bytes);
   JobSpec spec;
-  r.array_of(14);
-  if (r.u64() != kSpecVersion) r.reject("an unknown version of a job's description");
+  const std::size_t fields = r.array(16);
+  const std::uint64_t version = r.u64();
+  if (version == 0 || version > kSpecVersion || fields != 13 + version) {
+    r.reject("an unknown version of a job's description");
+  }
   spec.id = r.id<base::JobId>();
   spec.name = printable(r.text(kNameSizeMax));
   spec.argv.resize(r.array(kArgumentsMax));
@@ -348,6 +419,9 @@ base::Result<JobSpec> decode_spec(base::ByteView bytes) {
   spec.moves = r.u64();
   spec.load_micros = r.i64();
   spec.home_at = read_endpoint(r);
+  if (version > 1) spec.tcp_close = r.boolean();
+  if (version > 2) spec.dir = r.text(kPathSizeMax);
+  if (r.ok() && version > 2 && (spec.dir.empty() || spec.dir[0] != '/')) r.reject("an odd folder");
   if (base::Status status = r.finish(); !status) return status.error();
   return spec;
 }

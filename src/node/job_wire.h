@@ -6,8 +6,8 @@
 //   kind 0  agreement   body = bytes of balance, opaque here
 //   kind 1  output      [job, epoch, stream 1|2, offset, bytes <= 32 KiB]    host -> home
 //   kind 2  output ack  [job, stdout have, stderr have]                      home -> host
-//   kind 3  here        [job, epoch, moves]: the job runs with the sender    host -> home
-//   kind 4  here ack    [job, epoch]                                         home -> host
+//   kind 3  here        [job, epoch, moves, parked]: the job is with the sender   host -> home
+//   kind 4  here ack    [job, epoch, parked]                                 home -> host
 //   kind 5  exited      [job, epoch, wait status, stdout end, stderr end, moves]   host -> home
 //   kind 6  exited ack  [job]                                                home -> host
 //   kind 7  jobs query  [query]
@@ -23,6 +23,12 @@
 //   kind 14 needs reply [query, [obstacle <= 1 KiB...] <= 8]    none: it could
 //   kind 15 moved       [job, epoch, node]: it left the sender for that one; zero: it is lost
 //   kind 16 where       [job]: is it still with you?  answered by here or moved      home -> host
+//   kind 17 why query   [query]: you are PLUS, what keeps your jobs?         anybody -> a PLUS node
+//   kind 18 why reply   [query, sentence <= 1 KiB]: empty where it has nothing to shed
+//   kind 19 input       [query, job, uid, session, what, offset, bytes <= 32 KiB, rows, columns,
+//                        width, height]     a job's standard input (node/inputs.h)  anybody -> host
+//   kind 20 input reply [query, job, word, session, taken, held, ended, closed, terminal]: `taken`
+//                       was given to the job, `held` has arrived    host -> who fed it last
 //
 // Who may ask what. The asking person's uid is what the control socket of the node where she sits
 // saw (SO_PEERCRED); the other nodes have only that node's word for it. Who decides is the node
@@ -38,15 +44,19 @@
 //                                anybody else only once that host was asked (where) and has said
 //                                nothing for kClaimPatience: its machine may be lost
 //   acks, where                  taken from the job's home
+//   why query (tern status)      any member
 //   jobs query (tern ps)         anybody; names and command lines, as ps shows them on one machine
-//   order (kill, migrate, try)   the job's host decides by the rule above
+//   input, order (kill, migrate, try, throttle, park, wake)   the job's host decides by the rule
+//                                above
 //   needs query                  any member may ask, as it may propose a move; kTrialsMax bounds it
 //   log query (logs, attach)     the job's home decides by the rule above
 //   resolve, events, status, metrics, config    never cross: the own daemon answers, resolve for
 //                                root and its own user only (daemon/host_people.cc)
 //
 // JobSpec, durable under "job/<hex>" and sent as the checkpoint's metadata:
-//   [version = 1, id, name, argv, cwd, uid, gid, groups, home, started at, cpu micros, moves, load]
+//   [version = 1 | 2, id, name, argv, cwd, uid, gid, groups, home, started at, cpu micros, moves,
+//    load, home's address; since 2: tcp_close]
+// Written as version 1 where that says all.
 #pragma once
 
 #include <array>
@@ -82,6 +92,8 @@ struct JobSpec {
   std::uint64_t moves = 0;
   std::int64_t load_micros = 0;  // its own average when it last left a node
   base::Endpoint home_at;  // where home was when it started; for whoever has the job, not home
+  bool tcp_close = false;  // moves may close its connections, those by rule too
+  std::string dir;         // absolute; travels with it (tern run --dir); empty: none
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
 
@@ -93,7 +105,10 @@ enum class JobState : std::uint8_t {
   kParked,
   kExited,
   kLost,
+  kPaused,  // told only to who says that it knows of it
 };
+// Among a digest's capabilities: it reads that state.
+inline constexpr std::uint64_t kKnowsPaused = 1;
 [[nodiscard]] const char* job_state_name(JobState state);
 
 // One line of `tern ps`, as one node knows it.
@@ -144,11 +159,13 @@ struct Here {
   base::JobId job;
   base::Epoch epoch;
   std::uint64_t moves = 0;
+  bool parked = false;  // or queued: it rests on the sender's disk
   friend bool operator==(const Here&, const Here&) = default;
 };
 struct HereAck {
   base::JobId job;
   base::Epoch epoch;
+  bool parked = false;  // as the Here said that this answers
   friend bool operator==(const HereAck&, const HereAck&) = default;
 };
 struct Exited {
@@ -172,13 +189,19 @@ struct JobsReply {
   std::vector<JobInfo> jobs;
   friend bool operator==(const JobsReply&, const JobsReply&) = default;
 };
-enum class Verb : std::uint8_t { kKill, kMigrate, kTry };  // kTry: a migrate's preflight alone
+// kTry, kTryPark: the preflight of a migrate or a park alone. kWake wakes where the job is parked;
+// elsewhere it is a migrate.
+enum class Verb : std::uint8_t { kKill, kMigrate, kTry, kThrottle, kPark, kTryPark, kWake };
+inline constexpr std::uint64_t kOrderNumberMax = 100'001;
+inline constexpr std::uint64_t kThrottleByRules = kOrderNumberMax;
 struct Order {
   std::uint64_t query = 0;
   Verb verb = Verb::kKill;
   base::JobId job;
-  std::uint32_t uid = 0;     // who asks, as the asking node's control socket saw it
-  std::uint64_t number = 0;  // kKill: the signal
+  std::uint32_t uid = 0;  // who asks, as the asking node's control socket saw it
+  // kKill: the signal. kThrottle: percent of one CPU, 0 for off, or kThrottleByRules. kMigrate,
+  // kTry: 1 if this move may close its TCP connections (0 to a node that does not know of it).
+  std::uint64_t number = 0;
   base::NodeId target;       // kMigrate, kTry: zero for the best one
   std::uint64_t age_ms = 0;  // since it was first said; 0: this is the first time
   friend bool operator==(const Order&, const Order&) = default;
@@ -204,7 +227,7 @@ struct LogReply {
   bool known = false;
   base::JobId job;
   int stream = 0;
-  std::uint64_t offset = 0;
+  std::uint64_t offset = 0;  // of the bytes; behind what was asked for where that is not kept
   base::Bytes bytes;
   StreamEnds ends{};
   bool exited = false;
@@ -224,6 +247,39 @@ struct NeedsReply {
   std::vector<std::string> obstacles;  // a sentence each
   friend bool operator==(const NeedsReply&, const NeedsReply&) = default;
 };
+// As init's (init/contract.h).
+enum class InputKind : std::uint8_t { kClaim, kBytes, kEnd, kWindow, kAsk };
+struct TerminalSize {
+  std::uint16_t rows = 0;
+  std::uint16_t columns = 0;
+  std::uint16_t width = 0;  // in pixels, or 0
+  std::uint16_t height = 0;
+  friend bool operator==(const TerminalSize&, const TerminalSize&) = default;
+};
+struct Input {
+  std::uint64_t query = 0;
+  base::JobId job;
+  std::uint32_t uid = 0;  // who feeds, as in Order
+  std::uint64_t session = 0;
+  InputKind kind = InputKind::kAsk;
+  std::uint64_t offset = 0;
+  base::Bytes bytes = {};
+  TerminalSize window = {};
+  friend bool operator==(const Input&, const Input&) = default;
+};
+enum class InputWord : std::uint8_t { kState, kNotHere, kRefused, kNone };
+struct InputReply {
+  std::uint64_t query = 0;  // the newest that was heard
+  base::JobId job;
+  InputWord word = InputWord::kState;
+  std::uint64_t session = 0;
+  std::uint64_t taken = 0;
+  std::uint64_t held = 0;
+  bool ended = false;
+  bool closed = false;
+  bool terminal = false;
+  friend bool operator==(const InputReply&, const InputReply&) = default;
+};
 struct Moved {
   base::JobId job;
   base::Epoch epoch;
@@ -234,10 +290,20 @@ struct Where {
   base::JobId job;
   friend bool operator==(const Where&, const Where&) = default;
 };
+struct WhyQuery {
+  std::uint64_t query = 0;
+  friend bool operator==(const WhyQuery&, const WhyQuery&) = default;
+};
+struct WhyReply {
+  std::uint64_t query = 0;
+  std::string sentence;
+  friend bool operator==(const WhyReply&, const WhyReply&) = default;
+};
 
-using Message = std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck,
-                             JobsQuery, JobsReply, Order, OrderReply, LogQuery, LogReply,
-                             NeedsQuery, NeedsReply, Moved, Where>;
+using Message =
+    std::variant<Agreement, Output, OutputAck, Here, HereAck, Exited, ExitedAck, JobsQuery,
+                 JobsReply, Order, OrderReply, LogQuery, LogReply, NeedsQuery, NeedsReply, Moved,
+                 Where, WhyQuery, WhyReply, Input, InputReply>;
 
 [[nodiscard]] base::Bytes encode(const Message& message);
 [[nodiscard]] base::Result<Message> decode_message(base::ByteView bytes);

@@ -132,6 +132,7 @@ void Jobs::on(Time now, const Begin& event) {
   CHECK(event.spec.home == self_);
   Job& job = jobs_[event.spec.id];
   job.spec = event.spec;
+  job.parked = event.queued;
   job.at = self_;
   job.arrived = now;
   const JobId id = event.spec.id;
@@ -172,6 +173,7 @@ void Jobs::on(Time now, const Owner& event) {
   job->lost = false;
   if (event.here) {
     job->left = false;
+    job->parked_there = false;
     if (was_here || job->wait_status) return;
     job->arrived = now;
     job->here_acked = job->spec.home == self_;
@@ -195,6 +197,10 @@ void Jobs::on(Time now, const Owner& event) {
     } else if (job->recovered) {
       job->launched = true;
       out(Attend{job->spec, event.epoch});
+    } else if (job->parked) {
+      job->rest = Rest::kParked;
+      job->arrived = now - balance::kResidence;  // it may start at once
+      out(Changed{event.job, "queued"});
     } else {
       // Residence is against ping-pong (design.md §2), and a job that starts here came from
       // nowhere.
@@ -205,6 +211,9 @@ void Jobs::on(Time now, const Owner& event) {
   }
   if (was_here) out(Changed{event.job, "left"});
   job->launched = false;
+  job->rest = Rest::kNone;
+  job->parked.reset();
+  if (job->spec.home != self_) job->waits_since = {};
   if (job->spec.home == self_ || job->arriving) return;
   if (event.at == job->spec.home) return forget(event.job);  // it knows
   job->left = true;
@@ -258,6 +267,8 @@ void Jobs::on(Time now, const Ended& event) {
   Job* job = get(event.job);
   if (job == nullptr || !job->here || job->wait_status) return;
   job->launched = false;
+  job->rest = Rest::kNone;
+  job->parked.reset();
   job->spool = event.ends;
   if (job->spec.home == self_) {
     job->have = event.ends;
@@ -290,6 +301,7 @@ void Jobs::on(Time now, const SpoolGrew& event) {
 }
 
 void Jobs::relay(Time now, Job& job) {
+  watch_spool(now, job);
   for (int stream = 0; stream < kStreams; ++stream) {
     const auto s = static_cast<std::size_t>(stream);
     if (job.reading[s] || job.home_has[s] >= job.spool[s]) continue;
@@ -305,6 +317,11 @@ void Jobs::on(Time now, const SpoolRead& event) {
   const auto s = static_cast<std::size_t>(event.stream);
   job->reading[s] = false;
   if (!job->here) return;
+  // The file is the truth, whatever its keeper's news said so far. Of a job that has ended the
+  // stored end is.
+  for (std::size_t i = 0; i < kStreams && !job->wait_status; ++i) {
+    job->spool[i] = std::max(job->spool[i], event.ends[i]);
+  }
   job->in_flight[s] = true;  // of a piece that could not be read too: asked again, not at once
   job->sent_at[s] = now;
   if (event.bytes.empty()) return;
@@ -319,6 +336,7 @@ void Jobs::on_output_ack(Time now, NodeId from, const OutputAck& message) {
     // answer that says nothing new leaves the piece in flight to its timer.
     const std::uint64_t has = std::min(message.have[s], job->spool[s]);
     if (has == job->home_has[s] && job->in_flight[s]) continue;
+    if (has != job->home_has[s]) job->waits_since[s].reset();
     job->home_has[s] = has;
     job->in_flight[s] = false;
   }
@@ -329,7 +347,7 @@ void Jobs::on_output_ack(Time now, NodeId from, const OutputAck& message) {
 void Jobs::tell_here(Time now, Job& job) {
   if (job.here_acked || !job.here || job.spec.home == self_) return;
   job.told_here = now;
-  out(Tell{job.spec.home, Here{job.spec.id, job.epoch, job.spec.moves}});
+  out(Tell{job.spec.home, Here{job.spec.id, job.epoch, job.spec.moves, job.parked.has_value()}});
 }
 
 void Jobs::tell_exit(Time now, Job& job) {
@@ -347,7 +365,7 @@ void Jobs::on_here_ack(NodeId from, const HereAck& message) {
   Job* job = get(message.job);
   if (job == nullptr || job->spec.home != from || message.epoch != job->epoch) return;
   if (job->here) {
-    job->here_acked = true;
+    job->here_acked = message.parked == job->parked.has_value();
   } else if (std::exchange(job->left, false) && !job->arriving) {
     forget(message.job);
   }
@@ -357,7 +375,9 @@ void Jobs::on_where(Time now, NodeId from, const Where& message) {
   Job* job = get(message.job);
   if (job == nullptr || job->spec.home != from || from == self_) return;
   if (job->left) return tell_moved(now, *job);
-  if (job->here) out(Tell{from, Here{job->spec.id, job->epoch, job->spec.moves}});
+  if (job->here) {
+    out(Tell{from, Here{job->spec.id, job->epoch, job->spec.moves, job->parked.has_value()}});
+  }
 }
 
 void Jobs::on_exited_ack(NodeId from, const ExitedAck& message) {
@@ -389,6 +409,7 @@ void Jobs::on(Time now, const Peer& event) {
 
 void Jobs::on(Time now, const Tick& /*event*/) {
   for (auto& [id, job] : jobs_) {
+    tell_stall(now, job);
     if (job.left && now - job.told_moved >= kHereResend) tell_moved(now, job);
     if (!job.here || job.spec.home == self_) continue;
     if (!job.here_acked && now - job.told_here >= kHereResend) tell_here(now, job);
@@ -400,6 +421,7 @@ void Jobs::on(Time now, const Tick& /*event*/) {
 base::Time Jobs::next_deadline() const {
   Time next = base::kNever;
   for (const auto& [id, job] : jobs_) {
+    next = std::min(next, next_stall(job));
     if (job.left) next = std::min(next, job.told_moved + kHereResend);
     if (!job.here || job.spec.home == self_) continue;
     if (!job.here_acked) next = std::min(next, job.told_here + kHereResend);

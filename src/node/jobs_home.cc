@@ -34,7 +34,10 @@ bool Jobs::believes(Time now, Job& job, NodeId from, base::Epoch epoch) {
 }
 
 void Jobs::follow(Job& job, NodeId at, base::Epoch epoch) {
-  if (epoch > job.epoch || at != job.at) job.pending_exit.reset();  // of a copy that is not the job
+  if (epoch > job.epoch || at != job.at) {
+    job.pending_exit.reset();  // of a copy that is not the job
+    job.parked_there = false;
+  }
   job.epoch = epoch;
   job.at = at;
   job.lost = false;
@@ -95,6 +98,7 @@ void Jobs::on_output(Time now, NodeId from, const Output& message) {
   }
   const auto skip = static_cast<std::ptrdiff_t>(job->have[s] - message.offset);
   job->appending[s] = true;
+  job->waits_since[s] = now;
   out(AppendHome{message.job, message.stream, job->have[s],
                  base::Bytes(message.bytes.begin() + skip, message.bytes.end())});
 }
@@ -104,6 +108,7 @@ void Jobs::on(Time /*now*/, const HomeAppended& event) {
   if (job == nullptr) return;
   const auto s = static_cast<std::size_t>(event.stream);
   job->appending[s] = false;
+  job->waits_since[s].reset();
   if (job->here) return;  // it came home meanwhile: its spool says where the log ends
   if (event.end) job->have[s] = *event.end;
   out(Tell{job->at, OutputAck{event.job, job->have}});
@@ -123,17 +128,18 @@ void Jobs::on_here(Time now, NodeId from, const Here& message) {
     const bool news = job->at != from || job->spec.moves < message.moves;
     if (!believes(now, *job, from, message.epoch)) return;
     if (news) out(Changed{message.job, "moved"});
+    job->parked_there = message.parked;
     job->spec.moves = std::max(job->spec.moves, message.moves);
     if (message.moves > job->kept_moves) {
       // Durable before it is acknowledged: it is not told again then.
       return keep(*job, [this, from, message] {
         Job* kept = get(message.job);
         if (kept != nullptr) kept->kept_moves = std::max(kept->kept_moves, message.moves);
-        out(Tell{from, HereAck{message.job, message.epoch}});
+        out(Tell{from, HereAck{message.job, message.epoch, message.parked}});
       });
     }
   }
-  out(Tell{from, HereAck{message.job, message.epoch}});
+  out(Tell{from, HereAck{message.job, message.epoch, message.parked}});
 }
 
 void Jobs::on_exited(Time now, NodeId from, const Exited& message) {

@@ -1,12 +1,13 @@
 // What travels with a checkpoint beside CRIU's images: the job's description and where its output
 // stands. Written by SOURCE after the freeze, read by SINK when the seal has been verified.
 //
-//   [version = 1, spec bytes, stdout acknowledged, stderr acknowledged, stdout end, stderr end,
-//    [pid, ...] <= 4096]
+//   [version = 2, spec bytes, stdout acknowledged, stderr acknowledged, stdout end, stderr end,
+//    [pid, ...] <= 4096, queued]
 //
 // SINK's spool begins where home has acknowledged the output; the bytes from there to the end come
 // in the stream. The PIDs (in the job's own namespace) are those that were stopped at the freeze
-// and stay stopped when the copy is let go.
+// and stay stopped when the copy is let go. Of a job that is queued there are no images but how to
+// launch it (node/park_manifest.h).
 #pragma once
 
 #include <vector>
@@ -22,6 +23,7 @@ struct MoveMetadata {
   StreamEnds acknowledged{};
   StreamEnds ends{};  // not before `acknowledged`
   std::vector<std::int32_t> stopped;
+  bool queued = false;  // never started
   friend bool operator==(const MoveMetadata&, const MoveMetadata&) = default;
 };
 

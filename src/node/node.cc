@@ -1,5 +1,6 @@
 // The routing between cores. What people ask for is in node_people.cc, what is shown in
-// node_status.cc, whose a job is in node_owner.cc, orders between nodes in node_orders.cc.
+// node_status.cc, what they type in node_inputs.cc, whose a job is in node_owner.cc, orders between
+// nodes in node_orders.cc.
 #include "node/node.h"
 
 #include <algorithm>
@@ -12,12 +13,30 @@ namespace {
 
 using base::NodeId;
 
-constexpr int kNobody = 0;
 constexpr int kBalance = 1;
 constexpr int kJobs = 2;
+constexpr int kThrottles = 3;
 
 base::Rng seeded(std::uint64_t seed, std::uint64_t stream) {
   return base::Rng(seed ^ (stream * 0x9e3779b97f4a7c15ULL));
+}
+
+// Of a job that is at rest, or on its way there or back.
+void rest_facts(const jobs::Job& job, balance::JobFacts& facts) {
+  if (job.rest == jobs::Rest::kParking) {
+    facts.movable = false;
+    facts.why_not = "the job is being parked";
+    return;
+  }
+  facts.state = balance::JobState::kParked;
+  if (!job.parked) return;
+  if (job.parked->queued) facts.state = balance::JobState::kQueued;
+  facts.since = job.parked->since;
+  facts.load_micros = job.parked->load_micros;
+  facts.memory_bytes = job.parked->memory_bytes;
+  facts.waking = job.rest == jobs::Rest::kWaking;
+  facts.movable = job.rest == jobs::Rest::kParked;
+  if (!facts.movable) facts.why_not = "the job is being woken";
 }
 
 bool is_host_operation(const balance::Action& action) {
@@ -39,7 +58,12 @@ bool is_host_operation(const balance::Action& action) {
 
 Node::Node(Config config, const Records& records,
            const std::map<base::JobId, StreamEnds>& home_ends, base::Log& log)
-    : config_(std::move(config)), self_(config_.keys.id()), log_(log), moved_(config_.load_window) {
+    : config_(std::move(config)),
+      self_(config_.keys.id()),
+      log_(log),
+      inputs_(self_),
+      moved_(config_.load_window),
+      throttles_(records, config_.load_window) {
   gossip::Config gossip{config_.keys.clone(),
                         config_.chain,
                         roster_of(records, config_.root, config_.wall),
@@ -56,6 +80,7 @@ Node::Node(Config config, const Records& records,
                                                 agreements_of(records), log);
   jobs_ = std::make_unique<jobs::Jobs>(self_, records, home_ends);
   addresses_ = node::addresses_of(records);
+  recover_drain(records);
   for (const Whereabouts& other : node::met_of(records)) met_.push_back({other, true});
   // Questions are numbered from anywhere: what answers the daemon before a restart fits none.
   next_query_ = seeded(config_.seed, 2).next() >> 16;
@@ -67,6 +92,9 @@ Actions Node::step(base::Time now, const Event& event) {
   now_ = std::max(now, now_);
   std::visit([this](const auto& e) { on(e); }, event);
   after_doubt();
+  if (sleep_.phase() == Sleep::kLeaving) tend_sleep();
+  tend_drain();
+  tend_inputs();
   // Also of a handover that this node left without hearing how it ended.
   std::erase_if(timings_, [&](const auto& t) { return !balance_->in_doubt(t.first.job); });
   return std::exchange(actions_, {});
@@ -74,7 +102,8 @@ Actions Node::step(base::Time now, const Event& event) {
 
 base::Time Node::next_deadline() const {
   base::Time next =
-      std::min({gossip_->next_deadline(), balance_->next_deadline(), jobs_->next_deadline()});
+      std::min({gossip_->next_deadline(), balance_->next_deadline(), jobs_->next_deadline(),
+                drain_.next_try(), inputs_.next_deadline(), sleep_.next_deadline()});
   for (const auto& [query, waiting] : waiting_) {
     next = std::min({next, waiting.deadline, waiting.again_at});
   }
@@ -87,6 +116,7 @@ base::Time Node::next_deadline() const {
 void Node::on(const Start& event) {
   starting_ = true;
   started_at_ = now_;
+  wall_ = event.wall;
   gossip::Started started;
   started.incarnation = config_.incarnation;
   started.wall = event.wall;
@@ -106,7 +136,10 @@ void Node::on(const Tick& /*event*/) {
   tend_waiting();
 }
 
-void Node::on(const WallClock& event) { to_gossip(gossip::WallClock{event.wall}); }
+void Node::on(const WallClock& event) {
+  wall_ = event.wall;
+  to_gossip(gossip::WallClock{event.wall});
+}
 void Node::on(const DatagramIn& event) { to_gossip(gossip::Datagram{event.from, event.bytes}); }
 void Node::on(const Introduced& event) {
   to_gossip(gossip::MemberIntroduced{event.chain, event.endpoint, event.called});
@@ -131,7 +164,7 @@ void Node::on_message(NodeId from, const Message& message) {
     return to_balance(balance::Received{from, agreement->bytes});
   }
   if (const auto* query = std::get_if<JobsQuery>(&message)) {
-    return send(from, jobs_reply(query->query));
+    return send(from, jobs_reply(query->query, from));
   }
   if (const auto* jobs_reply = std::get_if<JobsReply>(&message)) {
     const auto it = waiting_.find(jobs_reply->query);
@@ -144,8 +177,14 @@ void Node::on_message(NodeId from, const Message& message) {
   if (const auto* answer = std::get_if<OrderReply>(&message)) return on_order_reply(from, *answer);
   if (const auto* query = std::get_if<LogQuery>(&message)) return on_log_query(from, *query);
   if (const auto* log = std::get_if<LogReply>(&message)) return on_log_reply(from, *log);
+  if (const auto* why = std::get_if<WhyQuery>(&message)) return on_why_query(from, *why);
+  if (const auto* why = std::get_if<WhyReply>(&message)) return on_why_reply(from, *why);
   if (const auto* needs = std::get_if<NeedsQuery>(&message)) return on_needs_query(from, *needs);
   if (const auto* needs = std::get_if<NeedsReply>(&message)) return on_needs_reply(from, *needs);
+  if (const auto* input = std::get_if<Input>(&message)) return on_input(from, *input);
+  if (const auto* reply = std::get_if<InputReply>(&message)) {
+    return take(inputs_.step(now_, inputs::Peer{from, *reply}));
+  }
   to_jobs(jobs::Peer{from, message});
   if (const auto* here = std::get_if<Here>(&message)) meet_host(from, here->job);
 }
@@ -157,12 +196,20 @@ void Node::on(const Persisted& event) {
   persisting_.erase(it);
   if (what.owner == kBalance) to_balance(balance::Persisted{what.inner});
   if (what.owner == kJobs) to_jobs(jobs::Kept{what.inner});
+  if (what.owner == kThrottles) {
+    if (const auto limiting = limits_stored_.extract(what.inner)) limit_now(limiting.mapped());
+  }
 }
 
 void Node::on(const Sample& event) {
   sample_ = event;
   sampled_ = true;
-  on_local();
+  heed_owner();
+  forget_throttles();
+  limit_attended();
+  hold_guests();
+  on_local(/*is_sample=*/true);
+  tend_sleep();
 }
 
 void Node::on(const Handover& event) {
@@ -174,6 +221,9 @@ void Node::on(const Handover& event) {
     return to_balance(named);
   }
   to_balance(event.event);
+  if (const auto* thawed = std::get_if<balance::Thawed>(&event.event)) {
+    throttles_.thawed(now_, thawed->id.job);
+  }
   if (const auto* discarded = std::get_if<balance::Discarded>(&event.event)) {
     // A late word on an earlier attempt does not concern the one that arrives now.
     const auto newest = arriving_.find(discarded->id.job);
@@ -205,7 +255,12 @@ void Node::on(const JobNews& event) {
     ended_in_doubt_[ended->job] = *ended;
     return;
   }
+  const jobs::Job* job = ended == nullptr ? nullptr : jobs_->find(ended->job);
+  const bool removed = job != nullptr && job->rest == jobs::Rest::kRemoving;
   to_jobs(event.event);
+  if (removed) {
+    if (const auto who = resting_.extract(ended->job)) answer_person(who.mapped(), 0, "", "");
+  }
   // A person may want it elsewhere at once: balance hears of it before the next sample.
   if (std::holds_alternative<jobs::Launched>(event.event)) on_local();
 }
@@ -237,69 +292,13 @@ void Node::route() {
   routing_ = false;
 }
 
-// ---- out of gossip
-
-void Node::take(gossip::Action& action) {
-  if (auto* datagram = std::get_if<gossip::SendDatagram>(&action)) {
-    return out(SendDatagram{datagram->to, std::move(datagram->bytes)});
-  }
-  if (const auto* contact = std::get_if<gossip::Contact>(&action)) {
-    return out(Contact{contact->endpoint});
-  }
-  const auto happened = [this](const char* kind, NodeId node) {
-    Happened event;
-    event.kind = kind;
-    event.node = node;
-    event.text = name_of(node);
-    out(std::move(event));
-  };
-  if (const auto* up = std::get_if<gossip::NodeUp>(&action)) return happened("join", up->node);
-  if (const auto* suspect = std::get_if<gossip::NodeSuspect>(&action)) {
-    return happened("suspect", suspect->node);
-  }
-  if (const auto* dead = std::get_if<gossip::NodeDead>(&action)) {
-    return happened("death", dead->node);
-  }
-  if (const auto* left = std::get_if<gossip::NodeLeft>(&action)) {
-    return happened("leave", left->node);
-  }
-  if (auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
-    return persist({{"member/" + learned->node.hex(), std::move(learned->chain)}}, 0, kNobody);
-  }
-  if (const auto* met = std::get_if<gossip::MemberMet>(&action)) {
-    return remember_address(met->node, met->at);
-  }
-  if (const auto* forgotten = std::get_if<gossip::MemberForgotten>(&action)) {
-    return persist({{"member/" + forgotten->node.hex(), std::nullopt}}, 0, kNobody);
-  }
-  if (const auto* raised = std::get_if<gossip::IncarnationRaised>(&action)) {
-    base::Bytes value(8);
-    base::put_le64(value, raised->incarnation.value);
-    return persist({{"incarnation", value}}, 0, kNobody);
-  }
-  if (std::holds_alternative<gossip::IdentityConflict>(action)) {
-    return out(Fatal{"another node runs with this node's identity (a copied state folder?)"});
-  }
-  if (const auto* view = std::get_if<gossip::ViewChanged>(&action)) return on_view(*view);
-}
-
 void Node::on_view(const gossip::ViewChanged& view) {
   balance::ViewChanged changed;
   changed.gone = view.gone;
   for (const NodeId& id : view.changed) {
     const auto seen = gossip_->find(id);
     if (!seen) continue;  // it went in a later step, which says so
-    balance::NodeLoad load;
-    load.id = seen->id;
-    load.live = seen->state == gossip::State::kAlive && seen->readable;
-    load.trit = static_cast<probe::Trit>(seen->fields.trit);
-    load.effective_ratio_micros = seen->fields.effective_milli * 1000;
-    load.cpus_millis = std::max<std::int64_t>(seen->fields.cpus_milli, 1);
-    load.memory_total_bytes = static_cast<std::int64_t>(seen->fields.mem_total_bytes);
-    load.memory_free_bytes = static_cast<std::int64_t>(seen->fields.mem_free_bytes);
-    load.accepts_jobs = seen->fields.accepts_jobs;
-    load.has_seat = seen->fields.seat.has_value();
-    changed.nodes.push_back(load);
+    changed.nodes.push_back(load_of(*seen));
     remember_address_of(*seen);
   }
   if (!view.gone.empty()) keep_met({});
@@ -308,13 +307,14 @@ void Node::on_view(const gossip::ViewChanged& view) {
 
 // ---- this node's own load
 
-void Node::on_local() {
+void Node::on_local(bool is_sample) {
   if (!sampled_) return;
   const std::int64_t cpus = std::max<std::int64_t>(sample_.cpus_millis, 1);
-  const std::int64_t load = moved_.effective_load_micros(now_, sample_.load_micros);
+  const std::int64_t load = moved_.effective_load_micros(now_, load_without_throttles());
   effective_micros_ = probe::ratio_micros(load, cpus);
   const probe::Trit before = trit_.trit();
-  const probe::Trit trit = trit_.update(effective_micros_);
+  const probe::Trit trit =
+      is_sample ? trit_.update(effective_micros_) : trit_.correct(effective_micros_);
   if (trit != before) {
     Happened event;
     event.kind = "trit";
@@ -328,27 +328,40 @@ void Node::on_local() {
   local.cpus_millis = cpus;
   local.memory_total_bytes = sample_.memory_total_bytes;
   local.memory_free_bytes = sample_.memory_free_bytes;
-  local.policy.accepts_jobs = config_.accepts_jobs;
+  local.policy.accepts_jobs = accepts();
   local.policy.moves_jobs = config_.moves_jobs;
+  local.policy.throttles = config_.no_throttle.empty();
+  local.policy.drains = reach() == Reach::kAll;
   for (const auto& [id, job] : jobs_->all()) {
-    if (!job.here || !job.launched || job.wait_status) continue;
+    const bool rests = job.rest != jobs::Rest::kNone;
+    if (!job.here || !(job.launched || rests) || job.wait_status) continue;
     balance::JobFacts facts;
     facts.id = id;
     facts.epoch = job.epoch;
     facts.arrived = job.arrived;
-    for (const JobSample& seen : sample_.jobs) {
-      if (seen.job != id) continue;
+    if (const Throttle* throttle = throttle_of(id)) {
+      facts.throttled = throttle->limit_micros != 0;
+      facts.throttle_is_persons = throttle->is_persons || throttle->is_owners;
+      // What was stored before a restart may have come to the host only after it.
+      facts.throttle_changed = std::max(throttle->changed, started_at_);
+      if (facts.throttled) facts.state = balance::JobState::kThrottled;
+    }
+    for (const JobSample& measured : sample_.jobs) {
+      if (measured.job != id) continue;
+      const JobSample seen = counted(measured);
       facts.load_micros = seen.load_micros;
       facts.memory_bytes = seen.memory_bytes;
       facts.scum_micros = seen.scum_micros;
       facts.movable = seen.movable;
       facts.why_not = seen.why_not;
     }
+    if (rests) rest_facts(job, facts);
     local.jobs.push_back(facts);
   }
   // First who is there: after a sleep that is not who was.
   to_gossip(gossip::LocalDigest{digest_fields()});
-  to_balance(local);
+  local_ = std::move(local);
+  to_balance(local_);
 }
 
 gossip::DigestFields Node::digest_fields() const {
@@ -361,7 +374,10 @@ gossip::DigestFields Node::digest_fields() const {
   fields.cpus_milli = std::clamp<std::int64_t>(sample_.cpus_millis, 1, 1'000'000'000);
   fields.mem_total_bytes = static_cast<std::uint64_t>(sample_.memory_total_bytes);
   fields.mem_free_bytes = static_cast<std::uint64_t>(sample_.memory_free_bytes);
-  for (const auto& [id, job] : jobs_->all()) fields.jobs += job.here && job.launched ? 1 : 0;
+  for (const auto& [id, job] : jobs_->all()) {
+    fields.jobs += job.here && job.launched ? 1 : 0;
+    fields.parked += job.here && job.parked && !job.wait_status ? 1 : 0;
+  }
   if (seat_) {
     gossip::Seat seat;
     seat.triad = seat_->triad;
@@ -371,9 +387,10 @@ gossip::DigestFields Node::digest_fields() const {
     seat.term = seat_->term;
     fields.seat = seat;
   }
-  fields.capabilities = config_.capabilities;
+  fields.power = static_cast<gossip::Power>(sample_.owner.power.state);
+  fields.capabilities = config_.capabilities | kKnowsPaused;
   // Nobody is offered work before the first sample says what this node has.
-  fields.accepts_jobs = config_.accepts_jobs && sampled_;
+  fields.accepts_jobs = accepts() && sampled_;
   fields.addresses = config_.addresses;
   fields.version = config_.version;
   return fields;
@@ -414,7 +431,14 @@ void Node::take(balance::Action& action) {
   if (const auto* person = std::get_if<balance::PersonReply>(&action)) {
     return take_person_reply(*person);
   }
+  if (const auto* wake = std::get_if<balance::WakeHere>(&action)) {
+    to_jobs(jobs::WakeAsked{wake->job});
+    return on_local();  // it counts from now on
+  }
   if (std::holds_alternative<balance::Advised>(action)) return;  // shown by later commands
+  if (const auto* throttle = std::get_if<balance::SetThrottle>(&action)) {
+    return throttle_by_rule(*throttle);
+  }
   CHECK(is_host_operation(action));
   if (const auto* freeze = std::get_if<balance::FreezeAndStream>(&action)) {
     timings_.try_emplace(freeze->id, Timing{now_, std::nullopt});
@@ -444,9 +468,13 @@ void Node::take(const jobs::Action& action) {
     event.node = self_;
     event.job = changed->job;
     event.text = changed->what;
-    return out(std::move(event));
+    out(std::move(event));
+    return changed->what == "queued" ? on_queued(changed->job) : void();
   }
   out(JobOrder{action});
+  if (const auto* attend = std::get_if<jobs::Attend>(&action)) {
+    attended_.insert(attend->spec.id);  // its limit is said again once it is seen
+  }
 }
 
 void Node::persist(std::vector<balance::RecordChange> changes, std::uint64_t inner, int owner) {

@@ -9,6 +9,9 @@ namespace node {
 
 void Node::remember_address_of(const gossip::NodeView& view) {
   if (view.id == self_ || view.state != gossip::State::kAlive) return;
+  const auto known = addresses_.find(view.id);
+  // Where it was met, and its digest may be from before it moved there.
+  if (known != addresses_.end() && known->second == view.endpoint) return;
   remember_address(view.id,
                    view.fields.addresses.empty() ? view.endpoint : view.fields.addresses.front());
 }
@@ -124,6 +127,52 @@ std::vector<base::Endpoint> Node::addresses_of(const base::NodeId& node) const {
     if (job.spec.home == node) add(job.spec.home_at);
   }
   return addresses;
+}
+
+// ---- out of gossip
+
+void Node::take(gossip::Action& action) {
+  if (auto* datagram = std::get_if<gossip::SendDatagram>(&action)) {
+    return out(SendDatagram{datagram->to, std::move(datagram->bytes)});
+  }
+  if (const auto* contact = std::get_if<gossip::Contact>(&action)) {
+    return out(Contact{contact->endpoint});
+  }
+  const auto happened = [this](const char* kind, base::NodeId node) {
+    Happened event;
+    event.kind = kind;
+    event.node = node;
+    event.text = name_of(node);
+    out(std::move(event));
+  };
+  if (const auto* up = std::get_if<gossip::NodeUp>(&action)) return happened("join", up->node);
+  if (const auto* suspect = std::get_if<gossip::NodeSuspect>(&action)) {
+    return happened("suspect", suspect->node);
+  }
+  if (const auto* dead = std::get_if<gossip::NodeDead>(&action)) {
+    return happened("death", dead->node);
+  }
+  if (const auto* left = std::get_if<gossip::NodeLeft>(&action)) {
+    return happened("leave", left->node);
+  }
+  if (auto* learned = std::get_if<gossip::MemberLearned>(&action)) {
+    return persist({{"member/" + learned->node.hex(), std::move(learned->chain)}}, 0, 0);
+  }
+  if (const auto* met = std::get_if<gossip::MemberMet>(&action)) {
+    return remember_address(met->node, met->at);
+  }
+  if (const auto* forgotten = std::get_if<gossip::MemberForgotten>(&action)) {
+    return persist({{"member/" + forgotten->node.hex(), std::nullopt}}, 0, 0);
+  }
+  if (const auto* raised = std::get_if<gossip::IncarnationRaised>(&action)) {
+    base::Bytes value(8);
+    base::put_le64(value, raised->incarnation.value);
+    return persist({{"incarnation", value}}, 0, 0);
+  }
+  if (std::holds_alternative<gossip::IdentityConflict>(action)) {
+    return out(Fatal{"another node runs with this node's identity (a copied state folder?)"});
+  }
+  if (const auto* view = std::get_if<gossip::ViewChanged>(&action)) return on_view(*view);
 }
 
 }  // namespace node

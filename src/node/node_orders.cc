@@ -47,6 +47,10 @@ void Node::tend_waiting() {
   }
   for (const std::uint64_t query : late) {
     const auto it = waiting_.find(query);
+    if (it->second.is_sentence) {
+      answer_sentence(query);
+      continue;
+    }
     if (it->second.is_jobs) {
       answer_jobs(query);
       continue;
@@ -70,6 +74,17 @@ void Node::forward(std::uint64_t request, NodeId host, Order order) {
   waiting.news = now_;
   waiting.missing = {host};
   ask_peers(std::move(waiting), order.query, order);
+}
+
+// A person on this node: carried out here where the job is here, else by its host.
+void Node::give_order(std::uint64_t request, NodeId host, const Order& order) {
+  const jobs::Job* job = jobs_->find(order.job);
+  if (job == nullptr || !job->here) return forward(request, host, order);
+  const std::string why = why_not(*job, order.uid, self_);
+  if (!why.empty()) return reply(request, 5, why);
+  const std::uint64_t token = next_query_++;
+  local_ops_[token] = request;
+  carry_out(token, *job, order);
 }
 
 void Node::on_order_reply(NodeId from, const OrderReply& answer) {
@@ -124,12 +139,25 @@ void Node::on_order(NodeId from, const Order& order) {
   const std::uint64_t token = next_query_++;
   remote_ops_[token] = name;
   orders_[name] = std::nullopt;
+  carry_out(token, *job, order);
+}
+
+// On a job that is here; the token says who is answered.
+void Node::carry_out(std::uint64_t token, const jobs::Job& job, const Order& order) {
+  if (order.verb == Verb::kThrottle) return throttle_by_person(token, job, order.number);
+  if (order.verb == Verb::kPark || order.verb == Verb::kTryPark) {
+    return start_park(token, job, order.verb == Verb::kTryPark);
+  }
+  if (order.verb == Verb::kWake) return start_wake(token, job);
   if (order.verb == Verb::kKill) {
+    if (kill_parked(token, job, static_cast<int>(order.number))) return;
     return out(SignalJob{token, order.job, static_cast<int>(order.number)});
   }
   std::optional<NodeId> target;
   if (!order.target.is_zero()) target = order.target;
-  if (order.verb == Verb::kTry) return start_trial(token, order.job, target);
+  const bool closes = order.number == 1;
+  if (order.verb == Verb::kTry) return start_trial(token, order.job, target, closes);
+  if (closes) closing_[token] = order.job;
   to_balance(balance::PersonMigrate{token, order.job, target});
 }
 

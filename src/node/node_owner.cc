@@ -21,16 +21,23 @@ void Node::take_owner(const balance::OwnerChanged& change) {
     return;
   }
   const bool left = job != nullptr && job->here && !change.here;
+  const bool ran = left && job->rest == jobs::Rest::kNone;  // what rests is no load
   const bool came = job != nullptr && job->arriving && change.here;
-  if (left) {
+  if (ran) {
     for (const JobSample& seen : sample_.jobs) {
-      if (seen.job == change.job) moved_.sent_away(now_, seen.load_micros);
+      if (seen.job != change.job) continue;
+      moved_.sent_away(now_, seen.load_micros - seen.hidden_load_micros);
     }
   }
   if (came) moved_.taken_in(now_, job->spec.load_micros);
   if (change.here) {
     arriving_.erase(change.job);
     to_balance(balance::JobStarted{change.job});  // takes back the JobEnded of an earlier stay
+    const balance::OwnRecord* const own = balance_->owner(change.job);
+    const bool stands = starting_ || (job != nullptr && job->here);
+    if (stands && own != nullptr && own->resolved) {
+      keep_throttle_resolved(change.job, change.epoch);
+    }
   }
   to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at, starting_});
   if (left || came) on_local();

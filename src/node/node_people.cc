@@ -36,43 +36,29 @@ void Node::on(const RunJob& event) {
   running_[event.spec.id] = event.request;
   JobSpec spec = event.spec;
   if (!config_.addresses.empty()) spec.home_at = config_.addresses.front();
-  to_jobs(jobs::Begin{std::move(spec)});
+  to_jobs(jobs::Begin{std::move(spec), event.queued});
 }
 
 void Node::on(const MigrateJob& event) {
-  const jobs::Job* job = jobs_->find(event.job);
-  if (job != nullptr && job->here) {
-    const std::string why = why_not(*job, event.uid, self_);
-    if (!why.empty()) return reply(event.request, 5, why);
-    const std::uint64_t token = next_query_++;
-    local_ops_[token] = event.request;
-    if (event.trial) return start_trial(token, event.job, event.target);
-    return to_balance(balance::PersonMigrate{token, event.job, event.target});
-  }
   Order order;
   order.verb = event.trial ? Verb::kTry : Verb::kMigrate;
   order.job = event.job;
   order.uid = event.uid;
   order.target = event.target.value_or(NodeId{});
-  forward(event.request, event.host, order);
+  order.number = event.tcp_close ? 1 : 0;
+  give_order(event.request, event.host, order);
 }
 
 void Node::on(const ResolveJob& event) {
   const std::uint64_t token = next_query_++;
   local_ops_[token] = event.request;
+  resolving_.insert(token);
   to_balance(balance::PersonResolve{token, event.job});
 }
 
 void Node::on(const KillJob& event) {
   const jobs::Job* job = jobs_->find(event.job);
-  if (job != nullptr && job->here) {
-    const std::string why = why_not(*job, event.uid, self_);
-    if (!why.empty()) return reply(event.request, 5, why);
-    const std::uint64_t token = next_query_++;
-    local_ops_[token] = event.request;
-    return out(SignalJob{token, event.job, event.signal_number});
-  }
-  if (job != nullptr && job->lost && event.host == self_) {
+  if (job != nullptr && !job->here && job->lost && event.host == self_) {
     const std::string why = why_not(*job, event.uid, self_);
     if (!why.empty()) return reply(event.request, 5, why);
     to_jobs(jobs::Drop{event.job});
@@ -83,7 +69,7 @@ void Node::on(const KillJob& event) {
   order.job = event.job;
   order.uid = event.uid;
   order.number = static_cast<std::uint64_t>(event.signal_number);
-  forward(event.request, event.host, order);
+  give_order(event.request, event.host, order);
 }
 
 void Node::on(const Signalled& event) {
@@ -104,6 +90,8 @@ void Node::on(const Signalled& event) {
 }
 
 void Node::take_person_reply(const balance::PersonReply& said) {
+  if (said.over) closing_.erase(said.request);
+  if (take_drain_reply(said) || wake_resolved(said)) return;
   std::optional<std::string> json;
   if (said.over && said.handover) {
     const auto last = last_handover_.find(said.handover->job);
@@ -261,7 +249,7 @@ void Node::on(const LogRead& event) {
   answer.known = true;
   answer.job = asked->second.job;
   answer.stream = asked->second.stream;
-  answer.offset = asked->second.offset;
+  answer.offset = std::max(asked->second.offset, event.begin);
   answer.bytes = event.bytes;
   answer.ends = event.ends;
   const jobs::Job* job = jobs_->find(answer.job);

@@ -94,7 +94,9 @@ void Node::take_handover(const balance::HandoverEvent& event) {
     summary.freeze = *timing->second.frozen - timing->second.ordered;
     summary.frozen = now_ - *timing->second.frozen;
   }
+  under_way_ = event;
   if (event.over) {
+    under_way_.reset();
     if (event.told_by == balance::Seat::kSource) last_handover_[event.id.job] = summary;
     timings_.erase(event.id);
     while (last_handover_.size() > kJobsMax) last_handover_.erase(last_handover_.begin());
@@ -167,13 +169,21 @@ std::optional<MoveMetadata> Node::describe(const base::JobId& job) const {
   metadata.spec = known->spec;
   for (const JobSample& seen : sample_.jobs) {
     if (seen.job != job) continue;
-    metadata.spec.load_micros = seen.load_micros;
+    metadata.spec.load_micros = counted(seen).load_micros;
     metadata.spec.cpu_micros = seen.cpu_time_micros;
   }
+  if (known->parked) metadata.spec.load_micros = known->parked->load_micros;
   // At home the log has everything; the host cuts this to where the output ends.
   metadata.acknowledged = known->home_has;
   if (known->spec.home == self_) metadata.acknowledged.fill(UINT64_MAX);
   return metadata;
+}
+
+bool Node::may_close_tcp(const base::JobId& job) const {
+  const jobs::Job* known = jobs_->find(job);
+  if (known != nullptr && known->spec.tcp_close) return true;
+  return std::any_of(closing_.begin(), closing_.end(),
+                     [&](const auto& move) { return move.second == job; });
 }
 
 JobInfo Node::info_of(const jobs::Job& job) const {
@@ -192,10 +202,15 @@ JobInfo Node::info_of(const jobs::Job& job) const {
     info.state = JobState::kExited;
     return info;
   }
+  if (job.parked_there && !job.here) info.state = JobState::kParked;
   if (job.lost) info.state = JobState::kLost;
   if (!job.here) return info;
   info.pid = job.pid;
+  const Throttle* throttle = throttle_of(job.spec.id);
+  if (throttle != nullptr && throttle->limit_micros != 0) info.state = JobState::kThrottled;
+  if (pauses_.is_paused(job.spec.id)) info.state = JobState::kPaused;
   if (!job.launched) info.state = JobState::kQueued;
+  if (job.parked && !job.parked->queued) info.state = JobState::kParked;
   for (const auto& [id, timing] : timings_) {
     if (id.job == job.spec.id) info.state = JobState::kHandover;
   }
@@ -205,7 +220,7 @@ JobInfo Node::info_of(const jobs::Job& job) const {
   for (const JobSample& seen : sample_.jobs) {
     if (seen.job != job.spec.id) continue;
     info.pid = seen.pid;
-    info.scum_micros = seen.scum_micros;
+    info.scum_micros = throttles_.counted(now_, seen).scum_micros;
     info.cpu_micros = seen.cpu_micros;
     info.memory_micros = seen.memory_micros;
   }
@@ -214,11 +229,16 @@ JobInfo Node::info_of(const jobs::Job& job) const {
 
 // As many as one message holds: those that run first, and with shorter commands where all would not
 // fit.
-JobsReply Node::jobs_reply(std::uint64_t query) const {
+JobsReply Node::jobs_reply(std::uint64_t query, const NodeId& asker) const {
   constexpr std::size_t kInfoSizeMax = 178;  // without name and command
   JobsReply answer{query, job_infos()};
   std::stable_partition(answer.jobs.begin(), answer.jobs.end(),
                         [](const JobInfo& info) { return info.state != JobState::kExited; });
+  const auto asks = gossip_->find(asker);
+  const bool knows = asks && (asks->fields.capabilities & kKnowsPaused) != 0;
+  for (JobInfo& info : answer.jobs) {
+    if (!knows && info.state == JobState::kPaused) info.state = JobState::kThrottled;
+  }
   if (answer.jobs.size() > kJobsInReplyMax) answer.jobs.resize(kJobsInReplyMax);
   if (answer.jobs.empty()) return answer;
   static_assert((kMessageSizeMax - 64) / kJobsInReplyMax > kInfoSizeMax + kNameSizeMax);
@@ -228,6 +248,12 @@ JobsReply Node::jobs_reply(std::uint64_t query) const {
     if (info.command.size() > rest) info.command.resize(rest);
   }
   return answer;
+}
+
+JobSample Node::counted(const JobSample& job) const {
+  JobSample out = throttles_.counted(now_, job);
+  pauses_.count_as_before(out);
+  return out;
 }
 
 std::vector<JobInfo> Node::job_infos() const {

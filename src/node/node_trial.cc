@@ -12,7 +12,7 @@ namespace node {
 using base::NodeId;
 
 void Node::start_trial(std::uint64_t token, const base::JobId& job,
-                       const std::optional<NodeId>& target) {
+                       const std::optional<NodeId>& target, bool tcp_close) {
   if (trials_.size() >= kTrialsMax) return end_trial(token, 1, "too many dry runs at once");
   const balance::Balance::Outlook outlook = balance_->outlook(now_, job, target);
   trials_[token] = {job, outlook.sink, now_ + kTrialPatience, false};
@@ -21,14 +21,15 @@ void Node::start_trial(std::uint64_t token, const base::JobId& job,
     if (outlook.code == balance::ReplyCode::kRefused) return end_trial(token, 0, "", {outlook.why});
     return end_trial(token, static_cast<int>(outlook.code), outlook.why);
   }
-  out(CollectNeeds{token, job});
+  out(CollectNeeds{token, job, false, tcp_close || may_close_tcp(job), outlook.sink});
 }
 
 void Node::on(const NeedsLooked& event) {
   const auto trial = trials_.find(event.token);
   if (trial != trials_.end()) {
     if (trial->second.asked) return;
-    if (!event.obstacles.empty()) return end_trial(event.token, 0, "", event.obstacles);
+    const bool done = trial->second.parks || !event.obstacles.empty();
+    if (done) return end_trial(event.token, 0, "", event.obstacles);
     trial->second.asked = true;
     Waiting waiting;  // said again like every question, until end_trial
     waiting.deadline = trial->second.deadline;
@@ -51,6 +52,10 @@ void Node::on_needs_query(NodeId from, const NeedsQuery& query) {
   if (needs_asked_.size() >= kTrialsMax) {
     return send(from, NeedsReply{query.query, {"it answers too many such questions just now"}});
   }
+  if (person_drains_ || stance_.yield != Yield::kNothing) {
+    const std::string why = person_drains_ ? "it is being drained" : stance_.why;
+    return send(from, NeedsReply{query.query, {"takes no jobs of others: " + why}});
+  }
   if (!config_.accepts_jobs) {
     return send(from, NeedsReply{query.query,
                                  {"takes no jobs of others: it has no CRIU that works, or no "
@@ -58,7 +63,7 @@ void Node::on_needs_query(NodeId from, const NeedsQuery& query) {
   }
   const std::uint64_t token = next_query_++;
   needs_asked_[token] = {from, query.query};
-  out(CheckNeeds{token, query.requirement});
+  out(CheckNeeds{token, query.requirement, query.job});
 }
 
 void Node::on_needs_reply(NodeId from, const NeedsReply& reply) {
@@ -103,6 +108,8 @@ void Node::end_trial(std::uint64_t token, int exit_code, const std::string& sent
 // To whoever gave the order that `token` stands for, here or on another node.
 void Node::answer_person(std::uint64_t token, int exit_code, const std::string& sentence,
                          const std::string& json) {
+  resolving_.erase(token);
+  if (take_drain_answer(token, exit_code, sentence)) return;
   const auto local = local_ops_.extract(token);
   if (local) {
     Reply done;

@@ -23,14 +23,26 @@ void TritFilter::move(Latch& latch, bool wants_set, bool is_clear) {
   latch = Latch{wants_set, 0};
 }
 
+bool TritFilter::is_clear(std::int64_t ratio_micros, std::int64_t threshold) const {
+  const std::int64_t distance = ratio_micros - threshold;
+  return !started_ || distance >= kTritMarginMicros || distance <= -kTritMarginMicros;
+}
+
 Trit TritFilter::update(std::int64_t ratio_micros) {
-  const auto is_clear = [&](std::int64_t threshold) {
-    const std::int64_t distance = ratio_micros - threshold;
-    return !started_ || distance >= kTritMarginMicros || distance <= -kTritMarginMicros;
-  };
-  move(above_, ratio_micros > kPlusAboveMicros, is_clear(kPlusAboveMicros));
-  move(below_, ratio_micros < kMinusBelowMicros, is_clear(kMinusBelowMicros));
+  move(above_, ratio_micros > kPlusAboveMicros, is_clear(ratio_micros, kPlusAboveMicros));
+  move(below_, ratio_micros < kMinusBelowMicros, is_clear(ratio_micros, kMinusBelowMicros));
   started_ = true;
+  return trit();
+}
+
+Trit TritFilter::correct(std::int64_t ratio_micros) {
+  if (!started_) return update(ratio_micros);
+  if (is_clear(ratio_micros, kPlusAboveMicros)) {
+    move(above_, ratio_micros > kPlusAboveMicros, true);
+  }
+  if (is_clear(ratio_micros, kMinusBelowMicros)) {
+    move(below_, ratio_micros < kMinusBelowMicros, true);
+  }
   return trit();
 }
 

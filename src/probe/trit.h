@@ -40,6 +40,9 @@ class TritFilter {
   // One sample of the effective ratio, every 5 s; the first one is classified as it is. Returns the
   // trit after it.
   Trit update(std::int64_t ratio_micros);
+  // Between two samples, when work came or went: only what is beyond a threshold by the margin
+  // counts, at once. However often that is asked, it is no sample.
+  Trit correct(std::int64_t ratio_micros);
   [[nodiscard]] Trit trit() const;  // kErgodic before the first sample
 
  private:
@@ -48,6 +51,7 @@ class TritFilter {
     int beyond = 0;  // samples in a row on the other side
   };
   static void move(Latch& latch, bool wants_set, bool is_clear);
+  [[nodiscard]] bool is_clear(std::int64_t ratio_micros, std::int64_t threshold) const;
 
   Latch above_;
   Latch below_;

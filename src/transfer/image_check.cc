@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -53,9 +54,9 @@ class Checker {
       : images_(images), policy_(policy) {}
 
   Result<ImageFacts> run() {
-    for (const auto step :
-         {&Checker::check_single, &Checker::check_inventory, &Checker::check_open_files,
-          &Checker::check_tree, &Checker::check_owners, &Checker::check_pages}) {
+    for (const auto step : {&Checker::check_single, &Checker::check_inventory,
+                            &Checker::check_open_files, &Checker::check_tree, &Checker::check_locks,
+                            &Checker::check_owners, &Checker::check_pages}) {
       if (Status status = (this->*step)(); !status) return status.error();
     }
     return std::move(facts_);
@@ -237,6 +238,7 @@ class Checker {
     }
     if (pid_namespace_ == 0) pid_namespace_ = number_of(own, 5);
     if (number_of(own, 5) != pid_namespace_) return refused(who + " is in a nested pid namespace");
+    tables_[pid] = number_of(own, 2);
     return check_descriptors(who, number_of(own, 2));
   }
 
@@ -250,6 +252,51 @@ class Checker {
       if (static_cast<std::uint64_t>(type->second) != number_of(entry, 3)) {
         return invalid(who + " has a file open under another type");
       }
+    }
+    return {};
+  }
+
+  // The regular file that a process has open under that number.
+  std::optional<std::size_t> file_of(std::uint32_t pid, std::uint64_t number) const {
+    const auto table = tables_.find(pid);
+    const LoadedImage* fdinfo =
+        table == tables_.end() ? nullptr : images_.find(ImageKind::kFdinfo, table->second);
+    if (fdinfo == nullptr) return std::nullopt;
+    for (const ByteView entry : fdinfo->entries) {
+      if (number_of(entry, 4) != number) continue;
+      const auto path = files_.paths.find(u32_of(entry, 1));
+      if (path != files_.paths.end()) return path->second;
+    }
+    return std::nullopt;
+  }
+
+  Status check_locks() {
+    constexpr std::uint64_t kPosix = 1;
+    constexpr std::uint64_t kFlock = 2;
+    constexpr std::uint64_t kOpenFile = 4;
+    constexpr std::size_t kLocksMax = 65536;
+    const LoadedImage* locks = images_.find(ImageKind::kFileLocks);
+    if (locks == nullptr) return {};
+    if (locks->entries.size() > kLocksMax) return fail(Code::kTooLarge, "too many file locks");
+    for (const ByteView entry : locks->entries) {
+      const std::uint64_t kind = number_of(entry, 1);
+      if (kind != kPosix && kind != kFlock && kind != kOpenFile) {
+        return refused("a process holds a lease, which does not move");
+      }
+      LockFact lock;
+      if (kind == kFlock) lock.kind = LockFact::Kind::kFlock;
+      if (kind == kOpenFile) lock.kind = LockFact::Kind::kOpenFile;
+      if (number_of(entry, 2) > 1) return invalid("filelocks.img: a lock of no kind");
+      lock.write = number_of(entry, 2) == 1;
+      lock.start = number_of(entry, 5);
+      lock.length = number_of(entry, 6);
+      if (lock.start > INT64_MAX || lock.length > INT64_MAX - lock.start) {
+        return invalid("filelocks.img: a lock beyond the end of all files");
+      }
+      const auto file = file_of(u32_of(entry, 3), number_of(entry, 4));
+      if (!file) return invalid("filelocks.img: a lock on no file");
+      lock.file = *file;
+      facts_.locks.push_back(lock);
     }
     return {};
   }
@@ -341,6 +388,7 @@ class Checker {
   std::set<std::uint64_t> core_users_;
   std::set<std::uint64_t> ids_users_;
   std::set<std::uint64_t> fdinfo_users_;
+  std::map<std::uint32_t, std::uint64_t> tables_;  // of descriptors, by process
   std::set<std::uint64_t> place_users_;
 };
 

@@ -14,7 +14,7 @@
 //    ".." and not below /proc or /sys; the devices that anybody may use, and no other node;
 //    unlinked files are plain files of the job's user; root directory "/", but of PID 1
 //    the policy's; unix sockets only
-//    unnamed or abstract, with both ends inside; no established TCP.
+//    unnamed or abstract, with both ends inside; no stream of a TCP connection.
 //  - Memory: pages of a parent checkpoint are refused; each pages image is as long as its pagemaps
 //    say.
 // What this cannot know is the host's part: that every path in `files` can be opened by the job's
@@ -60,6 +60,15 @@ struct PortFact {
   std::uint32_t port = 0;
 };
 
+struct LockFact {  // on a regular file of `files`
+  enum class Kind : std::uint8_t { kPosix, kFlock, kOpenFile };
+  Kind kind = Kind::kPosix;
+  bool write = false;        // else shared
+  std::uint64_t start = 0;   // not of kFlock, like
+  std::uint64_t length = 0;  // 0: to the end, wherever that will be
+  std::size_t file = 0;      // index in `files`
+};
+
 struct ImageFacts {
   std::uint32_t machine = 0;        // 1 x86-64, 3 AArch64 (core.proto, march)
   std::vector<std::uint32_t> pids;  // inside the namespace, the root first
@@ -67,6 +76,7 @@ struct ImageFacts {
   std::vector<std::string> exes;    // of each process, without repetition, the root's first
   std::string cwd;                  // of the root
   std::vector<PortFact> ports;      // bound inet sockets: they must be free here
+  std::vector<LockFact> locks;      // nobody here may hold one against them
   std::uint64_t page_bytes = 0;
   std::uint32_t threads = 0;
 };

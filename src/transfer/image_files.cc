@@ -64,6 +64,7 @@ class FileChecker {
     if (Status status = check_files(); !status) return status.error();
     if (Status status = check_ghosts(); !status) return status.error();
     if (Status status = check_memfds(); !status) return status.error();
+    if (Status status = check_terminals(); !status) return status.error();
     return std::move(table_);
   }
 
@@ -105,7 +106,7 @@ class FileChecker {
         {FileType::kReg, 3, 5},       {FileType::kPipe, 18, 4},    {FileType::kFifo, 17, 0},
         {FileType::kInet, 4, 13},     {FileType::kUnix, 16, 9},    {FileType::kEventfd, 8, 3},
         {FileType::kEventpoll, 9, 3}, {FileType::kInotify, 13, 4}, {FileType::kSignalfd, 10, 3},
-        {FileType::kTimerfd, 12, 3},  {FileType::kMemfd, 20, 4},
+        {FileType::kTimerfd, 12, 3},  {FileType::kMemfd, 20, 4},   {FileType::kTty, 19, 4},
     };
     for (const FileShape& shape : kShapes) {
       if (static_cast<std::uint64_t>(shape.type) == type) return &shape;
@@ -139,6 +140,11 @@ class FileChecker {
         return check_reg(id, body);
       case FileType::kInet:
         return check_inet(body);
+      case FileType::kInotify:
+        return check_watches(body);
+      case FileType::kTty:
+        ttys_.push_back({u32_of(body, 2), u32_of(body, 6)});
+        return {};
       case FileType::kUnix:
         return check_unix(body);
       default:
@@ -153,6 +159,12 @@ class FileChecker {
     if (!path_plain(path)) return refused("files.img: not a plain absolute path: " + path);
     if (path_below(path, "/proc") || path_below(path, "/sys")) {
       return refused("the job has " + path + " open, which does not move");
+    }
+    const bool terminal = path_below(path, "/dev/pts") || path == "/dev/ptmx";
+    if (type == kModeDevice && terminal) {
+      terminal_paths_.emplace(id, path);
+      table_.types.erase(id);  // a terminal may name it, no process may have it open
+      return {};
     }
     if (type == kModeDevice) {
       if (!device_allowed(path)) return refused("the job has the device " + path + " open");
@@ -171,19 +183,40 @@ class FileChecker {
     return {};
   }
 
+  // By its path, which the job's user must be able to open. Without one CRIU would take whatever
+  // has that number here.
+  Status check_watches(ByteView inotify) {
+    protobuf::Reader reader(inotify);
+    while (const auto field = reader.next()) {
+      if (field->number != 5) continue;
+      std::string path(base::as_text(bytes_of(bytes_of(field->bytes, 7), 4)));
+      if (!path.starts_with('/')) path.insert(0, 1, '/');
+      if (path == "/") return refused("the job watches a file or folder that cannot be named");
+      if (!path_plain(path) || path_below(path, "/proc") || path_below(path, "/sys")) {
+        return refused("the job watches " + path + ", which does not move");
+      }
+      if (facts_.files.size() >= kFilesMax) return fail(Code::kTooLarge, "too many watches");
+      FileFact fact;
+      fact.path = path;
+      facts_.files.push_back(std::move(fact));
+    }
+    return {};
+  }
+
   Status check_inet(ByteView socket) {
     constexpr std::uint32_t kStream = 1;
     constexpr std::uint32_t kDatagram = 2;
     constexpr std::uint32_t kListen = 10;
     constexpr std::uint32_t kClosed = 7;
+    constexpr std::uint32_t kStatesMax = 13;
     const std::uint32_t type = u32_of(socket, 4);
     const std::uint32_t state = u32_of(socket, 6);
     if (type != kStream && type != kDatagram) return refused("the job has a raw socket open");
-    if (type == kStream && state != kListen && state != kClosed) {
-      return refused("the job has a TCP connection, which does not move");
-    }
+    if (state == 0 || state > kStatesMax) return invalid("files.img: a socket in no known state");
+    // Without its stream, which is no listed image, CRIU only makes a socket and shuts it down.
+    const bool connected = type == kStream && state != kListen && state != kClosed;
     if (has_field(bytes_of(socket, 16), 4)) return refused("the job has a raw socket open");
-    if (number_of(socket, 7) != 0) {
+    if (!connected && number_of(socket, 7) != 0) {
       facts_.ports.push_back({u32_of(socket, 3), type, u32_of(socket, 7)});
     }
     return {};
@@ -239,9 +272,68 @@ class FileChecker {
     return {};
   }
 
+  struct Terminal {
+    std::uint64_t driver;
+    std::uint64_t device;
+    std::uint64_t number;
+  };
+
+  Status check_terminals() const {
+    constexpr std::uint64_t kPseudo = 1;      // tty_info.type
+    constexpr std::uint64_t kMaster = 0x502;  // rdev of /dev/ptmx
+    constexpr std::uint64_t kSlaves = 136 << 8;
+    constexpr std::uint64_t kTtyGroup = 5;
+    std::map<std::uint32_t, Terminal> terminals;
+    std::set<std::uint64_t> masters;
+    const LoadedImage* image = images_.find(ImageKind::kTtyInfo);
+    for (const ByteView info : image == nullptr ? std::vector<ByteView>() : image->entries) {
+      const Terminal one{number_of(info, 2), number_of(info, 8), number_of(bytes_of(info, 12), 1)};
+      const bool pseudo = one.driver == kPseudo && has_field(info, 12) &&
+                          one.number < kTerminalsMax &&
+                          (one.device == kMaster || one.device == kSlaves + one.number);
+      if (!pseudo) return refused("the job has a terminal that is not its own");
+      // Of a master CRIU tells whose /dev/ptmx is: root's, of root's group or of tty.
+      const bool master = one.device == kMaster;
+      const std::uint64_t group = number_of(info, 15, policy_.gid);
+      const bool ptmx = master && number_of(info, 14) == 0 && (group == 0 || group == kTtyGroup);
+      if (!ptmx && (!id_allowed(number_of(info, 14, policy_.uid), policy_.uid) ||
+                    !id_allowed(group, policy_.gid))) {
+        return refused("the job's terminal belongs to somebody else");
+      }
+      if (!terminals.emplace(u32_of(info, 1), one).second) return invalid("a terminal twice");
+      if (one.device == kMaster && !masters.insert(one.number).second) {
+        return invalid("a terminal twice");
+      }
+    }
+    for (const auto& [id, one] : terminals) {
+      if (!masters.contains(one.number)) {
+        return refused("the job has a terminal whose other end is not its own");
+      }
+    }
+    return check_terminal_files(terminals, kMaster);
+  }
+
+  // Each by the name that its number gives it.
+  Status check_terminal_files(const std::map<std::uint32_t, Terminal>& terminals,
+                              std::uint64_t master) const {
+    for (const auto& [info, file] : ttys_) {
+      const auto at = terminals.find(info);
+      if (at == terminals.end()) return invalid("files.img: a terminal without its state");
+      std::string wanted = "/dev/pts/" + std::to_string(at->second.number);
+      if (at->second.device == master) wanted = "/dev/ptmx";
+      const auto named = terminal_paths_.find(file);
+      if (named == terminal_paths_.end() || named->second != wanted) {
+        return refused("files.img: a terminal under another's name");
+      }
+    }
+    return {};
+  }
+
   const LoadedImages& images_;
   const CheckPolicy& policy_;
   ImageFacts& facts_;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ttys_;  // state, file in /dev
+  std::map<std::uint32_t, std::string> terminal_paths_;        // by file id
   std::set<std::uint32_t> unix_inodes_;
   FileTable table_;
 };

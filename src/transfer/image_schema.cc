@@ -218,6 +218,8 @@ constexpr FieldRule kEpollF[] = {u32(1), u32(2), in(3, kFown), in(4, kEpollTarge
 constexpr Schema kEpoll{"epoll", kEpollF};
 constexpr FieldRule kSignalfdF[] = {u32(1), u32(2), in(3, kFown), u64(4)};
 constexpr Schema kSignalfd{"signalfd", kSignalfdF};
+constexpr FieldRule kTtyF[] = {u32(1), u32(2), u32(3), in(4, kFown), u32(6)};
+constexpr Schema kTty{"terminal", kTtyF};
 constexpr FieldRule kTimerfdF[] = {u32(1), u32(2), in(3, kFown), u32(4), u64(5),
                                    u32(6), u64(7), u64(8),       u64(9), u64(10)};
 constexpr Schema kTimerfd{"timerfd", kTimerfdF};
@@ -307,6 +309,7 @@ constexpr FieldRule kFileF[] = {u32(1),
                                 in(16, kUnix, kOptional),
                                 in(17, kFifo, kOptional),
                                 in(18, kPipe, kOptional),
+                                in(19, kTty, kOptional),
                                 in(20, kMemfdFile, kOptional)};
 constexpr Schema kFile{"file", kFileF};
 
@@ -339,6 +342,8 @@ constexpr FieldRule kIpcVarF[] = {u32(1, kRepeated),
                                   i32(16, kOptional),
                                   i32(17, kOptional)};
 constexpr Schema kIpcVar{"ipc settings", kIpcVarF};
+constexpr FieldRule kFileLockF[] = {u32(1), u32(2), u32(3), u32(4), u64(5), u64(6)};
+constexpr Schema kFileLock{"file lock", kFileLockF};
 constexpr FieldRule kRemapF[] = {u32(1), u32(2), u32(3, kOptional)};
 constexpr Schema kRemap{"remapped path", kRemapF};
 constexpr FieldRule kTimevalF[] = {u64(1), u64(2)};
@@ -359,6 +364,31 @@ constexpr FieldRule kMemfdF[] = {
 constexpr Schema kMemfd{"memfd contents", kMemfdF};
 constexpr FieldRule kPipeDataF[] = {u32(1), u32(2), u32(3, kOptional)};
 constexpr Schema kPipeData{"pipe contents", kPipeDataF};
+constexpr FieldRule kTermiosF[] = {u32(1), u32(2), u32(3), u32(4),
+                                   u32(5), u32(6), u32(7), u32(8, kRepeated)};
+constexpr Schema kTermios{"terminal modes", kTermiosF};
+constexpr FieldRule kWinsizeF[] = {u32(1), u32(2), u32(3), u32(4)};
+constexpr Schema kWinsize{"terminal size", kWinsizeF};
+constexpr FieldRule kPtyF[] = {u32(1)};
+constexpr Schema kPty{"terminal number", kPtyF};
+constexpr FieldRule kTtyInfoF[] = {u32(1),
+                                   u32(2),
+                                   flag(3),
+                                   flag(4),
+                                   flag(5),
+                                   u32(6),
+                                   u32(7),
+                                   u32(8),
+                                   in(9, kTermios, kOptional),
+                                   in(10, kTermios, kOptional),
+                                   in(11, kWinsize, kOptional),
+                                   in(12, kPty, kOptional),
+                                   u32(13, kOptional),
+                                   u32(14, kOptional),
+                                   u32(15, kOptional)};
+constexpr Schema kTtyInfo{"terminal state", kTtyInfoF};
+constexpr FieldRule kTtyDataF[] = {u32(1), raw(2)};
+constexpr Schema kTtyData{"terminal contents", kTtyDataF};
 constexpr FieldRule kQueueF[] = {u32(1), u32(2)};  // scm (4): descriptors in flight are refused
 constexpr Schema kQueue{"socket queue", kQueueF};
 
@@ -386,6 +416,9 @@ constexpr ImageRule kRules[] = {
     {ImageKind::kPipesData, "pipes-data", 0, 0x56453709, kPerEntry, 2, nullptr, &kPipeData},
     {ImageKind::kFifoData, "fifo-data", 0, 0x59333054, kPerEntry, 2, nullptr, &kPipeData},
     {ImageKind::kSocketQueues, "sk-queues", 0, 0x56264026, kPerEntry, 2, nullptr, &kQueue},
+    {ImageKind::kTtyInfo, "tty-info", 0, 0x59453036, kNone, 0, nullptr, &kTtyInfo},
+    {ImageKind::kFileLocks, "filelocks", 0, 0x54323616, kNone, 0, nullptr, &kFileLock},
+    {ImageKind::kTtyData, "tty-data", 0, 0x59413026, kNone, 0, nullptr, &kTtyData},
 };
 
 }  // namespace

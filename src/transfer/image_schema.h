@@ -5,9 +5,10 @@
 // An image is two 4-byte magics (the inventory has only its own), then entries: u32 size and a
 // protobuf message, in some kinds followed by raw bytes. Not listed, on purpose: mountpoints, tmpfs
 // and autofs contents; netdev, ifaddr, route, rule, netns, iptables, nftables; tun; cgroup (CRIU
-// writes none with --manage-cgroups=ignore); userns, pidns; apparmor; bpf maps; terminals; file
-// locks; SysV IPC objects; established TCP streams; and the old single-purpose images (creds-*,
-// reg-files, sigacts-*, ...) which CRIU still reads when the newer ones lack the same facts.
+// writes none with --manage-cgroups=ignore); userns, pidns; apparmor; bpf maps; terminals but pairs
+// of their own (image_files.h); SysV IPC objects; established TCP streams; and the old
+// single-purpose images (creds-*, reg-files, sigacts-*, ...) which CRIU still reads when the newer
+// ones lack the same facts.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,7 @@ enum class FileType : std::uint8_t {
   kEventpoll = 7,
   kInotify = 8,
   kSignalfd = 9,
+  kTty = 11,
   kTimerfd = 17,
   kMemfd = 18,
 };
@@ -56,6 +58,9 @@ enum class ImageKind : std::uint8_t {
   kPipesData,
   kFifoData,
   kSocketQueues,
+  kTtyInfo,
+  kTtyData,
+  kFileLocks,
 };
 
 enum class RawBytes : std::uint8_t {

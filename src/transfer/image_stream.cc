@@ -283,7 +283,7 @@ Status ImageReceiver::on_hello(ByteView body) {
   }
   ImageHello hello;
   hello.kind = ImageHello::Kind{body[1]};
-  if (hello.kind != ImageHello::Kind::kHandover && hello.kind != ImageHello::Kind::kParked) {
+  if (hello.kind < ImageHello::Kind::kHandover || hello.kind > ImageHello::Kind::kFilesLook) {
     return fail(Code::kInvalid, "a checkpoint of an unknown kind");
   }
   std::ranges::copy(body.subspan(2, 16), hello.triad.bytes.begin());

@@ -47,7 +47,9 @@ inline constexpr std::size_t kImageDataMax = kRecordDataMax - 3;
 inline constexpr std::size_t kOutputTailMax = kRecordDataMax - 10;
 
 struct ImageHello {
-  enum class Kind : std::uint8_t { kHandover = 1, kParked = 2 };
+  // kFilesHome: no checkpoint follows, but a job's files (job_files.h); there is no triad.
+  // kFilesLook: nor those, but a list of them, to hear whether they could come; since 2.
+  enum class Kind : std::uint8_t { kHandover = 1, kParked = 2, kFilesHome = 3, kFilesLook = 4 };
   Kind kind = Kind::kHandover;
   base::TriadId triad;
   base::JobId job;

@@ -22,6 +22,8 @@
 //   type 1  data: 1..65,517 bytes, delivered as one piece
 //   type 2  end of stream: no data; nothing follows
 //
+// Files: share_wire.h.
+//
 // Control message over data records: u32 length (1..65,536), bytes. Records do not frame them.
 //
 // Image stream, one per record of type data. Since 1.

@@ -94,6 +94,25 @@ TEST(Linger, ALostSourceFreesTheSeatsAndHearsTheOutcomeWhenItIsBack) {
   EXPECT_FALSE(rig.did("0 thaw"));
 }
 
+// The seats do not wait for the original's processes to go; the person does, for one word.
+TEST(Linger, WhoHadItMovedHearsSoHoweverLongTheOriginalTakesToGo) {
+  Rig rig(3);
+  rig.silent.insert("0 kill");
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.no_seats(); }));
+  const auto over = [&] {
+    return std::any_of(rig.replies.begin(), rig.replies.end(),
+                       [](const PersonReply& reply) { return reply.over; });
+  };
+  rig.run(kPersonWait * 2);
+  EXPECT_FALSE(over()) << rig.replies.back().sentence;
+  rig.silent.clear();
+  rig.give(kSource, Killed{rig.kills.back().id});
+  ASSERT_TRUE(rig.run_until(over));
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kDone) << rig.replies.back().sentence;
+  EXPECT_EQ(rig.replies.back().at, Rig::node(kSink));
+}
+
 TEST(Linger, NothingIsOwedToALostCoordinator) {
   Rig rig(3);
   rig.on_operation = [&](std::size_t, const std::string& name) {

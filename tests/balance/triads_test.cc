@@ -17,12 +17,124 @@ TEST(Triads, APlusNodeShedsToAMinusNodeByItself) {
   EXPECT_EQ(rig.events.back().cause, Cause::kProcess);  // 0.4 is a hog
 }
 
+// The Rig's job is a hog (0.4); its node sees the state `times` times in a row.
+std::vector<SetThrottle> throttles(Rig& rig, probe::Trit trit, bool throttled, int times) {
+  std::vector<SetThrottle> told;
+  for (int i = 0; i < times; ++i) {
+    LocalState local;
+    local.trit = trit;
+    local.policy = rig.policy;
+    JobFacts facts;
+    facts.id = Rig::job();
+    facts.scum_micros = 400'000;
+    facts.throttled = throttled;
+    local.jobs.push_back(facts);
+    for (const Action& action : rig.core(kSource).step(rig.now, local)) {
+      if (const auto* set = std::get_if<SetThrottle>(&action)) told.push_back(*set);
+    }
+  }
+  return told;
+}
+
+TEST(Throttling, TheProcessRuleActsWhenItHasAskedThreeTimesInARow) {
+  Rig rig(2);
+  EXPECT_TRUE(throttles(rig, probe::Trit::kMinus, false, 3).empty()) << "allowed";
+  EXPECT_TRUE(throttles(rig, probe::Trit::kErgodic, false, kThrottleSamples - 1).empty());
+  EXPECT_TRUE(throttles(rig, probe::Trit::kMinus, false, 1).empty()) << "the row was broken";
+  EXPECT_TRUE(throttles(rig, probe::Trit::kErgodic, false, kThrottleSamples - 1).empty());
+  auto told = throttles(rig, probe::Trit::kErgodic, false, 1);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0].on);
+  EXPECT_TRUE(throttles(rig, probe::Trit::kErgodic, true, 9).empty()) << "it is";
+  told = throttles(rig, probe::Trit::kMinus, true, kThrottleSamples);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_FALSE(told[0].on);
+}
+
+TEST(Throttling, NothingIsThrottledWhereTheHostHasNoWayTo) {
+  Rig rig(2);
+  rig.policy.throttles = false;
+  EXPECT_TRUE(throttles(rig, probe::Trit::kErgodic, false, 9).empty());
+}
+
+TEST(Throttling, NothingIsThrottledByADaemonThatStops) {
+  Rig rig(2);
+  rig.give(kSource, Stopping{});
+  EXPECT_TRUE(throttles(rig, probe::Trit::kErgodic, false, 9).empty());
+}
+
 TEST(Triads, NothingMovesByRuleWhenPolicySaysNo) {
   Rig rig(3);
   rig.policy.moves_jobs = false;
   rig.tell_all(kSource);
   rig.run(std::chrono::minutes(1));
   EXPECT_TRUE(rig.done.empty());
+}
+
+// The first one stays the least loaded and never says yes: the next one is asked then.
+TEST(Triads, ASinkThatNeverTakesAJobKeepsItFromNobodyElse) {
+  Rig rig(4);
+  rig.answers["1 preflight"] = [](HandoverId id) {
+    return PreflightChecked{id, false, "a file is missing"};
+  };
+  for (int minutes = 0; minutes < 4 && !rig.did("0 kill"); ++minutes) {
+    rig.tell_all(kSource);
+    rig.run(kResidence + std::chrono::seconds(1));
+  }
+  EXPECT_TRUE(rig.did("1 preflight"));
+  EXPECT_TRUE(rig.did("0 kill"));
+  EXPECT_NE(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
+}
+
+// Once all have refused, all are asked again.
+TEST(Triads, ASinkThatRefusedAJobIsAskedAgainWhenNobodyElseTakesIt) {
+  Rig rig(3);
+  for (const char* sink : {"1 preflight", "2 preflight"}) {
+    rig.answers[sink] = [](HandoverId id) {
+      return PreflightChecked{id, false, "a file is missing"};
+    };
+  }
+  for (int minutes = 0; minutes < 4; ++minutes) {
+    rig.tell_all(kSource);
+    rig.run(kResidence + std::chrono::seconds(1));
+  }
+  EXPECT_EQ(rig.count("1 preflight"), 2);
+  EXPECT_EQ(rig.count("2 preflight"), 2);
+}
+
+TEST(Triads, WhoIsShortOfMemoryOffersWhatTheSinkCanTake) {
+  Rig rig(3);
+  const JobId huge{{43}};
+  rig.give(0, JobStarted{huge});
+  rig.run(std::chrono::milliseconds(10));
+  ViewChanged view;
+  LocalState local;
+  local.memory_total_bytes = 1000;
+  for (std::size_t i = 0; i < 3; ++i) {
+    NodeLoad n;
+    n.id = Rig::node(i);
+    n.live = n.accepts_jobs = true;
+    n.trit = i == 0 ? probe::Trit::kErgodic : probe::Trit::kMinus;
+    n.memory_total_bytes = 1000;
+    n.memory_free_bytes = i == 0 ? 40 : 700;
+    view.nodes.push_back(n);
+  }
+  for (const auto& [id, bytes] : {std::pair{Rig::job(), 100}, std::pair{huge, 800}}) {
+    JobFacts facts;
+    facts.id = id;
+    facts.memory_bytes = bytes;
+    facts.arrived = rig.now - kResidence;
+    local.jobs.push_back(facts);
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    local.trit = view.nodes[i].trit;
+    local.memory_free_bytes = view.nodes[i].memory_free_bytes;
+    rig.give(i, view);
+    rig.give(i, local);
+    local.jobs.clear();
+  }
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 kill"); }));
+  EXPECT_EQ(rig.kills[0].id.job, Rig::job());
 }
 
 TEST(Triads, CrossingProposalsRefuseEachOtherAndOneWinsLater) {
@@ -113,6 +225,17 @@ TEST(Triads, APersonHearsWhyNot) {
     EXPECT_EQ(rig.replies.back().code, row.code) << rig.replies.back().sentence;
     EXPECT_FALSE(rig.did("0 freeze"));
   }
+}
+
+TEST(Triads, WhoHasJustStartedIsNoSinkBeforeItKnowsWhetherItTakesJobs) {
+  Rig rig(3);
+  rig.kill(kSink);
+  rig.start(kSink);
+  rig.migrate(kSink);
+  rig.run(std::chrono::seconds(2));
+  EXPECT_FALSE(rig.did("0 freeze"));
+  rig.tell_all();
+  EXPECT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
 }
 
 TEST(Triads, WhoWaitsBehindAMoveWithoutAnEndIsAnswered) {

@@ -29,7 +29,8 @@ constexpr char kPing[] =
 constexpr char kStatus[] =
     R"({"ok":true,"data":{"mesh":{"id":"aa","name":"home","sum":-1,"rule":"waking",)"
     R"("seats_sum_mod_3":0},)"
-    R"("self":"01","nodes":[{"id":"0123456789","name":"desk","state":"alive","ratio":0.25,)"
+    R"("self":"01","sentence":"nas moves encode to bob",)"
+    R"("nodes":[{"id":"0123456789","name":"desk","state":"alive","ratio":0.25,)"
     R"("effective_ratio":0.2,"trit":-1,"cpus":2,"mem_free_bytes":1500000000,"seat":null},)"
     R"({"id":"02","name":"old","state":"suspect","trit":1}]}})";
 constexpr char kHandover[] =
@@ -38,6 +39,30 @@ constexpr char kHandover[] =
 
 const Row kRows[] = {
     {"status", {"status"}, kStatus, R"({"v":1,"command":"status"})", "waking", ""},
+    {"status says what goes on",
+     {"status"},
+     kStatus,
+     R"({"v":1,"command":"status"})",
+     "nas moves encode to bob\n",
+     ""},
+    {"throttle",
+     {"throttle", "enc", "50%"},
+     R"({"ok":true,"data":{"node":"b"}})",
+     R"({"v":1,"command":"throttle","job":"enc","percent":50})",
+     "",
+     "enc on b gets 50% of one CPU until it moves"},
+    {"throttle off",
+     {"throttle", "enc", "off"},
+     R"({"ok":true,"data":{"node":"b"}})",
+     R"({"v":1,"command":"throttle","job":"enc","percent":0})",
+     "",
+     "tern throttle enc auto"},
+    {"throttle auto",
+     {"throttle", "enc", "auto"},
+     R"({"ok":true,"data":{"node":"b"}})",
+     R"({"v":1,"command":"throttle","job":"enc"})",
+     "",
+     "the rules decide again"},
     {"status shows the unreachable",
      {"status"},
      kStatus,
@@ -160,6 +185,26 @@ const Row kRows[] = {
      R"({"v":1,"command":"resolve","job":"enc"})",
      "",
      "runs on a again"},
+    {"park",
+     {"park", "enc"},
+     R"({"ok":true,"data":{"job":"3fa9","node":"07","node_name":"a","what":"park",)"
+     R"("outcome":"done","bytes":2097152,"stored_bytes":1048576,"frozen_seconds":0.5}})",
+     R"({"v":1,"command":"park","job":"enc","dry_run":false})",
+     "",
+     "parked enc on a: 2.0 MB, 1.0 MB on its disk, in 500 ms"},
+    {"park has nowhere to write",
+     {"park", "enc", "--dry-run"},
+     R"({"ok":true,"data":{"job":"3fa9","from_name":"a","to_name":"","obstacles":["no room"]}})",
+     R"({"v":1,"command":"park","job":"enc","dry_run":true})",
+     "no room\n",
+     "would not park enc",
+     5},
+    {"wake elsewhere",
+     {"wake", "enc", "b"},
+     R"({"ok":true,"data":{"job":"3fa9","from":"07","to":"08","to_name":"b"}})",
+     R"({"v":1,"command":"wake","job":"enc","on":"b","dry_run":false})",
+     "",
+     "enc runs on b now"},
     {"config",
      {"config"},
      R"({"ok":true,"data":{"settings":[{"name":"listen","value":":1","from":"default"}]}})",

@@ -18,7 +18,7 @@ namespace cli {
 
 // What one connection gets: pieces written one after another, then the end. A piece "@N" is no
 // text but signal N to the program that is tested; "!next" serves the next connection
-// in between, "!close" listens no more.
+// in between, "!line" hears one more line from the client, "!close" listens no more.
 struct Script {
   std::vector<std::string> pieces;
   bool stay_open = false;  // keep the connection until the client closes it
@@ -109,6 +109,10 @@ class FakeDaemon {
     for (const std::string& piece : script.pieces) {
       if (piece == "!close") {
         (void)::shutdown(listener_, SHUT_RDWR);
+      } else if (piece == "!line") {
+        std::string line;
+        while (::read(client, &byte, 1) == 1 && byte != '\n') line += byte;
+        requests_.push_back(line);
       } else if (piece == "!next") {
         (void)serve_next();
       } else if (piece.starts_with('@')) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "control/input.h"
 #include "control/response.h"
 #include "fake_daemon.h"
 #include "run_tern.h"
@@ -43,6 +44,39 @@ TEST(Session, OutputIsExactAndTheJobsExitCodeIsOurs) {
     const auto requests = daemon.stop();
     EXPECT_EQ(requests.at(1), R"({"v":1,"command":"attach","job":"3fa9","from":[0,0]})");
   }
+}
+
+// Where a file was changed at home while the job was away: at its end, and later in tern ps.
+TEST(Session, WhatLiesBesideAFileIsSaid) {
+  const std::string lists = R"("beside":["/d/x.job-1"],"kept":["/d/y.home-1"])";
+  const std::string end = "{\"ok\":true,\"data\":{\"exit_code\":3," + lists + "}}\n";
+  const std::string jobs = "{\"ok\":true,\"data\":{\"jobs\":[{\"id\":\"3fa9\"," + lists + "}]}}\n";
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{end}}, Script{{jobs}}});
+  const Ran run = run_in(dir, kRun);
+  EXPECT_EQ(run.exit, 3);
+  for (const std::string& said : {run.err, run_in(dir, {"ps"}).err}) {
+    EXPECT_THAT(said, HasSubstr("3fa9: a file was changed here while the job was away"));
+    EXPECT_THAT(said, HasSubstr("lies beside it: /d/x.job-1\n"));
+    EXPECT_THAT(said, HasSubstr("kept beside it: /d/y.home-1\n"));
+  }
+}
+
+// They stay until the person removed them, and each tern ps says so.
+TEST(Session, OfWhatLiesBesideManyFilesPsShowsThree) {
+  const auto job = [](const char* id, const char* more) {
+    return std::string("{\"id\":\"") + id + R"(","beside":["/d/1","/d/2"],"kept":["/d/3","/d/4"])" +
+           more + "}";
+  };
+  const std::string jobs = "{\"ok\":true,\"data\":{\"jobs\":[" + job("3fa9", "") + "," +
+                           job("4fa9", ",\"beside_more\":5") + "]}}\n";
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{jobs}}});
+  const std::string said = run_in(dir, {"ps"}).err;
+  EXPECT_THAT(said, HasSubstr("kept beside it: /d/3\n"));
+  EXPECT_THAT(said, Not(HasSubstr("/d/4")));
+  EXPECT_THAT(said, HasSubstr("3fa9: and 1 more such files; see: tern ps --json\n"));
+  EXPECT_THAT(said, HasSubstr("4fa9: and 6 more such files; see: tern events\n"));
 }
 
 TEST(Session, AfterABreakNothingIsMissingAndNothingComesTwice) {
@@ -153,10 +187,70 @@ TEST(Session, TermAndHangupDetach) {
 
 TEST(Session, WithoutAReaderItEndsAsSigpipeDoes) {
   const TempDir dir;
-  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{output(1, 0, "a")}, true}});
+  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{output(1, 0, "a"), "!next"}, true},
+                                 Script{{"{\"ok\":true,\"data\":{\"node\":\"a\"}}\n"}}});
   How how;
   how.close_out = true;
   EXPECT_EQ(run_in(dir, kRun, how).signal, SIGPIPE);
+  const auto requests = daemon.stop();
+  ASSERT_EQ(requests.size(), 3U);
+  EXPECT_EQ(requests[2], R"({"v":1,"command":"kill","job":"3fa9","signal":"PIPE"})")
+      << "the job gets at its next write what it would have got";
+}
+
+std::string taken(std::uint64_t offset) {
+  return control::input_news_line({(1ULL << 32) | 5, offset, false});
+}
+
+TEST(Session, OurInputIsTheJobs) {
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{"!next", ended(0)}},
+                                 Script{{taken(7), "!line", "!line", taken(12)}}});
+  How how;
+  how.input = "hello";
+  const Ran ran = run_in(dir, kRun, how);
+  EXPECT_EQ(ran.exit, 0) << ran.err;
+  const auto requests = daemon.stop();
+  ASSERT_EQ(requests.size(), 5U);
+  EXPECT_THAT(requests[0], HasSubstr("\"input\":\"pipe\""));
+  EXPECT_EQ(requests[2], R"({"v":1,"command":"input","job":"3fa9"})");
+  EXPECT_EQ(requests[3], R"({"offset":7,"data":"aGVsbG8="})");
+  EXPECT_EQ(requests[4], R"({"offset":12,"end":true})");
+}
+
+TEST(Session, WhatTheJobHasNotTakenIsSaidAgainAfterABreak) {
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(),
+                    {Script{{kStarted}}, Script{{"!next", "!next", ended(0)}},
+                     Script{{taken(0), "!line", "!line"}}, Script{{taken(2), "!line", "!line"}}});
+  How how;
+  how.input = "hello";
+  EXPECT_EQ(run_in(dir, kRun, how).exit, 0);
+  const auto requests = daemon.stop();
+  ASSERT_EQ(requests.size(), 8U);
+  EXPECT_EQ(requests[5], R"({"v":1,"command":"input","job":"3fa9","session":4294967301})");
+  EXPECT_EQ(requests[6], R"({"offset":2,"data":"bGxv"})");
+  EXPECT_EQ(requests[7], R"({"offset":5,"end":true})");
+}
+
+TEST(Session, WhoFeedsNoMoreIsTold) {
+  const TempDir dir;
+  FakeDaemon daemon(
+      dir.path(),
+      {Script{{kStarted}}, Script{{"!next", ended(0)}},
+       Script{{taken(0), control::error_line(control::Exit::kRefused, "somebody else", "do so")}}});
+  How how;
+  how.input = "hello";
+  const Ran ran = run_in(dir, kRun, how);
+  EXPECT_EQ(ran.exit, 0);
+  EXPECT_THAT(ran.err, HasSubstr("standard input is not passed on: somebody else; do so"));
+}
+
+TEST(Session, ATerminalForTheJobNeedsOneHere) {
+  const TempDir dir;
+  const Ran ran = run_in(dir, {"run", "--tty", "--", "x"});
+  EXPECT_EQ(ran.exit, 2);
+  EXPECT_THAT(ran.err, HasSubstr("needs a terminal as its standard input"));
 }
 
 TEST(Session, LogsEndWithTheirOutput) {

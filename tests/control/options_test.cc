@@ -85,6 +85,24 @@ TEST(DaemonOptions, CpusAreThousandths) {
   }
 }
 
+TEST(DaemonOptions, TheLimitOfOutputIsASize) {
+  EXPECT_EQ(*parse_output_limit("8M"), 8U << 20);
+  EXPECT_EQ(*parse_output_limit("2G"), std::uint64_t{2} << 30);
+  EXPECT_EQ(*parse_output_limit("1024T"), std::uint64_t{1} << 50);
+  EXPECT_EQ(*parse_output_limit("none"), 0U);
+  for (const char* bad : {"", "M", "1", "7M", "1.5G", "-1G", "8m", "8MB", "8M ", "1025T",
+                          "16777217T", "17592186044416M", "99999999999999999999G"}) {
+    SCOPED_TRACE(bad);
+    EXPECT_FALSE(parse_output_limit(bad).ok());
+  }
+  DaemonOptions options;
+  for (const char* text : {"8M", "1536M", "1G", "3T", "none"}) {
+    options.output_limit_bytes = *parse_output_limit(text);
+    options.given = {"output-limit"};
+    EXPECT_EQ(daemon_arguments(options).back(), std::string("--output-limit=") + text);
+  }
+}
+
 TEST(DaemonOptions, OnlyWhatWasGivenIsPassedOn) {
   DaemonOptions options;
   options.paths.state_dir = "/s";

@@ -26,6 +26,8 @@ RunRequest some_run() {
   run.name = "counter";
   run.on = "best";
   run.umask = 027;
+  run.tcp_close = true;
+  run.dir = "/tmp/\xfe/tree";
   return run;
 }
 
@@ -38,6 +40,8 @@ TEST(Request, RunKeepsEveryByteOfItsArguments) {
   EXPECT_EQ(back.name, run.name);
   EXPECT_EQ(back.on, run.on);
   EXPECT_EQ(back.umask, run.umask);
+  EXPECT_TRUE(back.tcp_close);
+  EXPECT_EQ(back.dir, run.dir);
 }
 
 TEST(Request, EveryCommandReadsBack) {
@@ -51,6 +55,9 @@ TEST(Request, EveryCommandReadsBack) {
   EXPECT_TRUE(join.trust);
   EXPECT_EQ(join.trust_uid, std::nullopt);
   EXPECT_EQ(round_trip<JoinRequest>(JoinRequest{SecretText("t"), true, 1000}).trust_uid, 1000U);
+  const auto input = round_trip<InputRequest>(InputRequest{"3fa9", 1ULL << 40});
+  EXPECT_EQ(input.job, "3fa9");
+  EXPECT_EQ(input.session, 1ULL << 40);
   const auto attach = round_trip<AttachRequest>(AttachRequest{"3fa9", {7, 1ULL << 40}});
   EXPECT_EQ(attach.job, "3fa9");
   EXPECT_EQ(attach.from, (std::array<std::uint64_t, 2>{7, 1ULL << 40}));
@@ -59,10 +66,34 @@ TEST(Request, EveryCommandReadsBack) {
   EXPECT_EQ(logs.from, (std::array<std::uint64_t, 2>{1, 2}));
   EXPECT_EQ(round_trip<KillRequest>(KillRequest{"job", 9}).signal, 9);
   EXPECT_EQ(round_trip<KillRequest>(KillRequest{"job", 40}).signal, 40);
-  const auto migrate = round_trip<MigrateRequest>(MigrateRequest{"job", "laptop", true});
+  const auto throttle = round_trip<ThrottleRequest>(ThrottleRequest{"job", 50, true});
+  EXPECT_EQ(throttle.percent, 50U);
+  EXPECT_TRUE(throttle.dry_run);
+  EXPECT_FALSE(round_trip<ThrottleRequest>(ThrottleRequest{"job", {}, false}).percent);
+
+  const auto migrate = round_trip<MigrateRequest>(MigrateRequest{"job", "laptop", true, true});
   EXPECT_EQ(migrate.to, "laptop");
   EXPECT_TRUE(migrate.dry_run);
+  EXPECT_TRUE(migrate.tcp_close);
   EXPECT_EQ(round_trip<ResolveRequest>(ResolveRequest{"job"}).job, "job");
+  const auto drain = round_trip<DrainRequest>(DrainRequest{true, false, true});
+  EXPECT_TRUE(drain.off);
+  EXPECT_FALSE(drain.wait);
+  EXPECT_TRUE(drain.dry_run);
+  EXPECT_FALSE(drain.park);
+  EXPECT_TRUE(round_trip<DrainRequest>(DrainRequest{false, true, false, true}).park);
+  const auto park = round_trip<ParkRequest>(ParkRequest{"job", true});
+  EXPECT_EQ(park.job, "job");
+  EXPECT_TRUE(park.dry_run);
+  EXPECT_FALSE(round_trip<ParkRequest>(ParkRequest{"job", false}).dry_run);
+  const auto adopt = round_trip<AdoptRequest>(AdoptRequest{4711, "taken", true, true});
+  EXPECT_EQ(adopt.pid, 4711U);
+  EXPECT_EQ(adopt.name, "taken");
+  EXPECT_TRUE(adopt.leave_terminal);
+  EXPECT_TRUE(adopt.dry_run);
+  EXPECT_FALSE(round_trip<AdoptRequest>(AdoptRequest{1, {}, false, false}).leave_terminal);
+  EXPECT_EQ(round_trip<WakeRequest>(WakeRequest{"job", "laptop", false}).on, "laptop");
+  EXPECT_EQ(round_trip<WakeRequest>(WakeRequest{"job", {}, true}).on, std::nullopt);
   EXPECT_TRUE(round_trip<EventsRequest>(EventsRequest{true}).follow);
   round_trip<PingRequest>(PingRequest{});
   round_trip<StatusRequest>(StatusRequest{});
@@ -70,6 +101,20 @@ TEST(Request, EveryCommandReadsBack) {
   round_trip<DownRequest>(DownRequest{});
   round_trip<ConfigRequest>(ConfigRequest{});
   round_trip<MetricsRequest>(MetricsRequest{});
+  round_trip<InboxRequest>(InboxRequest{});
+  round_trip<PolicyRequest>(PolicyRequest{});
+  const auto answer = round_trip<InboxAnswerRequest>(InboxAnswerRequest{"3fa9", true});
+  EXPECT_EQ(answer.offer, "3fa9");
+  EXPECT_TRUE(answer.accept);
+  const ShareRequest asked{std::string(32, 'a'), "\xff raw", 1, 3, 1ULL << 40, 7, "laptop", true};
+  const auto share = round_trip<ShareRequest>(asked);
+  EXPECT_EQ(share.id, asked.id);
+  EXPECT_EQ(share.label, asked.label);
+  EXPECT_EQ(share.entries, 3U);
+  EXPECT_EQ(share.bytes, 1ULL << 40);
+  EXPECT_EQ(share.disk_bytes, 7U);
+  EXPECT_EQ(share.to, "laptop");
+  EXPECT_TRUE(share.dry_run);
 }
 
 // The contract as text: other clients and scripts may write it by hand.
@@ -106,6 +151,10 @@ TEST(Request, RefusesWhatNoDaemonShouldSee) {
       {"a signal of the C library", R"({"v":1,"command":"kill","job":"a","signal":32})"},
       {"an unknown signal", R"({"v":1,"command":"kill","job":"a","signal":"NOPE"})"},
       {"a fractional signal", R"({"v":1,"command":"kill","job":"a","signal":9.5})"},
+      {"input of a negative session", R"({"v":1,"command":"input","job":"a","session":-1})"},
+      {"input of no job", R"({"v":1,"command":"input"})"},
+      {"an unknown kind of input", R"({"v":1,"command":"run","argv":["a"],"env":[],"cwd":"/",)"
+                                   R"("input":"tape"})"},
       {"attach without offsets", R"({"v":1,"command":"attach","job":"a"})"},
       {"one offset", R"({"v":1,"command":"attach","job":"a","from":[1]})"},
       {"three offsets", R"({"v":1,"command":"attach","job":"a","from":[1,2,3]})"},
@@ -123,11 +172,23 @@ TEST(Request, RefusesWhatNoDaemonShouldSee) {
       {"umask too wide", R"({"v":1,"command":"run","argv":["a"],"env":[],"cwd":"/","umask":512})"},
       {"a job named best",
        R"({"v":1,"command":"run","argv":["a"],"env":[],"cwd":"/","name":"best"})"},
+      {"no process", R"({"v":1,"command":"adopt"})"},
+      {"process 0", R"({"v":1,"command":"adopt","pid":0})"},
+      {"a process beyond all", R"({"v":1,"command":"adopt","pid":2147483648})"},
+      {"a process by name", R"({"v":1,"command":"adopt","pid":"4711"})"},
+      {"adopted as here", R"({"v":1,"command":"adopt","pid":4711,"name":"here"})"},
       {"an empty ticket", R"({"v":1,"command":"join","ticket":"","trust":false})"},
       {"nobody to trust",
        R"({"v":1,"command":"join","ticket":"t","trust":true,"trust_uid":4294967295})"},
       {"trust that is no boolean", R"({"v":1,"command":"join","ticket":"t","trust":1})"},
       {"an invitation of no time", R"({"v":1,"command":"invite","seconds":0})"},
+      {"a share without an id", R"({"v":1,"command":"share","id":"","label":"x","tops":1,)"
+                                R"("entries":1,"bytes":0,"disk_bytes":0})"},
+      {"a share of nothing",
+       R"({"v":1,"command":"share","id":"00000000000000000000000000000000","label":"x",)"
+       R"("tops":0,"entries":0,"bytes":0,"disk_bytes":0})"},
+      {"an offer that is no id", R"({"v":1,"command":"inbox_answer","offer":"../x"})"},
+      {"an offer of three digits", R"({"v":1,"command":"inbox_answer","offer":"3fa"})"},
       {"an invitation of two days", R"({"v":1,"command":"invite","seconds":172800})"},
   };
   for (const Row& row : rows) {

@@ -151,11 +151,13 @@ TEST(Report, StatusIsWrittenAsScriptsReadIt) {
   node.address = "192.0.2.1:7333";
   node.version = "0.1.0";
   status.nodes = {node};
+  status.sentence = "nothing to move";
   const std::string json = to_json(status);
   EXPECT_EQ(
       json,
       R"({"mesh":{"id":"aa","name":"home","sum":-1,"rule":"waking","seats_sum_mod_3":0},)"
-      R"("self":"01","nodes":[{"id":"01","name":"desk","state":"alive","ratio":0.25,)"
+      R"("self":"01","sentence":"nothing to move","nodes":[)"
+      R"({"id":"01","name":"desk","state":"alive","ratio":0.25,)"
       R"("effective_ratio":0.300001,"trit":-1,"cpus":3.5,"mem_total_bytes":8000000000,)"
       R"("mem_free_bytes":0,"jobs":2,"parked":0,"seat":{"triad":"tt","role":"sink","term":3},)"
       R"("address":"192.0.2.1:7333","version":"0.1.0"}]})");
@@ -172,6 +174,9 @@ TEST(Report, TheOthersReadBack) {
   jobs.jobs[1].exit_code = 255;
   jobs.jobs.push_back(jobs.jobs[0]);
   jobs.jobs[2].waits_for = "b";
+  jobs.jobs[2].beside = {"/home/a/note.job-1", "/home/a/\xff"};
+  jobs.jobs[2].kept = {"/home/a/note.home-1"};
+  jobs.jobs[2].beside_more = 7;
   jobs.unreachable = {"c"};
   EXPECT_EQ(to_json(*parse_jobs(to_json(jobs))), to_json(jobs));
   Handover handover;
@@ -192,6 +197,8 @@ TEST(Report, TheOthersReadBack) {
   EXPECT_EQ(to_json(*parse_invite(to_json(invite))), to_json(invite));
   EXPECT_EQ(parse_exit(R"({"signal":15,"exit_code":143})")->signal, 15);
   EXPECT_FALSE(parse_exit("{}").ok());
+  const ExitReport ended{3, std::nullopt, {"/a"}, {"/b"}, 2};
+  EXPECT_EQ(to_json(*parse_exit(to_json(ended))), to_json(ended));
   EXPECT_FALSE(parse_exit(R"({"exit_code":256})").ok());
   EXPECT_EQ(parse_down(to_json(DownReport{4}))->jobs_left_running, 4U);
   EXPECT_EQ(parse_kill(to_json(KillReport{"desk"}))->node, "desk");

@@ -26,6 +26,14 @@ cgroup = "own"
 criu = "/opt/criu"
 allow-root-jobs = true
 policy-uids = [1000, 1001]
+owner-active = "send-home"
+on-battery = "nothing"
+battery-low = "refuse"
+on-metered = "pause"
+on-sleep = "drain"
+share = "ask"
+inbox = "/in"
+output-limit = "64M"
 log-level = "warn"
 log-file = "/l"
 cpus = 1.5
@@ -45,6 +53,14 @@ TEST(SettingsFile, HasAKeyForEachOptionThatIsASetting) {
   EXPECT_EQ(options.criu, "/opt/criu");
   EXPECT_TRUE(options.allow_root_jobs);
   EXPECT_EQ(options.policy_uids, (std::vector<std::uint32_t>{1000, 1001}));
+  EXPECT_EQ(options.owner_active, "send-home");
+  EXPECT_EQ(options.on_battery, "nothing");
+  EXPECT_EQ(options.battery_low, "refuse");
+  EXPECT_EQ(options.on_metered, "pause");
+  EXPECT_EQ(options.on_sleep, "drain");
+  EXPECT_EQ(options.share, SharePolicy::kAsk);
+  EXPECT_EQ(options.inbox_path(), "/in");
+  EXPECT_EQ(options.output_limit_bytes, 64U << 20);
   EXPECT_EQ(options.log_level, base::LogLevel::kWarn);
   EXPECT_EQ(options.log_file, "/l");
   EXPECT_EQ(options.cpus_millis, 1500);
@@ -97,6 +113,7 @@ TEST(SettingsFile, AMistakeIsNamedWithItsLineAndWhatWouldBeRight) {
       {"over", "load-window = 86401", "/s/tern.toml:1: load-window: a whole number"},
       {"a fraction", "load-window = 1.5", "/s/tern.toml:1: load-window: a whole number"},
       {"a relative path", "log-file = \"l\"", "/s/tern.toml:1: log-file: an absolute path"},
+      {"no such stance", "on-battery = \"maybe\"", "/s/tern.toml:1: on-battery: nothing, refuse"},
       {"no uid", "policy-uids = [-1]", "/s/tern.toml:1: policy-uids: a whole number"},
       {"the uid that means none", "policy-uids = [4294967295]", "/s/tern.toml:1: policy-uids: "},
       {"a level", "log-level = \"loud\"", "/s/tern.toml:1: log-level: debug, info, warn or error"},

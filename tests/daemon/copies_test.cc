@@ -10,6 +10,7 @@
 #include "daemon/handover_in.h"
 #include "daemon/handover_out.h"
 #include "daemon/job_folder.h"
+#include "daemon/output_limit.h"
 #include "loop_rig.h"
 
 namespace ternd::testing {
@@ -21,6 +22,7 @@ using base::JobId;
 using base::Status;
 
 const JobId kJob{{9}};
+constexpr std::uint64_t kLimit = 8 << 20;
 
 class CopiesTest : public ::testing::Test {
  protected:
@@ -29,7 +31,7 @@ class CopiesTest : public ::testing::Test {
     fs::create_directories(paths_.jobs());
     Copies::Callbacks callbacks;
     callbacks.ended = [](const JobId&, std::int32_t, node::StreamEnds) {};
-    copies_ = std::make_unique<Copies>(loop_, paths_, machine::Helpers{}, base::null_log(),
+    copies_ = std::make_unique<Copies>(loop_, paths_, machine::Helpers{}, base::null_log(), kLimit,
                                        std::move(callbacks));
   }
   bool until(const std::function<bool()>& done) { return run_until(loop_, done); }
@@ -94,6 +96,74 @@ TEST_F(CopiesTest, HomesLogGrowsOnlyWhereItEndsAndSaysWhereThatIs) {
   EXPECT_EQ(append(0, "nowhere").first, false);
 }
 
+// What was written at an offset tells the offset.
+std::string numbered(std::uint64_t begin, std::uint64_t end) {
+  std::string out;
+  for (std::uint64_t at = begin; at < end; at += 8) {
+    std::string number = std::to_string(at);
+    out += std::string(7 - number.size(), '0') + number + "\n";
+  }
+  return out;
+}
+
+TEST_F(CopiesTest, TheOldestOutputGoesAtTheLimitAndNothingThatIsStillToBeRead) {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  ASSERT_TRUE(job_folder::make(folder()).ok());
+  if (!job_folder::can_trim(folder())) GTEST_SKIP() << "no file system that can punch holes";
+  std::uint64_t end = 0;
+  const auto append = [&](std::uint64_t size) {
+    const std::string text = numbered(end, end + size);
+    std::optional<Status> told;
+    copies_->append_home(
+        kJob, 0, end, base::to_bytes(base::as_bytes(text)),
+        [&](const Status& status, std::optional<std::uint64_t>) { told = status; });
+    EXPECT_TRUE(until([&] { return told.has_value(); }));
+    if (*told) end += size;
+    return told->ok() ? base::Code::kInvalid : told->error().code;
+  };
+  const auto read = [&](std::uint64_t offset) {
+    std::optional<std::pair<std::uint64_t, std::string>> told;
+    copies_->read(kJob, 0, offset, 64, [&](std::uint64_t begin, base::Bytes bytes, auto) {
+      told = {begin, std::string(base::as_text(bytes))};
+    });
+    EXPECT_TRUE(until([&] { return told.has_value(); }));
+    return *told;
+  };
+  using Piece = std::pair<std::uint64_t, std::string>;
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(append(kMiB), base::Code::kInvalid);
+  EXPECT_EQ(append(8), base::Code::kFull);  // and no byte of it is there
+  EXPECT_EQ(read(end), Piece(end, ""));
+
+  OutputLimit limit(loop_, *copies_, base::null_log(), kLimit);
+  const auto grew = [&](std::uint64_t floor) {
+    limit.spool_grew(kJob, 0, end, floor);
+    EXPECT_TRUE(until([] { return loop::blocking_in_flight() == 0; }));
+    struct stat info {};
+    EXPECT_EQ(::stat((folder() + "/stdout.log").c_str(), &info), 0);
+    EXPECT_EQ(static_cast<std::uint64_t>(info.st_size), end);
+    return static_cast<std::uint64_t>(info.st_blocks) * 512 / kMiB;
+  };
+  EXPECT_EQ(grew(0), 8U);
+  EXPECT_EQ(read(0), Piece(0, numbered(0, 64)));
+  EXPECT_EQ(grew(2 * kMiB + 5), 6U);
+  EXPECT_EQ(read(0), Piece(2 * kMiB, numbered(2 * kMiB, 2 * kMiB + 64)));
+  EXPECT_EQ(append(kMiB), base::Code::kInvalid);
+  EXPECT_EQ(grew(end), 4U);
+  EXPECT_EQ(read(64), Piece(5 * kMiB, numbered(5 * kMiB, 5 * kMiB + 64)));
+  EXPECT_EQ(read(end - 64), Piece(end - 64, numbered(end - 64, end)));
+  EXPECT_EQ(grew(end), 4U);  // half of the limit stays
+}
+
+// Zeros that a job wrote are no hole, wherever they are stored as one.
+TEST_F(CopiesTest, AHoleInTheMiddleIsOutput) {
+  ASSERT_TRUE(job_folder::make(folder()).ok());
+  std::ofstream(folder() + "/stdout.log") << "first";
+  fs::resize_file(folder() + "/stdout.log", 4 << 20);
+  const job_folder::Piece piece = job_folder::read(folder(), 0, 1 << 20, 4);
+  EXPECT_EQ(piece.offset, 1U << 20);
+  EXPECT_EQ(piece.bytes, base::Bytes(4, 0));
+}
+
 TEST_F(CopiesTest, AnAttemptThatIsOverLeavesTheRootToTheNext) {
   const auto roots = copies_->roots();
   const std::string root = dir_.path() + "/root-" + kJob.hex();
@@ -124,7 +194,9 @@ TEST_F(CopiesTest, AMarkThatIsFoundIsStoredAgainBeforeTheCopyCountsAsReleased) {
   std::vector<balance::Event> told;
   HandoverIn::Callbacks callbacks;
   callbacks.report = [&](const balance::Event& event) { told.push_back(event); };
-  HandoverIn in(loop_, paths_, *copies_, base::null_log(), false, std::move(callbacks));
+  callbacks.home_is_here = [](const JobId&) { return false; };
+  HandoverIn in(loop_, paths_, machine::Helpers{}, *copies_, base::null_log(), false,
+                std::move(callbacks));
   const balance::HandoverId id{base::TriadId{{1}}, kJob, Epoch{2}};
   in.release({id, base::NodeId{{4}}, {}});
   ASSERT_TRUE(until([&] { return !told.empty(); }));
@@ -134,12 +206,7 @@ TEST_F(CopiesTest, AMarkThatIsFoundIsStoredAgainBeforeTheCopyCountsAsReleased) {
   EXPECT_NE(file(), before);
 }
 
-// An original that was gone is neither thawed nor killed: nothing else ends the attempt.
-TEST_F(CopiesTest, AHandoverThatIsOverIsNotKept) {
-  Links::Identity who;
-  who.keys = identity::NodeKeys::make(random_secret(), random_secret());
-  Links links(loop_, std::move(who), base::null_log(), Links::Callbacks{});
-  std::vector<balance::Event> told;
+HandoverOut::Callbacks callbacks_of_source(std::vector<balance::Event>& told) {
   HandoverOut::Callbacks callbacks;
   callbacks.report = [&](const balance::Event& event) { told.push_back(event); };
   callbacks.describe = [](const JobId&) { return std::optional<node::MoveMetadata>(); };
@@ -147,9 +214,38 @@ TEST_F(CopiesTest, AHandoverThatIsOverIsNotKept) {
     return std::vector<base::Endpoint>{loopback(1)};  // nobody listens there
   };
   callbacks.frozen = [](const JobId&) {};
-  HandoverOut out(loop_, paths_, *copies_, links, base::null_log(), std::move(callbacks));
+  callbacks.home_is_here = [](const JobId&) { return true; };
+  return callbacks;
+}
+
+// It is asked for every second until it is done, and takes longer where processes end slowly.
+TEST_F(CopiesTest, AnOriginalIsKilledOnceHoweverOftenThatIsAskedForMeanwhile) {
+  paths_.cgroup = dir_.path();
+  ASSERT_TRUE(job_folder::make(folder()).ok());
+  Links::Identity who;
+  who.keys = identity::NodeKeys::make(random_secret(), random_secret());
+  Links links(loop_, std::move(who), base::null_log(), Links::Callbacks{});
+  std::vector<balance::Event> told;
+  HandoverOut out(loop_, paths_, *copies_, links, base::null_log(), callbacks_of_source(told));
   const balance::HandoverId id{base::TriadId{{1}}, kJob, Epoch{2}};
-  out.stream({id, base::NodeId{{4}}});
+  for (int i = 0; i < 3; ++i) out.kill({id, Epoch{2}});
+  EXPECT_EQ(loop::blocking_in_flight(), 1U);
+  ASSERT_TRUE(until([&] { return !told.empty(); }));
+  ASSERT_TRUE(until([] { return loop::blocking_in_flight() == 0; }));
+  EXPECT_EQ(told.size(), 1U);
+  out.kill({id, Epoch{2}});
+  EXPECT_TRUE(until([&] { return told.size() == 2; }));
+}
+
+// An original that was gone is neither thawed nor killed: nothing else ends the attempt.
+TEST_F(CopiesTest, AHandoverThatIsOverIsNotKept) {
+  Links::Identity who;
+  who.keys = identity::NodeKeys::make(random_secret(), random_secret());
+  Links links(loop_, std::move(who), base::null_log(), Links::Callbacks{});
+  std::vector<balance::Event> told;
+  HandoverOut out(loop_, paths_, *copies_, links, base::null_log(), callbacks_of_source(told));
+  const balance::HandoverId id{base::TriadId{{1}}, kJob, Epoch{2}};
+  out.stream({id, base::NodeId{{4}}}, /*tcp_close=*/false);
   ASSERT_TRUE(until([&] { return !told.empty(); }));
   EXPECT_TRUE(std::holds_alternative<balance::StreamFailed>(told[0]));
   EXPECT_EQ(out.attempts(), 1U);

@@ -2,6 +2,10 @@
 // stream fails once, and who destroys a stream from its own callback hears nothing more.
 #include "daemon/peer_stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "loop_rig.h"
 
 namespace ternd::testing {
@@ -49,6 +53,7 @@ class PeerStreams : public ::testing::Test {
  protected:
   PeerStreams() {
     auto listener = loop::Listener::tcp(loop_, loopback(), [this](auto stream) {
+      server_fd_ = stream->fd();
       server_.stream = PeerStream::accept(
           loop_, std::move(stream), config(false, base::crypto::Cipher::kChaChaPoly),
           server_callbacks_ ? server_callbacks_() : server_.callbacks());
@@ -72,6 +77,7 @@ class PeerStreams : public ::testing::Test {
     end.stream->flush();
   }
 
+  int server_fd_ = -1;
   loop::Loop loop_;
   std::unique_ptr<loop::Listener> listener_;
   std::function<PeerStream::Callbacks()> server_callbacks_;
@@ -164,6 +170,19 @@ TEST_F(PeerStreams, ASilentPeerIsGivenUpInTime) {
   auto raw = loop::Stream::connect_tcp(loop_, listener_->local(), {}, [](base::Status) {});
   ASSERT_TRUE(until([&] { return !server_.failed.empty(); }));
   EXPECT_EQ(server_.failed[0].code, Code::kTimeout);
+}
+
+TEST_F(PeerStreams, WhoAcknowledgesNothingIsGivenUpIfThatIsWanted) {
+  open(listener_->local());
+  unsigned milliseconds = 1;
+  socklen_t size = sizeof milliseconds;
+  const auto silence = [&] {
+    EXPECT_EQ(::getsockopt(server_fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, &size), 0);
+    return milliseconds;
+  };
+  EXPECT_EQ(silence(), 0U);
+  server_.stream->give_up_after(std::chrono::seconds(10));
+  EXPECT_EQ(silence(), 10'000U);
 }
 
 TEST_F(PeerStreams, WhoIsNotThereIsUnreachable) {

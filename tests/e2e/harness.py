@@ -15,6 +15,7 @@ Standard library only, Python 3.9.
 
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import re
@@ -34,7 +35,7 @@ NETWORK = "10.78.0"  # only inside namespaces of a run
 PORT = 7333
 WAIT = 60.0  # seconds: the usual deadline; machines that test are slow and busy
 LOG_LINES = 25  # of each daemon, when a test failed
-PREFIX = "te2e"
+PREFIX = os.environ.get("TERN_E2E_PREFIX", "te2e")  # of its own for each PID namespace: see sweep
 
 
 class Failed(Exception):
@@ -180,7 +181,7 @@ def event_of(group, key):
     return match.group(1) == "1" if match else False
 
 
-def end_group(group, seconds=10.0):
+def end_group(group, seconds=WAIT):
     """Kills whatever is in a cgroup subtree, and removes it."""
     if not os.path.isdir(group):
         return
@@ -230,7 +231,8 @@ class Host:
         self.log = os.path.join(mesh.dir, name + ".log")
         self.cgroup = f"{mesh.cgroups}/tern-{mesh.prefix}-{name}"
         self.options = []  # further ones of `tern daemon`
-        self.env = {}  # for the daemon, besides what is there
+        # For the daemon, besides what is there; this machine's own lid is nobody's affair here.
+        self.env = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent/bus"}
         self.log_level = "debug"
         self.setup = ""  # shell commands in a mount namespace of the daemon's own, before it starts
         self.daemon = None
@@ -274,7 +276,7 @@ class Host:
         kill_pid(self.daemon.pid)
         self.daemon.wait()
 
-    def stop_daemon(self, seconds=30):
+    def stop_daemon(self, seconds=WAIT):
         self.daemon.terminate()
         try:
             return self.daemon.wait(seconds)
@@ -317,8 +319,8 @@ class Host:
     def run(self, *command, name=None, folder=None):
         named = ["--name", name] if name else []
         done = subprocess.run([tern_binary(), "run", "--state", self.state, "--detach", "--json",
-                               *named, "--", *command], capture_output=True, text=True,
-                              timeout=WAIT, cwd=folder or "/")
+                               "--on", "here", *named, "--", *command], capture_output=True,
+                              text=True, timeout=WAIT, cwd=folder or "/")
         check(done.returncode == 0, lambda: f"tern run {command}: {done.stderr.strip()}")
         return json.loads(done.stdout)["job"]
 
@@ -328,6 +330,11 @@ class Host:
     def migrate(self, job, to, ok=True, seconds=120):
         done = self.tern("migrate", job, to, "--json", ok=ok, seconds=seconds)
         return json.loads(done.stdout) if done.returncode == 0 else done
+
+    def zombies(self):
+        """Children of the daemon that have ended and that it has not waited for."""
+        stats = [read(path).rpartition(")")[2].split() for path in glob.glob("/proc/[0-9]*/stat")]
+        return sum(stat[:2] == ["Z", str(self.daemon.pid)] for stat in stats)
 
     def events(self):
         return [json.loads(line) for line in self.tern("events", "--json").stdout.splitlines()]
@@ -547,10 +554,11 @@ class Mesh:
                 host.kill_daemon()
         for host in self.hosts + self.strangers:
             end_group(host.cgroup)
-        keep = os.environ.get("TERN_E2E_KEEP") and kind is not None
-        sweep(self.prefix, keep_files=bool(keep))
-        if keep:
-            say(f"  kept: {self.dir}")
+        if os.environ.get("TERN_E2E_KEEP") and kind is not None:
+            kept = self.dir.replace(PREFIX, f"kept-{PREFIX}")  # by later sweeps too
+            os.rename(self.dir, kept)
+            say(f"  kept: {kept}")
+        sweep(self.prefix)
 
 
 class Uninterrupted:
@@ -565,7 +573,7 @@ class Uninterrupted:
             signal.signal(number, handler)
 
 
-def sweep(prefix, keep_files=False):
+def sweep(prefix):
     """Removes what a run of that prefix left: cgroups with their processes, namespaces, folders."""
     root = cgroup_root()
     if root:
@@ -577,8 +585,6 @@ def sweep(prefix, keep_files=False):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
     for folder in ("/tmp", "/dev/shm", "/run"):
         for name in os.listdir(folder):
-            if keep_files and folder == "/tmp":
-                continue
             if name.startswith((prefix + "-", f"tern-{prefix}-")):
                 shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
@@ -724,6 +730,8 @@ def run_tests(tests, argv, seconds):
         say(f"end-to-end tests cannot run here: {why}")
         return 1 if os.environ.get("CI") == "true" else SKIP
     sweep_dead_runs()
+    if os.getsid(0) == 0:  # its leader is outside of this PID namespace: nothing of it can be adopted
+        os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def out_of_time(*_):

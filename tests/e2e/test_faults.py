@@ -209,11 +209,11 @@ def hurt(handover, case):
         host.cut()
         return host.heal, True
     if case.victim == "keeper":
-        pid = wait_for("the keeper", lambda: host.keeper_pid(handover.job), 10, every=0.001)
+        pid = wait_for("the keeper", lambda: host.keeper_pid(handover.job), every=0.001)
         kill_pid(pid)
         return None, True
     if case.victim == "criu":
-        pids = wait_for("CRIU to run", lambda: handover.criu_pids(case.role), 10, every=0.0005)
+        pids = wait_for("CRIU to run", lambda: handover.criu_pids(case.role), every=0.0005)
         for pid in pids:
             kill_pid(pid)
         return None, True
@@ -226,7 +226,7 @@ def hurt(handover, case):
 def stray_cont(handover):
     """SIGCONT, often, to every task of both copies: neither runs an instruction."""
     groups = [g for host in handover.mesh.hosts for g in host.job_groups(handover.job)]
-    wait_for("the held copy to be frozen", lambda: all(event_of(g, "frozen") for g in groups), 5)
+    wait_for("the held copy to be frozen", lambda: all(event_of(g, "frozen") for g in groups))
     check(len(groups) == 2, f"{len(groups)} copies instead of two")
     before = handover.counter.last()
     for _ in range(20):
@@ -239,12 +239,10 @@ def stray_cont(handover):
     check(handover.counter.last() == before, "a copy ran")
 
 
-def until_noticed(handover, case):
-    """Until the others call the victim's node suspect or dead."""
-    host = handover.of(case.role)
-
+def until_noticed(mesh, host):
+    """Until the others call that node suspect or dead."""
     def noticed():
-        for other in handover.mesh.hosts:
+        for other in mesh.hosts:
             if other is not host:
                 state = {n["name"]: n["state"] for n in other.status()["nodes"]}[host.name]
                 check(state != "alive", f"{other.name} still calls {host.name} alive")
@@ -262,7 +260,7 @@ def run_case(mesh, case):
         if case.victim == "link":
             own_right(handover, case)
         elif case.late:
-            until_noticed(handover, case)
+            until_noticed(mesh, handover.of(case.role))
         if mend:
             mend()
         outcome = verify(handover)
@@ -276,7 +274,7 @@ def own_right(handover, case):
     anything. After the seal two of three decide without it; a pair waits."""
     if case.phase in ("freeze", "stream"):
         # A job that is being frozen still looks like one that runs.
-        wait_for("the freeze to take effect", lambda: event_of(handover.original, "frozen"), 20,
+        wait_for("the freeze to take effect", lambda: event_of(handover.original, "frozen"),
                  every=0.001)
         wait_for("the job to run on, by SOURCE's own right",
                  lambda: handover.mesh.runs_on(handover.source, handover.job), 60)
@@ -284,7 +282,7 @@ def own_right(handover, case):
     elif not case.pair:
         handover.counter.wait_further(seconds=60)
     else:
-        until_noticed(handover, case)
+        until_noticed(handover.mesh, handover.of(case.role))
 
 
 def told_outcomes(handover):
@@ -295,6 +293,17 @@ def told_outcomes(handover):
         for epoch, outcome in outcomes_in(events, handover.job):
             told.setdefault(epoch, set()).add(outcome)
     return told
+
+
+def all_agree(mesh, job, host, state="running"):
+    """Every node says that the job is in that state, on that host."""
+    for node in mesh.hosts:
+        entries = node.job(job)
+        check(len(entries) == 1 and entries[0]["state"] == state
+              and entries[0]["node"] == host.name,
+              lambda n=node, e=entries: f"{n.name} says {[(x['state'], x['node']) for x in e]} of "
+              f"{job}, and it is {state} on {host.name}")
+    return True
 
 
 def verify(handover):
@@ -308,16 +317,7 @@ def verify(handover):
     counter.wait_further(seconds=SETTLE)
     check(mesh.only_copy(job) is host, "the copy that ran was not the last word")
     counter.check_output()
-
-    def agreed():
-        for node in mesh.hosts:
-            entries = node.job(job)
-            check(len(entries) == 1 and entries[0]["state"] == "running"
-                  and entries[0]["node"] == host.name,
-                  lambda: f"{node.name} says {[(e['state'], e['node']) for e in entries]}, and it "
-                  f"runs on {host.name}")
-        return True
-    wait_for("all nodes to say where it runs", agreed)
+    wait_for("all nodes to say where it is", lambda: all_agree(mesh, job, host))
     told = told_outcomes(handover)
     # A copy that was found dead (or not held any more) after the decision is void: SOURCE runs on.
     void = any("the original runs on" in text for texts in handover.all_told().values()
@@ -333,7 +333,7 @@ def verify(handover):
                     and not (node is host and g.startswith(f"job-{job}-"))]
             check(not left, lambda: f"left on {node.name}: {left}")
         return True
-    wait_for("leftovers to go", tidy, 30)
+    wait_for("leftovers to go", tidy)
     counter.end()
     return "void" if void else ran
 
@@ -344,8 +344,8 @@ def verify(handover):
 # process of its own, which also gives them names of their own.
 
 
-def new_mesh(pair):
-    mesh = Mesh(["a", "b"] if pair else ["a", "b", "c"])
+def new_mesh(names):
+    mesh = Mesh(names)
     mesh.__enter__()
     if not all([mesh.slow_down(host, MEGABITS) for host in mesh.hosts]):
         say("  (this kernel cannot bound a link's speed: phases pass faster here)")
@@ -359,7 +359,7 @@ def faults(words):
     if meshes == 1:
         results = run_cases(wanted)
     else:
-        with Parts([wanted[i::meshes] for i in range(meshes)]) as parts:
+        with Parts(run_cases, [wanted[i::meshes] for i in range(meshes)]) as parts:
             results = parts.results()
     results = {case: results.get(case.name, "FAILED") for case in cases() if case in wanted}
     print_table(results)
@@ -369,9 +369,10 @@ def faults(words):
 
 
 class Parts:
-    """Shares of the cases, each run by a child; a child that dies has failed all of its cases."""
+    """Shares of the cases, each run by a child; a child that dies has failed all of its cases.
+    `run` gives what became of a share, by name, as JSON can tell it."""
 
-    def __init__(self, shares):
+    def __init__(self, run, shares):
         self.children = []
         for share in shares:
             reader, writer = os.pipe()
@@ -379,15 +380,15 @@ class Parts:
             if pid == 0:
                 die_with_parent(signal.SIGTERM)
                 os.close(reader)
-                self.child(share, writer)
+                self.child(run, share, writer)
             os.close(writer)
             self.children.append((pid, reader))
 
     @staticmethod
-    def child(share, writer):
+    def child(run, share, writer):
         code = 1
         try:
-            results = run_cases(share)
+            results = run(share)
             with os.fdopen(writer, "w") as pipe:
                 json.dump(results, pipe)
             code = 0
@@ -423,7 +424,7 @@ def run_cases(wanted):
                 mesh.__exit__(None, None, None)
                 mesh = None
             try:
-                mesh = mesh or new_mesh(case.pair)
+                mesh = mesh or new_mesh(["a", "b"] if case.pair else ["a", "b", "c"])
                 results[case.name] = run_case(mesh, case)
                 say(f"  {case.name}: {results[case.name]}")
             except (Failed, OSError, subprocess.SubprocessError, ValueError) as error:

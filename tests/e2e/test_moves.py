@@ -6,7 +6,6 @@
 TERN is the binary, TERN_E2E_HELPERS the folder of the jobs that are compiled. Issue 2, "Shown by".
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -43,6 +42,22 @@ CPU = 'while :; do :; done'
 LISTENS = f"""
 import socket, time
 server = socket.create_server(("127.0.0.1", {LISTEN_PORT}))
+n = 0
+while True:
+    n += 1
+    print(n, flush=True)
+    time.sleep(0.02)
+"""
+# Its epoll set holds a pipe that only its child has open still: nothing shows that but CRIU.
+POLLS = """
+import os, select, time
+r, w = os.pipe()
+polled = select.epoll()
+polled.register(w)
+if os.fork() == 0:
+    polled.close()
+    time.sleep(100000)
+os.close(w)
 n = 0
 while True:
     n += 1
@@ -148,9 +163,13 @@ def by_rule(mesh):
         nodes = first.status()["nodes"]
         return all(node["trit"] < 1 for node in nodes)
     wait_for("nobody to be PLUS", calm, 90)
-    moves = [e for e in first.events() if "handover" in e and e["handover"]["outcome"] == "commit"
-             and e["handover"]["from"] == first.id and e["job"] in jobs]
-    check(len(moves) == 1, lambda: f"{len(moves)} moves away where one was enough")
+
+    def moves():
+        return [e for e in first.events() if "handover" in e and e["handover"]["from"] == first.id
+                and e["handover"]["outcome"] == "commit" and e["job"] in jobs]
+    # The copy runs there before the source has heard of it.
+    wait_for("the source to tell of the move", moves)
+    check(len(moves()) == 1, lambda: f"{len(moves())} moves away where one was enough")
     counter.check_output()
     for job in jobs:
         mesh.end_job(job)
@@ -164,7 +183,7 @@ def attached_run():
         first = mesh["a"]
         flag = os.path.join(mesh.dir, "enough")
         script = f'n=0; while [ ! -e {flag} ]; do echo $((n += 1)); sleep 0.02; done; exit 7'
-        command = [tern_binary(), "run", "--state", first.state, "--name", "attached", "--",
+        command = [tern_binary(), "run", "--on", "here", "--state", first.state, "--name", "attached", "--",
                    "/bin/sh", "-c", script]
         out = os.path.join(mesh.dir, "attached.out")
         with open(out, "wb") as file:
@@ -199,9 +218,8 @@ def refusals():
         files, others = os.path.join(mesh.dir, "files"), os.path.join(mesh.dir, "others")
         os.mkdir(files)
         os.mkdir(others)
-        for name, text in (("missing", "here only"), ("differs", "one")):
-            with open(os.path.join(files, name), "w", encoding="ascii") as file:
-                file.write(text)
+        with open(os.path.join(files, "differs"), "w", encoding="ascii") as file:
+            file.write("one")
         with open(os.path.join(others, "differs"), "w", encoding="ascii") as file:
             file.write("two")  # of the same size
         # On b, and only there, that folder has other content.
@@ -211,7 +229,6 @@ def refusals():
     with Mesh(["a", "b", "c"], before_start=prepare) as mesh:
         files = os.path.join(mesh.dir, "files")
         cases = [
-            ("a file is missing there", f"{files}/missing", "b", "missing"),
             ("a file differs there", f"{files}/differs", "b", "differs"),
             ("no CRIU there", "/etc/hostname", "c", "CRIU"),
             ("a file of /proc/PID is open", "/proc/self/status", "b", "/proc"),
@@ -237,6 +254,25 @@ def refusals():
             job.check_output()
             job.end()
             say(f"  {name}: {sentence}")
+        say(f"  a port is taken there: {taken_port(mesh)}")
+
+
+def taken_port(mesh):
+    """A job that listens does not go where somebody else does, and goes once that port is free."""
+    job = Counting(mesh, mesh["a"], python(), "-c", LISTENS)
+    with inside(mesh["b"].netns):
+        other = socket.create_server(("", LISTEN_PORT))
+    done = mesh["a"].migrate(job.job, "b", ok=False)
+    check(not isinstance(done, dict), "a job moved onto a port that is taken")
+    sentence = done.stderr.strip().splitlines()[-1]
+    check(done.returncode == 5 and f"TCP port {LISTEN_PORT}" in sentence,
+          lambda: f"a taken port: exit {done.returncode}: {done.stderr}")
+    other.close()
+    mesh["a"].migrate(job.job, "b")
+    job.wait_further()
+    job.check_output()
+    job.end()
+    return sentence
 
 
 def criu_binary():
@@ -267,15 +303,11 @@ def criu_refuses():
 
 def refused_by_criu(mesh):
     first, held = mesh["a"], os.path.join(mesh.dir, "files", "held")
-    cases = [("at the dump", [python(), "-c", LISTENS], "In-flight connection"),
+    cases = [("at the dump", [python(), "-c", POLLS], "eventpoll"),
              ("at the restore", ["/bin/sh", "-c", HOLDS, held], "files/held has bad size 4")]
     for name, command, words in cases:
         job = Counting(mesh, first, *command)
-        with contextlib.ExitStack() as stack:
-            if command[-1] == LISTENS:  # somebody waits to be accepted
-                with inside(first.netns):
-                    stack.enter_context(socket.create_connection(("127.0.0.1", LISTEN_PORT)))
-            done = first.migrate(job.job, "b", ok=False)
+        done = first.migrate(job.job, "b", ok=False)
         check(not isinstance(done, dict), f"{name}: the job was moved")
         said = done.stderr.strip()
         check("CRIU" in said and words in said, f"{name}: exit {done.returncode}, not said: {said}")
@@ -298,13 +330,14 @@ def refused_by_criu(mesh):
 
 
 def check_nothing_left(mesh):
-    """With all jobs gone: no cgroup of a job or of CRIU, no work folder, no seat."""
+    """With all jobs gone: no cgroup of a job or of CRIU, no work folder, no zombie, no seat."""
     mesh.wait_no_seats()
 
     def clean():
         for host in mesh.hosts:
             left = [g for g in os.listdir(host.cgroup) if g.startswith(("job-", "criu-"))]
             check(not left, f"cgroups left on {host.name}: {left}")
+            check(not host.zombies(), f"{host.zombies()} processes of {host.name} not waited for")
         left = [n for n in os.listdir("/dev/shm") if n.startswith(f"tern-{mesh.prefix}-")]
         check(not left, f"work folders left: {left}")
         return True

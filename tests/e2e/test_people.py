@@ -101,21 +101,22 @@ def the_machines_daemon_serves_everybody():
         for command in ("status", "ps", "events", "config", "metrics"):
             check_said(machine.as_nobody(command), 0)
         check_said(machine.as_nobody("ps"), 0, "tern run")
-        ran = machine.as_nobody("run", "--", "id", "-u")
+        ran = machine.as_nobody("run", "--on", "here", "--", "id", "-u")
         check_said(ran, 0)
         check(ran.stdout == f"{NOBODY}\n", lambda: f"the job was {ran.stdout!r}")
         for command in (("invite",), ("down",)):
             check_said(machine.as_nobody(*command), REFUSED, "root", "sudo")
         check(alive(machine.daemon.pid), "nobody stopped the system's daemon")
-        check_said(machine.as_nobody("run", "--name", "nap", "--detach", "--", "sleep", "100"), 0)
-        check_said(machine.as_nobody("run", "--name", "nap", "--", "true"), 125, "still runs",
+        check_said(machine.as_nobody("run", "--on", "here", "--name", "nap", "--detach", "--",
+                                     "sleep", "100"), 0)
+        check_said(machine.as_nobody("run", "--on", "here", "--name", "nap", "--", "true"), 125, "still runs",
                    "tern kill")
-        check_said(machine.as_nobody("run", "--detach", "--", "sleep", "100"), 0)
-        check_said(machine.as_nobody("run", "--detach", "--", "sleep", "100"), 0)
+        check_said(machine.as_nobody("run", "--on", "here", "--detach", "--", "sleep", "100"), 0)
+        check_said(machine.as_nobody("run", "--on", "here", "--detach", "--", "sleep", "100"), 0)
         check_said(machine.as_nobody("kill", "sleep"), 1, "several jobs are called sleep: ")
         check_said(machine.as_nobody("kill", "nap", "KILL"), 0)
         # Root's jobs are root's.
-        job = json.loads(machine.as_root("run", "--detach", "--json", "--", "sleep",
+        job = json.loads(machine.as_root("run", "--on", "here", "--detach", "--json", "--", "sleep",
                                          "100").stdout)["job"]
         for command in (("logs", job), ("kill", job), ("attach", job)):
             check_said(machine.as_nobody(*command), REFUSED, "root")

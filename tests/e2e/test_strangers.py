@@ -18,8 +18,8 @@ import struct
 import sys
 import time
 
-from harness import (PORT, Counting, Failed, Mesh, check, helper_binary, inside, leave_out, read,
-                     run_tests, say, wait_for)
+from harness import (PORT, WAIT, Counting, Failed, Mesh, check, helper_binary, inside, leave_out,
+                     read, run_tests, say, wait_for)
 
 CLIENTS = 10000
 AT_ONCE = 200  # of them; more than a daemon keeps of strangers
@@ -51,7 +51,7 @@ def still_works(mesh):
 def ask(host, request):
     """One request to a daemon's control socket; its final answer."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
-        client.settimeout(30)
+        client.settimeout(WAIT)
         client.connect(host.state + "/control.sock")
         client.sendall(json.dumps({"v": 1, **request}).encode() + b"\n")
         text = b""
@@ -251,13 +251,13 @@ def misbehaving_clients():
 
         def tcp():
             client = socket.socket()
-            client.settimeout(20)
+            client.settimeout(WAIT)
             client.connect((a.address, PORT))
             return client
 
         def control():
             client = socket.socket(socket.AF_UNIX)
-            client.settimeout(20)
+            client.settimeout(WAIT)
 
             def connected():
                 try:
@@ -265,7 +265,7 @@ def misbehaving_clients():
                     return True
                 except BlockingIOError:  # its queue of connections is full
                     return False
-            wait_for("the control socket to take a connection", connected, 20, every=0.001)
+            wait_for("the control socket to take a connection", connected, every=0.001)
             return client
         lines = [b"", b"\xff\x00 rubbish\n", b'{"v":1,"comm', b'{"v":1,"command":"nothing"}\n',
                  b'{"v":99}\n', b"[" * 5000, b'{"v":1,"command":"events","follow":true}\n']

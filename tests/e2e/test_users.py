@@ -29,7 +29,7 @@ class UsersJob(Counting):
     """Counting, of nobody."""
 
     def __init__(self, mesh, host, *command):
-        done = as_user(host, "run", "--detach", "--json", "--", *command)
+        done = as_user(host, "run", "--on", "here", "--detach", "--json", "--", *command)
         check(done.returncode == 0, lambda: f"nobody's tern run: {done.stderr.strip()}")
         self.mesh = mesh
         self.home = host

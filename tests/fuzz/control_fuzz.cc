@@ -1,14 +1,22 @@
 // What either end of the control socket reads: the first byte picks the side, the rest arrives in
 // pieces whose size it also picks. Whatever parses must read back from what is written of it.
 #include "base/check.h"
+#include "control/input.h"
 #include "control/line_reader.h"
 #include "control/report.h"
 #include "control/request.h"
 #include "control/response.h"
+#include "control/share_report.h"
 
 namespace {
 
 void as_daemon(const std::string& line) {
+  if (auto input = control::parse_input(line)) {
+    const std::string text = control::encode(*input);
+    auto same = control::parse_input(std::string_view(text).substr(0, text.size() - 1));
+    CHECK(same.ok());
+    CHECK(same->index() == input->index());
+  }
   auto request = control::parse_request(line);
   if (!request) return;
   auto again = control::encode(*request);
@@ -27,6 +35,11 @@ void as_client(const std::string& line) {
   (void)control::parse_settings(line);
   (void)control::parse_trial(line);
   (void)control::parse_exit(line);
+  (void)control::parse_inbox(line);
+  (void)control::parse_policy(line);
+  (void)control::parse_share_target(line);
+  (void)control::parse_share_event(line);
+  (void)control::parse_input_news(line);
   auto response = control::parse_response(line);
   if (!response) return;
   if (const auto* event = std::get_if<control::Event>(&*response)) {

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "probe/cgroup_parse.h"
+#include "probe/input_devices.h"
 #include "probe/proc_parse.h"
 #include "probe/scum.h"
 
@@ -35,7 +36,7 @@ void parse_places(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 12) {
+  switch (data[0] % 14) {
     case 0:
       parse_process(text);
       break;
@@ -65,6 +66,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 9:
       (void)probe::parse_cpu_list(text);
+      break;
+    case 12:
+      (void)probe::parse_interrupts(text, {"i8042", "ELAN0412:00"});
+      break;
+    case 13:
+      (void)probe::is_for_hands({std::string(text), std::string(text), std::string(text)});
+      (void)probe::interrupt_name(text);
       break;
     case 10:
       (void)probe::parse_memory_limit(text);

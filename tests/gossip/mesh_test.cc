@@ -163,6 +163,24 @@ TEST(Mesh, ANewIncarnationRefutesAnOldDeath) {
   EXPECT_EQ(world.seen(0, 3)->incarnation, base::Incarnation{2});
 }
 
+// A handshake showed where it is now; its digest, which names where it was, is all that is known.
+TEST(Mesh, WhoMovedAndFellSilentIsTriedWhereItWasMetToo) {
+  World world(7);
+  world.grow(2);
+  ASSERT_LE(world.run_until([&] { return world.all_know(2); }, 20s), 20s);
+  world.stop(1);
+  const std::size_t moved = world.add_as(1);
+  world.box(moved).starts = world.box(1).starts;
+  world.start(moved);
+  world.blocked = [](std::size_t, std::size_t) { return true; };
+  world.step(0, MemberIntroduced{world.mesh.chain(1), Mesh::endpoint(moved), false});
+  world.step(moved, MemberIntroduced{world.mesh.chain(0), base::Endpoint{}});
+  ASSERT_LE(world.run_until([&] { return world.count(0, State::kDead) == 1; }, 30s), 30s);
+  world.run(60s);
+  world.blocked = nullptr;
+  EXPECT_LE(world.run_until([&] { return world.all_know(2); }, 60s), 15s);
+}
+
 TEST(Mesh, APartitionHealsWithoutHelp) {
   World world(8);
   world.grow(16, 20ms);

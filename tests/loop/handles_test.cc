@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <future>
 #include <vector>
 
 namespace loop {
@@ -24,6 +26,30 @@ TEST(Handles, ATimerFiresOnceAndMayDestroyItself) {
   timer->start(base::Duration(1));
   loop.run();
   EXPECT_EQ(fired, 1);
+}
+
+TEST(Handles, WorkThatWaitsDoesNotKeepOtherWork) {
+  constexpr int kWaiting = 12;
+  Loop loop;
+  std::promise<void> go_on;
+  const std::shared_future<void> wait = go_on.get_future().share();
+  int ended = 0;
+  for (int i = 0; i < kWaiting; ++i) {
+    run_blocking(
+        loop, [wait] { wait.wait(); }, [&] { ++ended; });
+  }
+  bool late = false;
+  bool done = false;
+  Timer limit(loop, [&] { late = true; });
+  limit.start(std::chrono::seconds(30));
+  run_blocking(
+      loop, [] {}, [&] { done = true; });
+  while (!done && !late) (void)loop.run_once();
+  EXPECT_TRUE(done);
+  EXPECT_EQ(ended, 0);
+  go_on.set_value();
+  while (ended < kWaiting) (void)loop.run_once();
+  EXPECT_EQ(std::getenv("UV_THREADPOOL_SIZE"), nullptr) << "no job inherits it";
 }
 
 TEST(Handles, ADestroyedTimerStaysSilent) {

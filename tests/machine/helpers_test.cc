@@ -36,6 +36,8 @@ TEST_F(HelpersTest, InstallsProgramsNamedByTheirContent) {
   EXPECT_EQ(std::filesystem::file_size(helpers->keeper_path), embedded_keeper().size());
   EXPECT_EQ(std::filesystem::file_size(helpers->guard_path), embedded_guard().size());
   EXPECT_EQ(std::filesystem::file_size(helpers->gentle_path), embedded_gentle().size());
+  EXPECT_EQ(std::filesystem::file_size(helpers->enter_path), embedded_enter().size());
+  EXPECT_EQ(std::filesystem::file_size(helpers->procview_path), embedded_procview().size());
   struct stat info = {};
   ASSERT_EQ(::stat(helpers->init_path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777U, 0755U);
@@ -44,7 +46,7 @@ TEST_F(HelpersTest, InstallsProgramsNamedByTheirContent) {
     ++files;
     EXPECT_NE(entry.path().filename().string().front(), '.') << "a temporary file was left";
   }
-  EXPECT_EQ(files, 4U);
+  EXPECT_EQ(files, 6U);
 }
 
 // A running init is not to be written anew under its checkpoint's feet.

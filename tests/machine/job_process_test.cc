@@ -244,6 +244,11 @@ TEST_F(JobProcess, InitsRootFolderStaysWhileItIsUsed) {
   EXPECT_TRUE(std::filesystem::exists(inner + "/1")) << "and so does what a dump needs";
   ASSERT_TRUE(make_init_root(dir_ + "/helpers/root-left").ok());
   remove_unused_init_roots(dir_ + "/helpers");
+  EXPECT_TRUE(std::filesystem::exists(dir_ + "/helpers/root-left")) << "somebody may be about to";
+  std::filesystem::last_write_time(
+      dir_ + "/helpers/root-left",
+      std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  remove_unused_init_roots(dir_ + "/helpers");
   EXPECT_FALSE(std::filesystem::exists(dir_ + "/helpers/root-left"));
   EXPECT_TRUE(std::filesystem::exists(inner + "/1")) << "used, so it stays";
   ASSERT_TRUE(hide_proc(init_root_).ok());

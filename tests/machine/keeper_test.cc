@@ -1,3 +1,4 @@
+#include "init/spool.h"
 // What a keeper promises (src/init/keeper.h, src/machine/keeper_client.h): no byte of output lost
 // or doubled, whoever dies when; pause means pause; the exit is stored after all output is.
 #include <fcntl.h>
@@ -209,6 +210,46 @@ TEST_F(KeeperTest, AFullDiskStopsTheJobAndLosesNothing) {
   }
   EXPECT_TRUE(root_->kill_all(kPatience).ok());  // a keeper's working folder is there
   EXPECT_EQ(::umount2(job_dir_.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(KeeperTest, AtItsLimitTheJobWaitsUntilTheFrontOfTheFileIsFreed) {
+  constexpr std::uint64_t kLimit = 4 << 20;
+  start("seq 1 1500000; exit 6");  // 10.9 MB
+  KeeperSpec spec = keeper_spec();
+  spec.limit = kLimit;
+  ASSERT_TRUE(machine::start_keeper(spec, kPatience).ok());
+  auto client = connect();
+  std::string seen;
+  bool waited = false;
+  std::size_t before = 0;
+  std::size_t freed = 0;
+  const std::string path = job_dir_ + "/stdout.log";
+  const Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  for (;;) {
+    auto full = client.wait_for(init::MessageKind::kDiskFull, kPatience);
+    if (!full) break;  // it has ended
+    EXPECT_EQ(full->store_errno, init::kAtLimit);
+    struct stat info {};
+    ASSERT_EQ(::fstat(file.get(), &info), 0);
+    EXPECT_LE(static_cast<std::uint64_t>(info.st_blocks) * 512, kLimit);
+    waited = true;
+    seen = output();
+    before = freed;
+    freed = seen.size() / (1 << 20) * (1 << 20);
+    ASSERT_EQ(::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                          static_cast<off_t>(freed)),
+              0);
+    if (seen.size() > 8'000'000) break;
+  }
+  EXPECT_TRUE(waited);
+  const init::ExitRecord record = await_exit(client);
+  EXPECT_EQ(record.wait_status, W_EXITCODE(6, 0));
+  const std::string all = count_to(1'500'000);
+  const std::string stored = output();
+  ASSERT_EQ(stored.size(), all.size());
+  // Not EXPECT_EQ, which would look for the shortest way from the one to the other.
+  EXPECT_TRUE(stored.substr(freed) == all.substr(freed));
+  EXPECT_TRUE(seen.substr(before) == all.substr(before, seen.size() - before));
 }
 
 TEST_F(KeeperTest, AClosedReaderGivesTheJobSigpipe) {

@@ -16,8 +16,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <thread>
 
+#include "machine/preflight_ipc.h"
 #include "machine/spawn.h"
 
 namespace machine {
@@ -103,8 +105,14 @@ class PreflightTest : public testing::Test {
     char byte = 0;
     ASSERT_EQ(::read(from.get(), &byte, 1), 1) << "the script failed";
   }
-  Preflight inspect(const std::string& init_root = "") {
-    auto result = inspect_job(*job_, {"4.2.1", 1 << 20, init_root}, hashes_);
+  Preflight inspect(const std::string& init_root = "", bool tcp_close = false) {
+    InspectOptions options;
+    options.criu_version = "4.2.1";
+    options.ghost_limit_bytes = 1 << 20;
+    options.init_root = init_root;
+    options.tcp_close = tcp_close;
+    options.dir = named_;
+    auto result = inspect_job(*job_, options, hashes_);
     EXPECT_TRUE(result.ok());
     return result ? *result : Preflight{};
   }
@@ -113,6 +121,7 @@ class PreflightTest : public testing::Test {
   std::optional<Cgroup> job_;
   Spawned child_;
   FileHashes hashes_;
+  std::string named_;  // with --dir
 };
 
 LocalPolicy open_policy() {
@@ -155,15 +164,14 @@ TEST_F(PreflightTest, EachObstacleIsNamed) {
     const char* says;
   };
   const Row rows[] = {
-      {"written file", "exec 5>out", "open for writing"},
-      {"appended file", "exec 5>>out", "open for writing"},
+      {"written file of the system", "exec 5>>/run/tern-preflight-test", "open for writing"},
+      {"set-user-ID file", "echo >own; chmod 4755 own; exec 5<own", "set-user-ID"},
       {"file of /proc", "exec 5</proc/self/status", "another file on every machine"},
       {"file of /sys", "exec 5</sys/kernel/uevent_seqnum", "another file on every machine"},
       {"large deleted file", "head -c 2000000 /dev/zero >big; exec 5<big; rm big",
        "more than can travel along"},
-      {"device", "exec 5<>/dev/ptmx", "a device, which stays here"},
+      {"device", "exec 5</dev/console", "a device, which stays here"},
       {"named pipe", "mkfifo fifo; exec 5<>fifo", "named pipe"},
-      {"lock", "echo >lock; exec 5<lock; flock 5", "holds a lock"},
       {"network namespace", "coproc unshare -n bash -c 'echo up; read -r'; read -r -u ${COPROC[0]}",
        "net namespace"},
   };
@@ -173,6 +181,36 @@ TEST_F(PreflightTest, EachObstacleIsNamed) {
     EXPECT_THAT(inspect().obstacles, Contains(HasSubstr(row.says)));
     end_job();
   }
+  fs::remove("/run/tern-preflight-test");
+}
+
+TEST_F(PreflightTest, WhatTheJobWritesComesOrIsInTheWay) {
+  fs::create_directory(dir_ + "/tree");
+  std::ofstream(dir_ + "/tree/file") << "content";
+  named_ = dir_ + "/tree";
+  start("exec 5>>out; exec 6>mapped; truncate -s 4096 mapped");
+  Requirement needs = inspect().requirement;
+  end_job();
+  std::map<std::string, std::uint32_t> flags;
+  for (const RequiredFile& file : needs.files) flags[file.path] = file.flags;
+  EXPECT_EQ(flags.at(dir_ + "/out"), kRequiredTravels | kRequiredWritten);
+  EXPECT_EQ(flags.at(named_), kRequiredTravels | kRequiredWritten);
+  EXPECT_EQ(flags.at(dir_), kRequiredTravels);
+  // One file system for both is no other file.
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), IsEmpty());
+  for (RequiredFile& file : needs.files) file.inode += 1;
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              UnorderedElementsAre(HasSubstr("/out is there already"),
+                                   HasSubstr("/mapped is there already"),
+                                   HasSubstr("/tree is there already and not empty")));
+  LocalPolicy home = open_policy();
+  home.at_home = true;
+  EXPECT_THAT(check_requirement(needs, home, hashes_), IsEmpty());
+  fs::remove_all(dir_ + "/tree");
+  fs::create_directory(dir_ + "/tree");
+  fs::remove(dir_ + "/out");
+  fs::remove(dir_ + "/mapped");
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), IsEmpty());
 }
 
 // As some servers' files are to all but their own user: here by a thread that may follow no
@@ -205,19 +243,45 @@ TEST_F(PreflightTest, SocketsAreToldApart) {
   struct Row {
     const char* name;
     const char* code;
-    const char* says;  // empty: fine
+    const char* says;       // empty: fine
+    bool closable = false;  // --tcp-close helps
   };
   const Row rows[] = {
       {"listening", "s = socket.create_server((\"127.0.0.1\", 0))\n", ""},
       {"connected",
        "s = socket.create_server((\"127.0.0.1\", 0))\nc = "
-       "socket.create_connection(s.getsockname())\n",
-       "an open TCP connection"},
+       "socket.create_connection(s.getsockname())\na = s.accept()\n",
+       ") has the TCP connection from 127.0.0.1:", true},
+      {"all of a process in one sentence",
+       "s = socket.create_server((\"127.0.0.1\", 0))\nc = "
+       "socket.create_connection(s.getsockname())\na = s.accept()\n",
+       " and 1 more, which a move would close", true},
+      {"connected by IPv6",
+       "s = socket.create_server((\"::1\", 0), family=socket.AF_INET6)\nc = "
+       "socket.create_connection(s.getsockname()[:2])\na = s.accept()\n",
+       ") has the TCP connection from [::1]:", true},
+      {"not accepted yet",
+       "s = socket.create_server((\"127.0.0.1\", 0))\nc = "
+       "socket.create_connection(s.getsockname())\nc.close()\n",
+       ") has the TCP connection that waits to be accepted at 127.0.0.1:", true},
+      {"closed by the other end",
+       "s = socket.create_server((\"127.0.0.1\", 0))\nc = "
+       "socket.create_connection(s.getsockname())\ns.accept()[0].close()\ns.close()\n",
+       "--tcp-close", true},
+      {"closed",
+       "s = socket.create_server((\"127.0.0.1\", 0))\nc = "
+       "socket.create_connection(s.getsockname())\nc.close()\ns.accept()[0].close()\n",
+       ""},
       {"udp", "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n", ""},
       {"netlink", "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\ns.bind((0, 0))\n",
        "a netlink socket"},
+      {"raw", "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)\n",
+       ") has a raw socket"},
       {"packet", "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)\n", "a packet socket"},
       {"pair within", "s = socket.socketpair()\n", ""},
+      {"unix, abstract", "s = socket.socket(socket.AF_UNIX)\ns.bind(\"\\0x\")\ns.listen()\n", ""},
+      {"unix, a file", "s = socket.socket(socket.AF_UNIX)\ns.bind(\"own.sock\")\ns.listen()\n",
+       ") has the unix socket own.sock, which cannot move"},
       {"unix outside", "s = socket.socket(socket.AF_UNIX)\ns.connect(\"outside.sock\")\n",
        "a unix socket connected to a program outside"},
   };
@@ -239,8 +303,31 @@ TEST_F(PreflightTest, SocketsAreToldApart) {
     } else {
       EXPECT_THAT(found.obstacles, Contains(HasSubstr(row.says)));
     }
+    if (row.closable) {
+      EXPECT_THAT(inspect("", /*tcp_close=*/true).obstacles, IsEmpty());
+    }
     end_job();
   }
+}
+
+TEST_F(PreflightTest, LocksMoveAndLeasesDoNot) {
+  start("echo >lock; exec 5<lock; flock 5");
+  EXPECT_THAT(inspect().obstacles, IsEmpty());
+  end_job();
+  start(std::string(kPython) + "import fcntl\nf = open(\"lock\")\nfcntl.fcntl(f, 1024, 0)\n" +
+        "print(\"up\", flush=True)\ntime.sleep(1000)\n'\nread -r -u ${COPROC[0]}");
+  EXPECT_THAT(inspect().obstacles, ElementsAre(HasSubstr("holds a lease on " + dir_ + "/lock")));
+}
+
+// The job is in an IPC namespace of its own, where nothing else tells of what nobody has attached.
+TEST_F(PreflightTest, WhatIsInItsIpcNamespaceIsSeen) {
+  EXPECT_THAT(system_v_objects(0), IsEmpty());
+  start("ipcmk -M 4096; ipcmk -S 1; ipcmk -Q");
+  EXPECT_THAT(
+      system_v_objects(child_.pid),
+      ElementsAre("System V shared memory", "System V semaphores", "System V message queues"));
+  EXPECT_THAT(inspect().obstacles,
+              Contains(HasSubstr("it has System V semaphores, which cannot move")));
 }
 
 // Its init's root folder is no obstacle, and nothing that the sink must have; others are both.
@@ -253,6 +340,42 @@ TEST_F(PreflightTest, OnlyInitsRootFolderMoves) {
   for (const RequiredFile& file : found.requirement.files) EXPECT_NE(file.path, dir_ + "/root");
 }
 
+// dpkg's database is another here (machine/packages.h).
+TEST_F(PreflightTest, TheSinkNamesBothVersionsOfASystemsFile) {
+  const std::string program = "/usr/bin/env";
+  const auto database = [&](const std::string& name, const std::string& version) {
+    fs::create_directories(dir_ + "/" + name + "/info");
+    std::ofstream(dir_ + "/" + name + "/info/coreutils.list") << "/bin/env\n";
+    std::ofstream(dir_ + "/" + name + "/status")
+        << "Package: coreutils\nStatus: install ok installed\nVersion: " + version + "\n";
+    return Packages(dir_ + "/" + name);
+  };
+  Packages theirs = database("theirs", "9.1-1");
+  Packages here = database("here", "9.1-2");
+  start("exec 5<" + program);
+  InspectOptions options;
+  options.criu_version = "4.2.1";
+  options.packages = &theirs;
+  auto seen = inspect_job(*job_, options, hashes_);
+  ASSERT_TRUE(seen.ok()) << seen.error().detail;
+  end_job();
+  Requirement needs = seen->requirement;
+  const auto file = std::find_if(needs.files.begin(), needs.files.end(),
+                                 [&](const RequiredFile& f) { return f.path == program; });
+  ASSERT_NE(file, needs.files.end());
+  EXPECT_EQ(file->package, "coreutils 9.1-1");
+  LocalPolicy policy = open_policy();
+  policy.packages = &here;
+  EXPECT_THAT(check_requirement(needs, policy, hashes_), IsEmpty());  // the same content
+  file->hash.fill(1);
+  EXPECT_THAT(check_requirement(needs, policy, hashes_),
+              ElementsAre(program + " differs here (coreutils 9.1-2 here, the job's is of " +
+                          "coreutils 9.1-1); install the same version on both machines"));
+  policy.packages = &theirs;
+  EXPECT_THAT(check_requirement(needs, policy, hashes_),
+              ElementsAre(HasSubstr("; both coreutils 9.1-1)")));
+}
+
 TEST_F(PreflightTest, TheSinkNamesWhatDiffers) {
   const std::string path = dir_ + "/data";
   std::ofstream(path) << "content";
@@ -262,13 +385,12 @@ TEST_F(PreflightTest, TheSinkNamesWhatDiffers) {
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), IsEmpty());
   std::ofstream(path) << "CONTENT";  // same size, same name
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
-              ElementsAre(path + " differs here (content hash)"));
+              ElementsAre(HasSubstr(path + " differs here (content hash ")));
   std::ofstream(path) << "longer than before";
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
-              ElementsAre(path + " differs here (size)"));
+              ElementsAre(path + " differs here (18 bytes, the job's has 7)"));
   fs::remove(path);
-  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
-              ElementsAre(path + " is missing here"));
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), IsEmpty());  // it will come
   fs::create_symlink("/etc/hostname", path);
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
               ElementsAre(path + " is a symbolic link here"));
@@ -276,6 +398,17 @@ TEST_F(PreflightTest, TheSinkNamesWhatDiffers) {
   ASSERT_EQ(::mkfifo(path.c_str(), 0644), 0);  // opening one would hang
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
               ElementsAre(HasSubstr("is something else here")));
+}
+
+TEST_F(PreflightTest, AFullDiskIsSaid) {
+  start("true");
+  const Preflight found = inspect();
+  LocalPolicy policy = open_policy();
+  policy.state_dir = dir_;
+  EXPECT_THAT(check_requirement(found.requirement, policy, hashes_), IsEmpty());
+  policy.state_dir = "/proc";  // has no room, ever
+  EXPECT_THAT(check_requirement(found.requirement, policy, hashes_),
+              ElementsAre(HasSubstr("the disk of /proc is full here")));
 }
 
 TEST_F(PreflightTest, ThePolicyOfTheSinkComesFirst) {

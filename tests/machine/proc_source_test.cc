@@ -2,14 +2,17 @@
 // `nproc` and a live cgroup.
 #include "machine/proc_source.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -41,6 +44,10 @@ class Tree {  // a machine in a folder
     fs::create_directories(fs::path(root_ + path).parent_path());
     std::ofstream(root_ + path) << text;
   }
+  void typed_at(const std::string& path, std::int64_t seconds) const {
+    const timespec times[2] = {{seconds, 0}, {seconds, 0}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, (root_ + path).c_str(), times, 0), 0);
+  }
   void task(int id, char state) const {
     put("/proc/" + std::to_string(id) + "/stat",
         std::to_string(id) + " (x) " + state +
@@ -54,6 +61,38 @@ class Tree {  // a machine in a folder
  private:
   std::string root_;
 };
+
+TEST(ProcSource, PowerIsThatOfAllSupplies) {
+  const Tree tree;
+  EXPECT_EQ(tree.source().power(probe::Power::kUnknown).state, probe::Power::kUnknown);
+  tree.put("/sys/class/power_supply/AC/uevent", "POWER_SUPPLY_TYPE=Mains\nPOWER_SUPPLY_ONLINE=0\n");
+  tree.put("/sys/class/power_supply/BAT0/uevent",
+           "POWER_SUPPLY_TYPE=Battery\nPOWER_SUPPLY_STATUS=Discharging\nPOWER_SUPPLY_CAPACITY=7\n");
+  tree.put("/sys/class/power_supply/odd/uevent", "");
+  const probe::PowerSample seen = tree.source().power(probe::Power::kUnknown);
+  EXPECT_EQ(seen.state, probe::Power::kBatteryLow);
+  EXPECT_EQ(seen.percent, 7);
+}
+
+TEST(ProcSource, IdleIsSinceTheLastInputAtAnyTerminalOfAUser) {
+  const Tree tree;
+  EXPECT_EQ(tree.source().idle(1000), std::nullopt);
+  std::string records;
+  for (const char* line : {"pts/1", "pts/2", "pts/3"}) {
+    utmp one{};
+    one.ut_type = USER_PROCESS;
+    std::strncpy(one.ut_line, line, sizeof one.ut_line);
+    records.append(reinterpret_cast<const char*>(&one), sizeof one);
+  }
+  tree.put("/run/utmp", records);
+  EXPECT_EQ(tree.source().idle(1000), std::nullopt) << "their terminals are gone";
+  tree.put("/dev/pts/1", "");
+  tree.put("/dev/pts/3", "");
+  tree.typed_at("/dev/pts/1", 400);
+  tree.typed_at("/dev/pts/3", 700);
+  EXPECT_EQ(tree.source().idle(1000), std::chrono::seconds(300));
+  EXPECT_EQ(tree.source().idle(600), base::Duration{}) << "the clock was set back";
+}
 
 TEST(ProcSource, LimitsOfEveryAncestorAndBothVersionsCount) {
   const Tree tree;

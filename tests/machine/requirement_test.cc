@@ -20,7 +20,10 @@ Requirement example() {
   RequiredFile folder{"/home/a", 0, S_IFDIR | 0755, {}};
   RequiredFile file{"/usr/bin/python3", 5, S_IFREG | 0755, {}};
   file.hash.fill(7);
+  file.package = "python3-minimal 3.11.2-1+b1";
   out.files = {folder, file};
+  out.ports = {{false, *base::Endpoint::parse("127.0.0.1:53")},
+               {true, *base::Endpoint::parse("[::]:80")}};
   return out;
 }
 
@@ -31,6 +34,18 @@ TEST(Requirement, RoundTrips) {
   auto after = decode_requirement(*bytes);
   ASSERT_TRUE(after.ok()) << after.error().detail;
   EXPECT_TRUE(before == *after);
+}
+
+// Of a job that was parked by an older tern, say.
+TEST(Requirement, OlderOnesHaveNoPackages) {
+  base::Writer old;
+  old.array(10).u64(3).text("x86_64").text("6.1").text("4.0").array(0).u64(1).array(0).array(0);
+  old.array(1).array(4).text("/usr/bin/python3").u64(5).u64(S_IFREG | 0755).bin(base::Bytes(32));
+  old.array(0);
+  auto read = decode_requirement(old.bytes());
+  ASSERT_TRUE(read.ok()) << read.error().detail;
+  EXPECT_EQ(read->files[0].path, "/usr/bin/python3");
+  EXPECT_EQ(read->files[0].package, "");
 }
 
 TEST(Requirement, IsRefusedWhenCutOffOrExtended) {
@@ -66,9 +81,12 @@ TEST(Requirement, MistakesOfAPeerAreRefused) {
       {"a path that climbs", [](Requirement& r) { r.files[1].path = "/usr/../etc/shadow"; }},
       {"a relative path", [](Requirement& r) { r.files[1].path = "usr"; }},
       {"a path in /proc", [](Requirement& r) { r.files[1].path = "/proc/1/mem"; }},
+      {"a package with a line break", [](Requirement& r) { r.files[1].package = "a\nb"; }},
       {"a device", [](Requirement& r) { r.files[1].mode = S_IFCHR | 0600; }},
       {"a folder with content", [](Requirement& r) { r.files[0].size = 1; }},
       {"files twice", [](Requirement& r) { r.files[0] = r.files[1]; }},
+      {"a port that is none", [](Requirement& r) { r.ports[0].at.port = 0; }},
+      {"ports twice", [](Requirement& r) { r.ports[1] = r.ports[0]; }},
       {"ids out of order",
        [](Requirement& r) {
          r.gids = {5, 5};

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -143,6 +144,33 @@ TEST(Spawn, AProgramThatDoesNotEndIsATimeout) {
 }
 
 // Between clone and exec another thread's locks are held for ever; an allocation there would hang.
+TEST(Spawn, ChildrenThatNobodyWaitsForAreReaped) {
+  Children children;
+  SpawnSpec spec;
+  spec.program = "/bin/sh";
+  spec.argv = {"sh", "-c", "exit 3"};
+  auto ends = spawn(spec);
+  ASSERT_TRUE(ends.ok());
+  spec.argv = {"sh", "-c", "sleep 100"};
+  auto stays = spawn(spec);
+  ASSERT_TRUE(stays.ok());
+  const pid_t ended = ends->pid;
+  const pid_t staying = stays->pid;
+  pollfd over{ends->pidfd.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&over, 1, static_cast<int>(kPatience.count())), 1);
+  children.add(std::move(*ends));
+  children.add(std::move(*stays));
+  EXPECT_EQ(::kill(ended, 0), 0);  // a zombie
+  children.reap();
+  EXPECT_EQ(::kill(ended, 0), -1);
+  EXPECT_EQ(children.size(), 1U);
+  EXPECT_EQ(::kill(staying, SIGKILL), 0);
+  int status = 0;
+  EXPECT_EQ(::waitpid(staying, &status, 0), staying);
+  children.reap();  // somebody else has waited
+  EXPECT_EQ(children.size(), 0U);
+}
+
 TEST(Spawn, WorksWhileOtherThreadsAllocate) {
   std::atomic<bool> stop = false;
   std::vector<std::thread> threads;

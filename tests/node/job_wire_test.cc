@@ -65,6 +65,8 @@ std::vector<std::pair<std::string, Message>> examples() {
   Order order{41, Verb::kMigrate, kJob, 1000, 15, id_of<base::NodeId>(12), 2500};
   LogReply log{43, true, kJob, 1, 5, {1, 2, 3}, {8, 9}, true, 256, false};
   const base::Endpoint at = base::Endpoint::v4({192, 0, 2, 1}, 7333);
+  const Input input{
+      45, kJob, 1000, 1ULL << 32, InputKind::kBytes, 70'000, {4, 5, 6}, {24, 80, 0, UINT16_MAX}};
   return {{"agreement", Agreement{{1, 2, 3}, {{id_of<base::NodeId>(14), at}}}},
           {"output", Output{kJob, base::Epoch{4}, 1, 70'000, {4, 5}}},
           {"output-ack", OutputAck{kJob, {70'000, 3}}},
@@ -81,7 +83,12 @@ std::vector<std::pair<std::string, Message>> examples() {
           {"needs-query", NeedsQuery{44, kJob, {1, 2, 3}}},
           {"needs-reply", NeedsReply{44, {"b has no CRIU", "no room"}}},
           {"moved", Moved{kJob, base::Epoch{5}, id_of<base::NodeId>(12)}},
-          {"where", Where{kJob}}};
+          {"where", Where{kJob}},
+          {"why-query", WhyQuery{45}},
+          {"why-reply", WhyReply{45, "bob keeps its jobs"}},
+          {"input", input},
+          {"input-reply",
+           InputReply{46, kJob, InputWord::kState, 1ULL << 32, 70000, 70100, true, false, true}}};
 }
 
 std::vector<std::pair<std::string, base::Bytes>> encoded() {
@@ -144,13 +151,22 @@ void expect_within_limits(const Message& message) {
   }
   if (const auto* m = std::get_if<JobsReply>(&message)) {
     EXPECT_LE(m->jobs.size(), kJobsInReplyMax);
-    for (const JobInfo& info : m->jobs) EXPECT_LE(info.state, JobState::kLost);
+    for (const JobInfo& info : m->jobs) EXPECT_LE(info.state, JobState::kPaused);
   }
   if (const auto* m = std::get_if<Order>(&message)) {
-    EXPECT_LE(m->number, 64U);
+    EXPECT_LE(m->number, m->verb == Verb::kThrottle ? kOrderNumberMax : 64U);
   }
   if (const auto* m = std::get_if<NeedsReply>(&message)) {
     EXPECT_LE(m->obstacles.size(), kObstaclesMax);
+  }
+  if (const auto* m = std::get_if<Input>(&message)) {
+    EXPECT_LE(m->bytes.size(), kInputPieceMax);
+    EXPECT_LE(m->kind, InputKind::kAsk);
+    EXPECT_GE(m->offset + m->bytes.size(), m->offset);
+  }
+  if (const auto* m = std::get_if<InputReply>(&message)) {
+    EXPECT_LE(m->word, InputWord::kNone);
+    EXPECT_LE(m->taken, INT64_MAX / 2);
   }
   if (const auto* m = std::get_if<LogQuery>(&message)) {
     EXPECT_TRUE(m->stream == 0 || m->stream == 1);
@@ -173,6 +189,18 @@ TEST(JobWire, DamageInAnyByteIsTakenWithinTheLimitsOrRefused) {
       }
     }
   }
+}
+
+TEST(JobWire, OnlyAThrottleHasANumberAboveASignals) {
+  Order order{41, Verb::kThrottle, kJob, 1000, kThrottleByRules, {}, 0};
+  EXPECT_TRUE(decode_message(encode(order)).ok());
+  order.verb = Verb::kKill;
+  EXPECT_FALSE(decode_message(encode(order)).ok());
+  order.number = 64;
+  EXPECT_TRUE(decode_message(encode(order)).ok());
+  order.verb = Verb::kThrottle;
+  order.number = kOrderNumberMax + 1;
+  EXPECT_FALSE(decode_message(encode(order)).ok());
 }
 
 base::Bytes envelope(std::uint64_t version, std::uint64_t kind) {
@@ -237,10 +265,52 @@ TEST(JobWire, WhatPeersSayIsFitToBeShown) {
 
 // ---- specs
 
+// So that a node of before takes every job that needs nothing newer; what it cannot keep it
+// refuses.
+TEST(JobSpecWire, IsWrittenAsItAlwaysWasUnlessItSaysMore) {
+  JobSpec spec = spec_of();
+  const base::Bytes before = encode(spec);
+  spec.tcp_close = true;
+  const base::Bytes now = encode(spec);
+  EXPECT_EQ(now.size(), before.size() + 1);
+  EXPECT_EQ(before[0], 0x9e);  // an array of 14
+  EXPECT_EQ(before[1], 1);
+  EXPECT_EQ(now[0], 0x9f);
+  EXPECT_EQ(now[1], 2);
+  auto back = decode_spec(now);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(*back, spec);
+  for (std::size_t size = 0; size < now.size(); ++size) {
+    EXPECT_FALSE(decode_spec(base::ByteView(now).first(size)).ok()) << size;
+  }
+  base::Bytes mixed = now;
+  mixed[1] = 1;
+  EXPECT_FALSE(decode_spec(mixed).ok());
+  mixed[1] = 3;
+  EXPECT_FALSE(decode_spec(mixed).ok());
+}
+
 TEST(JobSpecWire, ComesBackTheSame) {
   auto back = decode_spec(encode(spec_of()));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(*back, spec_of());
+}
+
+// A job without a folder is described as it was before there were any.
+TEST(JobSpecWire, AFolderThatTravelsIsAnotherVersion) {
+  JobSpec spec = spec_of();
+  const std::size_t size = encode(spec).size();
+  spec.dir = "/home/a/tree";
+  const base::Bytes bytes = encode(spec);
+  EXPECT_GT(bytes.size(), size + spec.dir.size());
+  auto back = decode_spec(bytes);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(*back, spec);
+  for (std::size_t cut = size; cut < bytes.size(); ++cut) {
+    EXPECT_FALSE(decode_spec(base::ByteView(bytes).first(cut)).ok()) << cut;
+  }
+  spec.dir = "relative";
+  EXPECT_FALSE(decode_spec(encode(spec)).ok());
 }
 
 TEST(JobSpecWire, CutLengthenedOrDamagedIsRefusedOrWithinLimits) {

@@ -43,6 +43,7 @@ class Rig {
     }
     return said;
   }
+  [[nodiscard]] base::Time deadline() const { return jobs_->next_deadline(); }
   [[nodiscard]] const Job& job() const { return *jobs_->find(kJob); }
   [[nodiscard]] bool knows() const { return jobs_->find(kJob) != nullptr; }
   [[nodiscard]] std::map<std::string, base::Bytes>& disk() { return disk_; }
@@ -345,6 +346,154 @@ TEST(Jobs, ALostJobThatIsHeardOfIsNotLost) {
   (void)rig.give(Peer{kSecond, Here{kJob, Epoch{3}, 2}});
   EXPECT_FALSE(rig.job().lost);
   EXPECT_EQ(rig.job().at, kSecond);
+}
+
+// node/jobs.h, the diagram of rest.
+TEST(Jobs, AJobIsParkedWhenItsHostSaysSoAndRunsAgainWhenItsHostSaysSo) {
+  Rig node(kHome);
+  (void)node.give(Begin{spec()});
+  (void)node.give(Owner{kJob, Epoch{1}, true, kHome});
+  (void)node.give(Launched{kJob, 100});
+  auto said = node.give(ParkAsked{kJob});
+  ASSERT_EQ(all_of<Park>(said).size(), 1U);
+  EXPECT_EQ(all_of<Park>(said)[0].epoch, Epoch{1});
+  EXPECT_TRUE(node.give(ParkAsked{kJob}).empty());  // it is at it
+  EXPECT_TRUE(node.job().launched);
+  (void)node.give(ParkFailed{kJob});
+  EXPECT_EQ(node.job().rest, Rest::kNone);
+  (void)node.give(ParkAsked{kJob});
+  (void)node.give(Parked{kJob, {false, {}, 4096, 500'000, 7'000'000}});
+  EXPECT_EQ(node.job().rest, Rest::kParked);
+  EXPECT_EQ(node.job().spec.cpu_micros, 7'000'000U);  // the next copy counts from there
+  EXPECT_FALSE(node.job().launched);
+  EXPECT_EQ(all_of<Wake>(node.give(WakeAsked{kJob})).size(), 1U);
+  EXPECT_TRUE(node.give(WakeAsked{kJob}).empty());
+  (void)node.give(WakeFailed{kJob});
+  EXPECT_EQ(node.job().rest, Rest::kParked);
+  (void)node.give(WakeAsked{kJob});
+  (void)node.give(Woken{kJob, 200});
+  EXPECT_EQ(node.job().rest, Rest::kNone);
+  EXPECT_TRUE(node.job().launched);
+  EXPECT_FALSE(node.job().parked);
+  EXPECT_TRUE(node.give(WakeAsked{kJob}).empty());
+}
+
+TEST(Jobs, AfterARestartAParkedJobIsWhatItsFolderSays) {
+  Rig node(kHome);
+  (void)node.give(Begin{spec()});
+  (void)node.give(Owner{kJob, Epoch{1}, true, kHome});
+  (void)node.give(Launched{kJob, 100});
+  node.restart();
+  EXPECT_EQ(all_of<Attend>(node.give(Owner{kJob, Epoch{1}, true, kHome, true})).size(), 1U);
+  (void)node.give(Parked{kJob, {}});
+  EXPECT_EQ(node.job().rest, Rest::kParked);
+  EXPECT_EQ(node.job().arrived, node.now);
+  // Else the jobs that were queued meanwhile would wake before it, the oldest.
+  (void)node.give(Parked{kJob, {}, std::chrono::seconds(40)});
+  EXPECT_EQ(node.job().arrived, node.now - std::chrono::seconds(40));
+  auto said = node.give(RemoveAsked{kJob, 15});
+  ASSERT_EQ(all_of<Remove>(said).size(), 1U);
+  (void)node.give(Ended{kJob, 15, {}});
+  EXPECT_EQ(node.job().wait_status, 15);
+  EXPECT_EQ(node.job().rest, Rest::kNone);
+}
+
+TEST(Jobs, AQueuedJobIsNotLaunchedBeforeItIsWoken) {
+  Rig node(kHome);
+  (void)node.give(Begin{spec(), ParkedFacts{true, {}, 0, 1'000'000}});
+  const Actions said = node.give(Owner{kJob, Epoch{1}, true, kHome});
+  EXPECT_TRUE(all_of<Launch>(said).empty());
+  EXPECT_EQ(node.job().rest, Rest::kParked);
+  EXPECT_EQ(all_of<Wake>(node.give(WakeAsked{kJob})).size(), 1U);
+}
+
+// An acknowledgement of what was so before does not silence what is so now.
+TEST(Jobs, AGuestsHomeIsToldThatItIsParkedUntilItHasHeard) {
+  Rig node(kFirst);
+  (void)node.give(Arriving{spec(), Epoch{2}});
+  (void)node.give(Owner{kJob, Epoch{2}, true, kFirst});
+  (void)node.give(ParkAsked{kJob});
+  const Actions said = node.give(Parked{kJob, {}});
+  ASSERT_EQ(all_of<Tell>(said).size(), 1U);
+  EXPECT_TRUE(std::get<Here>(all_of<Tell>(said)[0].message).parked);
+  (void)node.give(Peer{kHome, HereAck{kJob, Epoch{2}, false}});
+  EXPECT_FALSE(node.job().here_acked);
+  (void)node.give(Peer{kHome, HereAck{kJob, Epoch{2}, true}});
+  EXPECT_TRUE(node.job().here_acked);
+  (void)node.give(WakeAsked{kJob});
+  (void)node.give(Woken{kJob, 1});
+  EXPECT_FALSE(node.job().here_acked);
+
+  Rig home(kHome);
+  (void)home.give(Begin{spec()});
+  (void)home.give(Owner{kJob, Epoch{1}, true, kHome});
+  (void)home.give(Owner{kJob, Epoch{2}, false, kFirst});
+  (void)home.give(Peer{kFirst, Here{kJob, Epoch{2}, 1, true}});
+  EXPECT_TRUE(home.job().parked_there);
+  (void)home.give(Peer{kFirst, Here{kJob, Epoch{2}, 1, false}});
+  EXPECT_FALSE(home.job().parked_there);
+  (void)home.give(Peer{kFirst, Here{kJob, Epoch{2}, 1, true}});
+  (void)home.give(Owner{kJob, Epoch{3}, true, kHome});
+  EXPECT_FALSE(home.job().parked_there);
+}
+
+// A guest on kFirst.
+Rig host_of_a_guest() {
+  Rig rig(kFirst);
+  (void)rig.give(Arriving{spec(), Epoch{2}});
+  (void)rig.give(Owner{kJob, Epoch{2}, true, kFirst});
+  (void)rig.give(Peer{kHome, HereAck{kJob, Epoch{2}}});
+  return rig;
+}
+
+TEST(Jobs, WhatAReadSawInTheSpoolIsSentAlsoIfNobodyToldOfIt) {
+  Rig rig = host_of_a_guest();
+  EXPECT_EQ(all_of<ReadSpool>(rig.give(SpoolGrew{kJob, {}, {10, 0}})).size(), 1U);
+  const Actions read = rig.give(SpoolRead{kJob, 0, 0, base::Bytes(15, 7), {25, 0}});
+  EXPECT_EQ(told<Output>(read, kHome).size(), 1U);
+  const auto more = all_of<ReadSpool>(rig.give(Peer{kHome, OutputAck{kJob, {15, 0}}}));
+  ASSERT_EQ(more.size(), 1U);
+  EXPECT_EQ(more[0].offset, 15U);
+}
+
+TEST(Jobs, AGuestsOutputThatDoesNotMoveIsToldOf) {
+  Rig rig = host_of_a_guest();
+  (void)rig.give(SpoolGrew{kJob, {}, {10, 0}});
+  EXPECT_LE(rig.deadline(), rig.now + kOutputStall) << "also while it is being read";
+  (void)rig.give(SpoolRead{kJob, 0, 0, base::Bytes(10, 7)});
+  const auto told_after = [&](base::Duration duration) {
+    rig.now += duration;
+    return all_of<OutputStalls>(rig.give(Tick{}));
+  };
+  EXPECT_TRUE(told_after(kOutputStall / 2).empty());
+  const auto stalls = told_after(kOutputStall / 2);
+  ASSERT_EQ(stalls.size(), 1U);
+  EXPECT_FALSE(stalls[0].at_home);
+  EXPECT_EQ(stalls[0].since, kOutputStall);
+  EXPECT_EQ(stalls[0].spool - stalls[0].home, 10U);
+  EXPECT_TRUE(stalls[0].reading);
+  EXPECT_TRUE(told_after(kOutputStallAgain / 2).empty());
+  EXPECT_EQ(told_after(kOutputStallAgain / 2).size(), 1U);
+  EXPECT_TRUE(told_after(kOutputStallAgain).empty()) << "more rarely each time";
+  EXPECT_EQ(told_after(kOutputStall).size(), 1U);
+  // Home has some more: that is progress.
+  (void)rig.give(Peer{kHome, OutputAck{kJob, {5, 0}}});
+  rig.now += kOutputStallAgain;
+  (void)rig.give(Peer{kHome, OutputAck{kJob, {10, 0}}});
+  EXPECT_TRUE(told_after({}).empty());
+}
+
+TEST(Jobs, HomeTellsOfALogThatTakesNothing) {
+  Rig rig = home_of_a_guest_elsewhere();
+  (void)rig.give(output(kFirst, 2, 0, 0, 10));
+  EXPECT_LE(rig.deadline(), rig.now + kOutputStall);
+  rig.now += kOutputStall;
+  const auto stalls = all_of<OutputStalls>(rig.give(Tick{}));
+  ASSERT_EQ(stalls.size(), 1U);
+  EXPECT_TRUE(stalls[0].at_home);
+  (void)rig.give(HomeAppended{kJob, 0, 10});
+  rig.now += kOutputStallAgain;
+  EXPECT_TRUE(all_of<OutputStalls>(rig.give(Tick{})).empty());
 }
 
 }  // namespace

@@ -75,8 +75,8 @@ TEST(MoveMetadata, ProcessesHaveIdsAndAreCounted) {
 
 TEST(MoveMetadata, AnUnknownVersionIsRefused) {
   base::Bytes bytes = encode(example());
-  ASSERT_EQ(bytes[1], 1);
-  bytes[1] = 2;
+  ASSERT_EQ(bytes[1], 2);
+  bytes[1] = 3;
   EXPECT_FALSE(decode_move_metadata(bytes).ok());
 }
 

@@ -12,7 +12,7 @@ void World::produce() {
     Machine& m = machines_[i];
     for (auto& [job, copy] : m.local) {
       Spool& spool = m.spools[job];
-      if (!copy.frozen) {
+      if (!copy.frozen && !copy.paused) {
         produced_[job] += rates_[job];
         spool.end = produced_[job];
       }
@@ -33,13 +33,16 @@ void World::sample(std::size_t node) {
   for (const auto& [job, copy] : m.local) {
     JobSample one;
     one.job = job;
-    one.load_micros = job_load_micros;
+    one.load_micros = copy.paused ? 0 : job_load_micros;
     one.memory_bytes = 1 << 20;
     one.scum_micros = 500'000;
+    one.movable = !immovable.contains(job);
+    if (!one.movable) one.why_not = "it has a device open";
     one.pid = 100;
-    sample.load_micros += job_load_micros;
+    sample.load_micros += one.load_micros;
     sample.jobs.push_back(one);
   }
+  if (owners.contains(node)) sample.owner = owners[node];
   give(node, sample);
   give(node, WallClock{wall()});
   const std::uint64_t life = m.life;
@@ -71,6 +74,20 @@ void World::perform_job(std::size_t node, const jobs::Action& action) {
       give(node, JobNews{jobs::Ended{job, 9, {m.spools[job].end, 0}}});
     });
   }
+  const auto rests = [&](const JobId& job, bool wakes) {
+    later(node, 50, [this, node, job, wakes] {
+      const auto copy = machines_[node].local.find(job);
+      Rested rested;
+      rested.job = job;
+      rested.wakes = wakes;
+      rested.ok = copy != machines_[node].local.end() && copy->second.parked == wakes;
+      if (rested.ok) copy->second.frozen = copy->second.parked = !wakes;
+      rested.facts.since = wall();
+      give(node, rested);
+    });
+  };
+  if (const auto* a = std::get_if<jobs::Park>(&action)) return rests(a->job, false);
+  if (const auto* a = std::get_if<jobs::Wake>(&action)) return rests(a->job, true);
   if (const auto* a = std::get_if<jobs::ReadSpool>(&action)) {
     return later(node, 10, [this, node, order = *a] {
       const Spool& spool = machines_[node].spools[order.job];
@@ -142,7 +159,7 @@ void World::perform_source(std::size_t node, const balance::Action& action) {
     return later(node, 100, [this, node, id = a->id] {
       const auto copy = machines_[node].local.find(id.job);
       const bool there = copy != machines_[node].local.end();
-      if (there) copy->second.frozen = false;
+      if (there) copy->second.frozen = copy->second.parked;
       done(node, balance::Thawed{id, there});
     });
   }

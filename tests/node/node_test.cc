@@ -64,6 +64,34 @@ TEST(Node, WhereAnotherWasMetIsKept) {
   EXPECT_EQ(addresses_of(records), (std::map{std::pair{world.id(1), elsewhere}}));
 }
 
+// Its digest, which names where it was, is older than the handshake (seed 17323).
+TEST(Node, WhereAnotherWasMetIsNotForgottenForItsOldDigest) {
+  World world(7, nodes(2));
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  const auto state = [&] {
+    for (const StatusNode& seen : world.node(0)->status().nodes) {
+      if (!seen.self) return seen.view.state;
+    }
+    return gossip::State::kLeft;
+  };
+  world.crash(1, 120s);
+  ASSERT_TRUE(world.run_until([&] { return state() == gossip::State::kDead; }, 60s));
+  const auto elsewhere = base::Endpoint::v4({10, 1, 0, 9}, 7333);
+  const base::Bytes chain = world.node(0)->roster().find(world.id(1))->chain;
+  StoredRecords records;
+  const auto take = [&](const Actions& actions) {
+    for (const Action& action : actions) {
+      const auto* persist = std::get_if<Persist>(&action);
+      if (persist == nullptr) continue;
+      for (const auto& change : persist->changes) records[change.key] = *change.value;
+    }
+  };
+  take(world.node(0)->step(world.now(), Introduced{chain, elsewhere}));
+  take(world.node(0)->step(world.now(), Tick{}));
+  EXPECT_EQ(state(), gossip::State::kAlive);
+  EXPECT_EQ(addresses_of(records), (std::map{std::pair{world.id(1), elsewhere}}));
+}
+
 // Nobody seeks a node that left in order, so that it has to find the others itself.
 TEST(Node, ANodeThatLeftInOrderFindsItsMeshAgain) {
   World::Options options = nodes(3);

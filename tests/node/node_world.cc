@@ -96,6 +96,7 @@ void World::start(std::size_t node) {
   config.addresses = {endpoint_of(node)};
   config.wall = wall();
   config.people = options_.people;
+  config.owner = options_.owner;
   const auto store = m.disk.find("test/store");
   if (store != m.disk.end()) {
     std::copy(store->second.begin(), store->second.end(), config.store.bytes.begin());
@@ -241,6 +242,23 @@ void World::perform(std::size_t node, const Action& action) {
       ++signals_;
       give(node, Signalled{order.token, there, there ? "" : "it is gone"});
       if (there) end_copy(node, order.job, order.signal_number);
+    });
+  }
+  if (const auto* a = std::get_if<LimitCpu>(&action)) {
+    return later(node, 20, [this, node, order = *a] {
+      const auto copy = machines_[node].local.find(order.job);
+      const bool there = copy != machines_[node].local.end();
+      if (there) copy->second.limit_micros = order.limit_micros;
+      give(node, CpuLimited{order.token, there, there ? "a test" : "it is gone"});
+    });
+  }
+  if (const auto* a = std::get_if<DelaySleep>(&action)) sleep_waits[node] = a->on;
+  if (const auto* a = std::get_if<PauseJob>(&action)) {
+    return later(node, 20, [this, node, order = *a] {
+      const auto copy = machines_[node].local.find(order.job);
+      const bool there = copy != machines_[node].local.end();
+      if (there) copy->second.paused = order.on;
+      give(node, JobPaused{order.token, there, there ? "" : "it is gone"});
     });
   }
   if (const auto* a = std::get_if<CollectNeeds>(&action)) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <queue>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ class World {
     bool faults_in_host = false;         // operations fail now and then
     bool first_has_no_seed = false;      // node 0 made the mesh: the others were told of it
     std::vector<std::string> obstacles;  // what any sink finds in the way of any job
+    OwnerPolicy owner;                   // of every node
     PeoplePolicy people{true, {1000}};   // of every node; the worlds' jobs are of uid 1000
   };
   World(std::uint64_t seed, Options options);
@@ -41,6 +43,15 @@ class World {
   bool run_until(const std::function<bool()>& done, base::Duration limit);
   // A job at home on `node`; its copy makes `rate` bytes of stdout each 200 ms.
   base::JobId run_job(std::size_t node, std::uint64_t rate = 50);
+  // What a copy there may have of CPUs; -1: there is no copy.
+  [[nodiscard]] std::int64_t limit_of(std::size_t node, const base::JobId& job) const {
+    const auto copy = machines_[node].local.find(job);
+    return copy == machines_[node].local.end() ? -1 : copy->second.limit_micros;
+  }
+  [[nodiscard]] bool paused(std::size_t node, const base::JobId& job) const {
+    const auto copy = machines_[node].local.find(job);
+    return copy != machines_[node].local.end() && copy->second.paused;
+  }
   std::uint64_t post(std::size_t node, const std::function<Event(std::uint64_t request)>& ask);
   [[nodiscard]] const std::vector<Reply>& replies(std::uint64_t request) {
     return replies_[request];
@@ -67,7 +78,10 @@ class World {
 
   std::vector<std::string> violations;
   std::int64_t job_load_micros = 1'000'000;
-  base::Duration operation_delay{};  // added to each restore
+  std::map<std::size_t, bool> sleep_waits;    // by node: as it asked last
+  std::map<std::size_t, OwnerSample> owners;  // by node: what its samples say of its owner
+  std::set<base::JobId> immovable;            // as samples say
+  base::Duration operation_delay{};           // added to each restore
   std::uint64_t loss_permille = 0;
 
  private:
@@ -79,8 +93,11 @@ class World {
   };
   struct Copy {
     bool frozen = false;
+    bool parked = false;  // frozen, too
     std::uint64_t rate = 0;
     base::JobId job;
+    std::int64_t limit_micros = 0;
+    bool paused = false;
   };
   struct Spool {  // of stdout; at home this is the log
     std::uint64_t base = 0;

@@ -48,6 +48,39 @@ TEST(Node, AnOrderUnderWayIsWaitedFor) {
   EXPECT_EQ(f.world.replies(asked).back().exit_code, 0) << f.world.replies(asked).back().sentence;
 }
 
+// From a person on another node to the host of the job, for that move alone; what the job itself
+// says holds for every move.
+TEST(Node, OnlyWhoSaidSoLetsAMoveCloseConnections) {
+  for (const bool closes : {false, true}) {
+    SCOPED_TRACE(closes);
+    Fixture f(24, nodes(3));
+    f.world.operation_delay = 5s;
+    const auto asked = f.world.post(1, [&](std::uint64_t request) {
+      return MigrateJob{request, 0, f.job, f.world.id(0), f.world.id(2), false, closes};
+    });
+    bool closed = false;
+    ASSERT_TRUE(f.world.run_until(
+        [&] {
+          closed = closed || f.world.node(0)->may_close_tcp(f.job);
+          return f.world.answered(asked);
+        },
+        120s));
+    EXPECT_EQ(f.world.replies(asked).back().exit_code, 0) << f.world.replies(asked).back().sentence;
+    EXPECT_EQ(closed, closes);
+    for (const std::size_t at : {0U, 1U, 2U}) EXPECT_FALSE(f.world.node(at)->may_close_tcp(f.job));
+  }
+  World world(26, nodes(2));
+  ASSERT_TRUE(world.run_until([&] { return world.all_know_all(); }, 30s));
+  JobSpec spec;
+  spec.id.bytes.fill(5);
+  spec.name = "open";
+  spec.argv = {"true"};
+  spec.home = world.id(0);
+  spec.tcp_close = true;
+  (void)world.post(0, [&](std::uint64_t request) { return RunJob{request, spec}; });
+  EXPECT_TRUE(world.run_until([&] { return world.node(0)->may_close_tcp(spec.id); }, 30s));
+}
+
 // It may have been carried out before: a signal is not sent twice.
 TEST(Node, ARestartedHostRefusesAnOrderThatIsOlderThanItself) {
   Fixture f(23, nodes(2));
@@ -87,6 +120,96 @@ TEST(Node, OrdersOfOthersDoNotMakeAHostForgetWhatItDid) {
     (void)give(2, flood);
   }
   EXPECT_EQ(signals(give(1, order)), 0);
+}
+
+std::uint64_t throttle(Fixture& f, std::size_t asked, std::size_t host,
+                       std::optional<std::uint32_t> percent, std::uint32_t uid = 1000) {
+  return f.world.post(asked, [&](std::uint64_t request) {
+    return ThrottleJob{request, uid, f.job, f.world.id(host), percent};
+  });
+}
+
+int answer_of(Fixture& f, std::uint64_t asked) {
+  if (!f.world.run_until([&] { return f.world.answered(asked); }, 30s)) return -1;
+  return f.world.replies(asked).back().exit_code;
+}
+
+TEST(Throttle, APersonOnAnotherNodeThrottlesAndLifts) {
+  Fixture f(31, nodes(3));
+  EXPECT_EQ(answer_of(f, throttle(f, 1, 0, 25)), 0);
+  EXPECT_EQ(f.world.limit_of(0, f.job), 250'000);
+  const auto jobs =
+      f.world.post(2, [](std::uint64_t request) -> Event { return AskJobs{request}; });
+  ASSERT_EQ(answer_of(f, jobs), 0);
+  EXPECT_EQ(f.world.replies(jobs).back().jobs->jobs.front().state, JobState::kThrottled);
+  EXPECT_EQ(answer_of(f, throttle(f, 2, 0, 0)), 0);
+  EXPECT_EQ(f.world.limit_of(0, f.job), 0);
+}
+
+TEST(Throttle, IsForItsOwnerAndRoot) {
+  Fixture f(32, nodes(2));
+  EXPECT_EQ(answer_of(f, throttle(f, 0, 0, 25, 1001)), 5);
+  EXPECT_EQ(answer_of(f, throttle(f, 1, 0, 25, 1001)), 5);
+  EXPECT_EQ(f.world.limit_of(0, f.job), 0);
+}
+
+TEST(Throttle, HoldsOverARestartAndEndsWithAMove) {
+  Fixture f(33, nodes(3));
+  ASSERT_EQ(answer_of(f, throttle(f, 0, 0, 25)), 0);
+  f.world.crash(0, 3s);
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.node(0) != nullptr; }, 30s));
+  f.world.run(10s);
+  EXPECT_EQ(f.world.limit_of(0, f.job), 250'000);
+  const auto* held = f.world.node(0)->throttle_of(f.job);
+  ASSERT_NE(held, nullptr);
+  EXPECT_TRUE(held->is_persons);
+  const auto asked = migrate(f.world, 0, 0, f.job, 1);
+  ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(asked); }, 120s));
+  ASSERT_EQ(f.world.replies(asked).back().exit_code, 0) << f.world.replies(asked).back().sentence;
+  f.world.run(10s);
+  EXPECT_EQ(f.world.limit_of(1, f.job), 0);
+  EXPECT_EQ(f.world.node(1)->throttle_of(f.job), nullptr);
+  EXPECT_EQ(f.world.node(0)->throttle_of(f.job), nullptr);
+}
+
+// On a slow disk the job is parked and woken before the word is stored (seed 5786).
+TEST(Throttle, WhoseWordAParkOvertookHearsThatItDoesNotHold) {
+  for (const bool stored : {false, true}) {
+    SCOPED_TRACE(stored);
+    Fixture f(35, nodes(2));
+    std::uint64_t write = 0;
+    std::uint64_t token = 0;
+    std::optional<int> answer;
+    const auto give = [&](const Event& event) {
+      for (const Action& action : f.world.node(0)->step(f.world.now(), event)) {
+        if (const auto* one = std::get_if<Persist>(&action); one && write == 0) write = one->id;
+        if (const auto* one = std::get_if<LimitCpu>(&action)) token = one->token;
+        if (const auto* one = std::get_if<Reply>(&action)) answer = one->exit_code;
+      }
+    };
+    give(ThrottleJob{77, 0, f.job, f.world.id(0), 25});
+    ASSERT_NE(write, 0U);
+    if (stored) give(Persisted{write});
+    EXPECT_EQ(token != 0, stored);
+    Rested rested;
+    rested.job = f.job;
+    rested.ok = true;
+    give(rested);
+    rested.wakes = true;
+    give(rested);
+    if (!stored) give(Persisted{write});
+    if (stored) give(CpuLimited{token, true, ""});
+    EXPECT_EQ(answer, 1);
+    EXPECT_EQ(f.world.node(0)->throttle_of(f.job), nullptr);
+  }
+}
+
+TEST(Sentence, IsThereForEveryNode) {
+  Fixture f(34, nodes(3));
+  const auto asked =
+      f.world.post(1, [](std::uint64_t request) -> Event { return AskSentence{request}; });
+  ASSERT_EQ(answer_of(f, asked), 0);
+  EXPECT_FALSE(f.world.replies(asked).back().sentence.empty());
 }
 
 }  // namespace

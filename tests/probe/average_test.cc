@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "probe/decay.h"
+#include "probe/held_back.h"
 #include "probe/load_average.h"
 #include "probe/moved_load.h"
 #include "probe/sample.h"
@@ -20,6 +21,17 @@ constexpr std::int64_t kTask = 1'000'000;
 constexpr Time kStart{1h};
 
 double seconds(Duration d) { return static_cast<double>(d.count()) / 1e6; }
+
+TEST(HeldBack, IsTheShareOfItsTimeThatAJobDidNotGet) {
+  EXPECT_EQ(held_back_millis({1, 500'000, 500'000, 4000}), 500U);
+  EXPECT_EQ(held_back_millis({4, 1'000'000, 1'000'000, 4000}), 3000U);
+  EXPECT_EQ(held_back_millis({4, 1'000'000, 1'000'000, 2000}), 2000U)
+      << "each had half of its time";
+  EXPECT_EQ(held_back_millis({1, 300'000, 500'000, 4000}), 0U) << "it waited for something else";
+  EXPECT_EQ(held_back_millis({1, 1'000'000, 0, 4000}), 0U) << "no quota";
+  EXPECT_EQ(held_back_millis({0, 500'000, 500'000, 4000}), 0U);
+  EXPECT_EQ(held_back_millis({1, 2'000'000, 500'000, 4000}), 0U) << "it had more than it could";
+}
 
 TEST(Decay, AgreesWithTheExponentialFunction) {
   base::Rng rng(1);

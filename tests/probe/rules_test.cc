@@ -72,6 +72,19 @@ TEST(TritFilter, ChangesAtOnceByTheMarginElseAtTheThirdSample) {
   }
 }
 
+// Whatever is asked between two samples, they are three.
+TEST(TritFilter, WhatIsNoSampleCountsOnlyByTheMargin) {
+  TritFilter filter;
+  (void)filter.update(100'000);
+  EXPECT_EQ(filter.update(310'000), Trit::kMinus);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(filter.correct(310'000), Trit::kMinus);
+  EXPECT_EQ(filter.update(310'000), Trit::kMinus);
+  EXPECT_EQ(filter.update(310'000), Trit::kErgodic);
+  EXPECT_EQ(filter.correct(820'000), Trit::kPlus) << "work came";
+  EXPECT_EQ(filter.correct(790'000), Trit::kPlus);
+  EXPECT_EQ(filter.correct(780'000), Trit::kErgodic);
+}
+
 // The rule as a person would write it down, from the whole history at every step.
 int naive_trit(const std::vector<std::int64_t>& ratios) {
   bool above = ratios[0] > 800'000;

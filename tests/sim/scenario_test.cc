@@ -42,6 +42,34 @@ TEST(ScenarioText, WhatAPersonWritesIsRead) {
   EXPECT_EQ(world->people[0].to, 1U);
 }
 
+TEST(ScenarioText, PeopleLookStopAndResolve) {
+  const auto world = parse_scenario(
+      "nodes 2\njob at 5s on 0\nperson at 1s ps on 1\nperson at 2s logs 0 on 1\n"
+      "person at 3s down on 1 for 9s\nperson at 4s resolve 0\n");
+  ASSERT_TRUE(world) << world.error().detail;
+  ASSERT_EQ(world->people.size(), 4U);
+  EXPECT_EQ(world->people[0].verb, PersonPlan::Verb::kPs);
+  EXPECT_EQ(world->people[0].to, 1U);
+  EXPECT_EQ(world->people[1].verb, PersonPlan::Verb::kLogs);
+  EXPECT_EQ(world->people[2].verb, PersonPlan::Verb::kDown);
+  EXPECT_EQ(world->people[2].length, std::chrono::seconds(9));
+  EXPECT_EQ(world->people[3].verb, PersonPlan::Verb::kResolve);
+}
+
+TEST(ScenarioText, PeopleThrottleAndDrain) {
+  const auto world = parse_scenario(
+      "nodes 2\njob at 5s on 0\nperson at 1s throttle 0 percent 50\nperson at 2s throttle 0\n"
+      "person at 3s drain on 1 for 9s\n");
+  ASSERT_TRUE(world) << world.error().detail;
+  ASSERT_EQ(world->people.size(), 3U);
+  EXPECT_EQ(world->people[0].verb, PersonPlan::Verb::kThrottle);
+  EXPECT_EQ(world->people[0].percent, 50U);
+  EXPECT_FALSE(world->people[1].percent) << "as the rules say";
+  EXPECT_EQ(world->people[2].verb, PersonPlan::Verb::kDrain);
+  EXPECT_EQ(world->people[2].to, 1U);
+  EXPECT_EQ(world->people[2].length, std::chrono::seconds(9));
+}
+
 TEST(ScenarioText, WhatIsWrongIsSaidWithItsLine) {
   struct Row {
     const char* text;

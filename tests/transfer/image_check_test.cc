@@ -11,6 +11,7 @@
 
 #include "transfer/image_schema.h"
 #include "transfer/protobuf.h"
+#include "transfer/terminal_numbers.h"
 
 namespace transfer {
 namespace {
@@ -264,7 +265,6 @@ TEST(ImageCheck, OnlyListedImagesPass) {
                            "pidns-9.img",
                            "apparmor.img",
                            "bpfmap-data.img",
-                           "tty-info.img",
                            "tmpfs-3.tar.gz",
                            "creds-1.img",
                            "reg-files.img",
@@ -331,6 +331,14 @@ Bytes inet(std::uint32_t type, std::uint32_t state, std::uint32_t port) {
                        number(10, 5) + nested(13, fown()) + nested(14, socket_options()));
 }
 
+Bytes inotify(std::string_view path) {
+  const Bytes handle = number(1, 8) + number(2, 1) + number(3, 77) + text(4, path);
+  return number(1, 8) + number(2, 904) +
+         nested(13, number(1, 904) + number(2, 0) + nested(4, fown()) +
+                        nested(5, number(1, 904) + number(2, 77) + number(3, 2) + number(4, 5) +
+                                      number(5, 1) + number(6, 0) + nested(7, handle)));
+}
+
 TEST(ImageCheck, FilesByTheirKindAndPath) {
   struct Row {
     const char* name;
@@ -365,8 +373,14 @@ TEST(ImageCheck, FilesByTheirKindAndPath) {
       {"external unix", unix_socket("", 0, 1), false},
       {"listening", inet(1, 10, 8080), true},
       {"datagrams", inet(2, 7, 53), true},
-      {"established", inet(1, 1, 8080), false},
+      {"a connection without its stream", inet(1, 1, 8080), true},
+      {"no state", inet(1, 0, 8080), false},
+      {"an unknown state", inet(1, 14, 8080), false},
       {"raw", inet(3, 7, 0), false},
+      {"a watch", inotify("home/a"), true},
+      {"a watch without a path", inotify(""), false},
+      {"a watch on proc", inotify("proc/1"), false},
+      {"a watch upwards", inotify("home/../etc"), false},
       {"an id twice", number(1, 1) + number(2, 1) + nested(3, number(1, 1)), false},
   };
   for (const Row& row : rows) {
@@ -381,6 +395,172 @@ TEST(ImageCheck, FilesByTheirKindAndPath) {
   const auto facts = verdict(with_file(inet(1, 10, 8080)), root_policy());
   ASSERT_EQ(facts->ports.size(), 1U);
   EXPECT_EQ(facts->ports[0].port, 8080U);
+  // Nothing is bound for a connection.
+  EXPECT_TRUE(verdict(with_file(inet(1, 1, 8080)), root_policy())->ports.empty());
+}
+
+// What the job watches its user must be able to open here.
+TEST(ImageCheck, WatchesAreFactsLikeFiles) {
+  const auto facts = verdict(with_file(inotify("home/a")), root_policy());
+  ASSERT_TRUE(facts.ok());
+  const bool told = std::any_of(facts->files.begin(), facts->files.end(),
+                                [](const FileFact& file) { return file.path == "/home/a"; });
+  EXPECT_TRUE(told);
+}
+
+TEST(ImageCheck, LocksAreOnFilesThatAProcessHasOpen) {
+  struct Lock {
+    const char* name = "";
+    std::uint64_t kind = 2;
+    std::uint64_t type = 1;
+    std::uint64_t pid = 1;
+    std::uint64_t fd = 0;
+    std::uint64_t start = 0;
+    std::uint64_t length = 0;
+  };
+  const auto seen = [](const Lock& lock) {
+    Files files = real();
+    files["filelocks.img"] =
+        magics(0x54323616) +
+        entry(number(1, lock.kind) + number(2, lock.type) + number(3, lock.pid) +
+              number(4, lock.fd) + number(5, lock.start) + number(6, lock.length));
+    return verdict(files, root_policy());
+  };
+  Lock good;
+  while (good.fd < 64 && !seen(good).ok()) ++good.fd;
+  const auto facts = seen(good);
+  ASSERT_TRUE(facts.ok()) << "process 1 has no file open";
+  ASSERT_EQ(facts->locks.size(), 1U);
+  EXPECT_EQ(facts->locks[0].kind, LockFact::Kind::kFlock);
+  EXPECT_TRUE(facts->locks[0].write);
+  EXPECT_LT(facts->locks[0].file, facts->files.size());
+  const std::uint64_t fd = good.fd;
+  for (const Lock& lock :
+       {Lock{"of a process", 1, 0, 1, fd, 5, 10}, Lock{"of a file", 4, 1, 1, fd},
+        Lock{"shared", 2, 0, 1, fd}, Lock{"longest", 1, 1, 1, fd, 1, INT64_MAX - 1}}) {
+    SCOPED_TRACE(lock.name);
+    EXPECT_TRUE(seen(lock).ok()) << seen(lock).error().detail;
+  }
+  for (const Lock& lock :
+       {Lock{"lease", 8, 1, 1, fd}, Lock{"mandatory", 34, 1, 1, fd}, Lock{"none", 0, 1, 1, fd},
+        Lock{"unlock", 2, 2, 1, fd}, Lock{"stranger", 2, 1, 4711, fd},
+        Lock{"not open", 2, 1, 1, 99}, Lock{"beyond", 1, 1, 1, fd, std::uint64_t{1} << 63, 0},
+        Lock{"too long", 1, 1, 1, fd, 2, INT64_MAX - 1}}) {
+    SCOPED_TRACE(lock.name);
+    EXPECT_FALSE(seen(lock).ok());
+  }
+}
+
+// A job's own terminal: the two ends in files.img, their files in /dev, their state.
+struct Tty {
+  std::uint64_t driver = 1;
+  std::uint64_t device = 0x502;
+  std::uint64_t number = 9;
+  std::string path = "/dev/ptmx";
+  std::uint64_t uid = 0;
+  std::uint64_t gid = 0;
+};
+Files with_terminals(const std::vector<Tty>& ends, Files files = real()) {
+  Bytes state = magics(0x59453036);
+  std::uint32_t id = 910;
+  for (const Tty& end : ends) {
+    files.at("files.img") =
+        files.at("files.img") +
+        entry(number(1, 1) + number(2, id) +
+              nested(3, number(1, id) + number(2, 2) + number(3, 0) + nested(5, fown()) +
+                            text(6, end.path) + number(10, 0020620))) +
+        entry(number(1, 11) + number(2, id + 1) +
+              nested(19, number(1, id + 1) + number(2, id) + number(3, 2) + nested(4, fown()) +
+                             number(6, id)));
+    Bytes info = number(1, id) + number(2, end.driver) + number(3, 0) + number(4, 0) +
+                 number(5, 0) + number(6, 1) + number(7, 2) + number(8, end.device);
+    if (end.driver == 1) info = info + nested(12, number(1, end.number));
+    state = state + entry(info + number(13, 6) + number(14, end.uid) + number(15, end.gid));
+    id += 2;
+  }
+  files["tty-info.img"] = state;
+  files["tty-data.img"] = magics(0x59413026) + entry(number(1, 910) + text(2, "typed"));
+  return files;
+}
+
+TEST(ImageCheck, TerminalsAreTheJobsOwn) {
+  const Tty master;
+  const Tty slave{1, (136 << 8) + 9, 9, "/dev/pts/9"};
+  struct Row {
+    const char* name;
+    std::vector<Tty> ends;
+    bool passes;
+  };
+  const Row rows[] = {
+      {"a pair", {master, slave}, true},
+      {"/dev/tty", {master, slave, {4, 0x500, 0, "/dev/tty"}}, false},
+      {"a master alone", {master}, true},
+      {"a slave alone", {slave}, false},
+      {"another's slave", {master, {1, (136 << 8) + 3, 3, "/dev/pts/3"}}, false},
+      {"under another's name", {master, {1, (136 << 8) + 9, 9, "/dev/pts/3"}}, false},
+      {"a disk's name", {{1, 0x502, 9, "/dev/sda"}, slave}, false},
+      {"of another device", {master, {1, (8 << 8) + 9, 9, "/dev/pts/9"}}, false},
+      {"a number that CRIU cannot make", {{1, 0x502, 32, "/dev/ptmx"}}, false},
+      {"twice", {master, master, slave}, false},
+      {"a console", {{2, 0x501, 0, "/dev/console"}}, false},
+      {"a virtual terminal", {{3, 0x401, 0, "/dev/tty1"}}, false},
+      {"an external one", {{5, (136 << 8) + 9, 0, "/dev/pts/9"}}, false},
+      {"a serial line", {{6, 0x440, 0, "/dev/ttyS0"}}, false},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    const auto facts = verdict(with_terminals(row.ends), root_policy());
+    EXPECT_EQ(facts.ok(), row.passes) << (facts.ok() ? "" : facts.error().detail);
+  }
+  const auto of_users = [&](std::uint64_t uid, std::uint64_t gid, std::uint64_t group) {
+    return verdict(with_terminals({{1, 0x502, 9, "/dev/ptmx", 0, group},
+                                   {1, (136 << 8) + 9, 9, "/dev/pts/9", uid, gid}},
+                                  of_user()),
+                   user_policy())
+        .ok();
+  };
+  EXPECT_TRUE(of_users(1000, 100, 0));
+  EXPECT_TRUE(of_users(1000, 100, 5));
+  EXPECT_FALSE(of_users(1000, 100, 42)) << "nobody changes whose /dev/ptmx is";
+  EXPECT_FALSE(of_users(0, 100, 0));
+  EXPECT_FALSE(of_users(1000, 5, 0));
+  Files stateless = with_terminals({master, slave});
+  stateless.erase("tty-info.img");
+  EXPECT_FALSE(verdict(stateless, root_policy()).ok());
+  // Nobody may have the file of a terminal open as a file: it would be somebody else's here.
+  Files opened = with_terminals({master, slave});
+  for (auto& [name, bytes] : opened) {
+    if (!name.starts_with("fdinfo")) continue;
+    bytes = bytes + entry(number(1, 912) + number(2, 0) + number(3, 1) + number(4, 77));
+  }
+  EXPECT_FALSE(verdict(opened, root_policy()).ok());
+}
+
+TEST(ImageCheck, ATerminalGetsAnotherNumberAndNothingElseChanges) {
+  const auto pair_of = [](std::uint64_t number) {
+    return with_terminals({{1, 0x502, number, "/dev/ptmx"},
+                           {1, (136 << 8) + number, number, "/dev/pts/" + std::to_string(number)}});
+  };
+  for (const std::size_t chunk : {1U, 7U, 100'000U}) {
+    ImageSet images = image_set(pair_of(9), chunk);
+    EXPECT_EQ(terminal_numbers(images), (std::set<std::uint32_t>{9}));
+    renumber_terminals(images, {{9, 30}, {8, 1}});
+    EXPECT_EQ(terminal_numbers(images), (std::set<std::uint32_t>{30}));
+    const Files wanted = pair_of(30);
+    for (const auto& [name, image] : images) {
+      SCOPED_TRACE(name);
+      auto bytes = image_contents(image, 1 << 20);
+      ASSERT_TRUE(bytes.ok());
+      EXPECT_EQ(*bytes, wanted.at(name));
+      EXPECT_EQ(image.size, bytes->size());
+    }
+  }
+  ImageSet none = image_set(real());
+  EXPECT_TRUE(terminal_numbers(none).empty());
+  renumber_terminals(none, {{9, 30}});
+  auto files = image_contents(none.at("files.img"), 1 << 20);
+  ASSERT_TRUE(files.ok());
+  EXPECT_EQ(*files, real().at("files.img"));
 }
 
 TEST(ImageCheck, UnlinkedFilesArePlainAndTheUsers) {

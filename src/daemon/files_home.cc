@@ -1,0 +1,406 @@
+#include "daemon/files_home.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "base/wire.h"
+#include "daemon/files_stream.h"
+#include "daemon/files_user.h"
+#include "daemon/job_folder.h"
+#include "machine/fd.h"
+#include "machine/ledger_files.h"
+
+namespace ternd {
+namespace {
+
+using base::Code;
+using base::Result;
+using base::Status;
+
+struct Owed {
+  node::JobSpec spec;
+  base::Epoch epoch;
+};
+
+constexpr std::size_t kOwedMax = 2 << 20;
+
+Status write_owed(const std::string& folder, const Owed& owed) {
+  if (Status made = job_folder::make(folder); !made) return made;
+  if (Status s = job_folder::sync_folder(folder.substr(0, folder.rfind('/'))); !s) return s;
+  base::Writer w;
+  w.array(3).u64(1).bin(node::encode(owed.spec)).counter(owed.epoch);
+  return job_folder::write_file(folder, owed.spec.id.hex(), w.take());
+}
+
+Result<Owed> read_owed(const std::string& path) {
+  auto text = machine::read_small_file(path, kOwedMax);
+  if (!text) return text.error();
+  base::Reader r(base::as_bytes(*text));
+  Owed owed;
+  r.array_of(3);
+  if (r.u64() != 1) r.reject("made by a newer tern");
+  const base::ByteView spec = r.bin(kOwedMax);
+  owed.epoch = r.counter<base::Epoch>();
+  if (Status finished = r.finish(); !finished) return finished.error();
+  auto decoded = node::decode_spec(spec);
+  if (!decoded) return decoded.error();
+  owed.spec = std::move(*decoded);
+  return owed;
+}
+
+}  // namespace
+
+struct FilesHome::Going {
+  node::JobSpec spec;
+  base::Epoch epoch;
+  std::unique_ptr<PeerStream> stream;
+  std::unique_ptr<FilesOut> files;
+  std::unique_ptr<loop::Timer> timer;
+  base::Duration wait = kFilesHomeAgain;
+  std::function<void()> then;  // until it was told
+  std::unique_ptr<loop::Timer> tells;
+  bool noted = false;
+};
+
+struct FilesHome::Coming {
+  base::JobId job;
+  std::unique_ptr<PeerStream> stream;
+  std::unique_ptr<FilesIn> files;
+  bool working = false;  // off the loop
+  bool closed = false;
+};
+
+FilesHome::FilesHome(loop::Loop& loop, const Paths& paths, Links& links, base::Log& log,
+                     Callbacks callbacks)
+    : loop_(loop), paths_(paths), links_(links), log_(log), callbacks_(std::move(callbacks)) {}
+
+FilesHome::~FilesHome() {
+  *alive_ = false;
+  for (const auto& [job, going] : going_) {
+    going->files.reset();
+    going->stream.reset();
+    going->timer.reset();
+    going->tells.reset();
+  }
+  for (const ComingHandle& coming : coming_) {
+    coming->files.reset();
+    coming->stream.reset();
+  }
+}
+
+// ---- guest
+
+void FilesHome::bring(const node::JobSpec& spec, base::Epoch epoch, std::function<void()> then) {
+  if (going_.contains(spec.id)) return then();
+  auto going = std::make_shared<Going>();
+  going->spec = spec;
+  going->epoch = epoch;
+  going->then = std::move(then);
+  going_[spec.id] = going;
+  note(going);
+}
+
+bool FilesHome::tell(const GoingHandle& going) {
+  if (going->tells) going->tells->stop();
+  auto then = std::exchange(going->then, nullptr);
+  if (!then) return false;
+  then();
+  return true;
+}
+
+void FilesHome::tell_before_home(const GoingHandle& going) {
+  if (!tell(going)) return;
+  callbacks_.said(going->spec.id,
+                  "it ended, and what it changed of its files is not home yet: this node goes on "
+                  "bringing it");
+}
+
+void FilesHome::tell_now() {
+  tells_at_once_ = true;
+  std::vector<GoingHandle> waiting;
+  for (const auto& [job, going] : going_) {
+    if (going->then) waiting.push_back(going);
+  }
+  for (const GoingHandle& going : waiting) {
+    told_now_.push_back(going->spec.id);
+    if (going->noted) tell_before_home(going);
+  }
+}
+
+// Most jobs came with nothing.
+void FilesHome::note(const GoingHandle& going) {
+  struct Outcome {
+    Result<bool> placed = false;
+    Status written;
+  };
+  auto outcome = std::make_shared<Outcome>();
+  loop::run_blocking(
+      loop_,
+      [folder = paths_.files(), owed_folder = paths_.files_owed(),
+       owed = Owed{going->spec, going->epoch}, outcome] {
+        outcome->placed = machine::has_arrivals(folder, owed.spec.id);
+        if (outcome->placed && !*outcome->placed) return;
+        outcome->written = write_owed(owed_folder, owed);
+      },
+      [this, going, outcome, alive = alive_] {
+        if (!*alive) return;
+        if (!outcome->written) {
+          log_.warn("files_home_not_noted",
+                    {{"job", going->spec.id.hex()}, {"why", outcome->written.error().detail}});
+        }
+        if (outcome->placed && !*outcome->placed) return finish(going);
+        going->noted = true;
+        if (tells_at_once_) tell_before_home(going);
+        going->tells =
+            std::make_unique<loop::Timer>(loop_, [this, weak = std::weak_ptr<Going>(going)] {
+              if (auto strong = weak.lock()) tell_before_home(strong);
+            });
+        going->tells->start(kFilesHomeTellAfter);
+        connect(going);
+      });
+}
+
+std::vector<base::JobId> FilesHome::resume() {
+  std::vector<base::JobId> jobs;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(paths_.files_owed(), error)) {
+    const std::string name = entry.path().filename().string();
+    auto owed = read_owed(entry.path().string());
+    if (!owed || owed->spec.id.hex() != name) {
+      if (name.ends_with(".new")) continue;
+      const std::string why = owed ? "it is another job's" : owed.error().detail;
+      log_.warn("files_home_unreadable", {{"name", name}, {"why", why}});
+      continue;
+    }
+    jobs.push_back(owed->spec.id);
+    auto going = std::make_shared<Going>();
+    going->spec = std::move(owed->spec);
+    going->epoch = owed->epoch;
+    going_[going->spec.id] = going;
+    again(going, "the daemon has started anew");
+  }
+  return jobs;
+}
+
+void FilesHome::connect(const GoingHandle& going) {
+  links_.open_bulk(going->spec.home, callbacks_.addresses(going->spec.home),
+                   [this, going, alive = alive_](Result<BulkStream> bulk) {
+                     if (*alive) on_connected(going, std::move(bulk));
+                   });
+}
+
+void FilesHome::on_connected(const GoingHandle& going, Result<BulkStream> bulk) {
+  if (!bulk) return again(going, bulk.error().detail);
+  going->stream = std::move(bulk->stream);
+  std::weak_ptr<Going> weak = going;
+  PeerStream::Callbacks on;
+  on.on_room = [weak] {
+    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_room();
+  };
+  on.on_data = [weak](const transfer::Buffer& record) {
+    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_record(record.view());
+  };
+  on.on_failed = [this, weak](const base::Error& error) {
+    if (auto strong = weak.lock()) on_sent(strong, error);
+  };
+  going->stream->take_over(std::move(on));
+  transfer::ImageSender greeting(bulk->handshake_hash);
+  transfer::ImageHello hello;
+  hello.kind = transfer::ImageHello::Kind::kFilesHome;
+  hello.job = going->spec.id;
+  hello.epoch = going->epoch;
+  if (Status sent = greeting.hello(going->stream->stream(), hello); !sent) {
+    return again(going, sent.error().detail);
+  }
+  going->stream->flush();
+  FilesOut::Callbacks out;
+  through_stream(out, weak);
+  out.progress = [] {};
+  out.done = [this, weak](const Status& status) {
+    if (auto strong = weak.lock()) on_sent(strong, status);
+  };
+  going->files = std::make_unique<FilesOut>(loop_, std::move(out));
+  going->files->start(
+      true, node::encode(going->spec),
+      [spec = going->spec, folder = paths_.files()]() -> Result<machine::JobTreeSpec> {
+        machine::JobTreeSpec tree = tree_of(spec);
+        auto placed = machine::placed_files(folder, spec.id);
+        if (!placed) return placed.error();
+        tree.placed = std::move(*placed);
+        return tree;
+      });
+}
+
+void FilesHome::on_sent(const GoingHandle& going, const Status& status) {
+  if (!going->stream) return;
+  if (status) {
+    log_.info("files_home", {{"job", going->spec.id.hex()}, {"bytes", going->files->bytes()}});
+    return drop(going);
+  }
+  if (status.error().code != Code::kRefused) return again(going, status.error().detail);
+  // Its owner has to look: what the job changed stays here.
+  callbacks_.said(going->spec.id,
+                  "what the job changed of its files stays on this node, as home "
+                  "does not take it: " +
+                      status.error().detail);
+  finish(going);
+}
+
+// Home has it on its disk: here it goes, also what the job made beside what it came with.
+void FilesHome::drop(const GoingHandle& going) {
+  auto status = std::make_shared<Status>();
+  loop::run_blocking(
+      loop_,
+      [folder = paths_.files(), job = going->spec.id, tree = going->files->tree(), status] {
+        *status = machine::note_guest_leaves(folder, job, left_of(*tree));
+        if (!*status) return;
+        *status = machine::forget_arrivals(folder, job, base::Epoch{UINT64_MAX}, false);
+      },
+      [this, going, status, alive = alive_] {
+        if (!*alive) return;
+        if (!*status) {
+          log_.warn("files_left", {{"job", going->spec.id.hex()}, {"why", status->error().detail}});
+        }
+        finish(going);
+      });
+}
+
+void FilesHome::again(const GoingHandle& going, const std::string& why) {
+  log_.debug("files_home_waits", {{"job", going->spec.id.hex()}, {"why", why}});
+  tell_before_home(going);
+  // Not at once: this may be called from within either.
+  auto stream = std::make_shared<std::unique_ptr<PeerStream>>(std::move(going->stream));
+  auto files = std::make_shared<std::unique_ptr<FilesOut>>(std::move(going->files));
+  going->timer = std::make_unique<loop::Timer>(loop_, [this, going, stream, files] {
+    const GoingHandle kept = going;  // connecting may replace this timer
+    stream->reset();
+    files->reset();
+    connect(kept);
+  });
+  going->timer->start(going->wait);
+  going->wait = std::min(going->wait * 2, kFilesHomeAgainMax);
+}
+
+void FilesHome::finish(const GoingHandle& going) {
+  const base::JobId job = going->spec.id;
+  tell(going);
+  // Not at once: as above.
+  going->timer = std::make_unique<loop::Timer>(loop_, [this, job] {
+    const GoingHandle last = going_.at(job);
+    going_.erase(job);
+    last->files.reset();
+    last->stream.reset();
+    last->tells.reset();
+    // Were it still noted after a crash, home would be asked once more, and refuse or have it.
+    loop::run_blocking(
+        loop_, [path = paths_.files_owed() + "/" + job.hex()] { (void)::unlink(path.c_str()); },
+        [this, job, alive = alive_] {
+          if (*alive) callbacks_.over(job);
+        });
+    last->timer.reset();
+  });
+  going->timer->start(base::Duration{0});
+}
+
+// ---- home
+
+void FilesHome::take(BulkStream bulk, const transfer::ImageHello& hello) {
+  const auto spec = callbacks_.expected(hello.job, bulk.peer);
+  const bool twice = std::any_of(coming_.begin(), coming_.end(), [&](const ComingHandle& other) {
+    return other->job == hello.job;
+  });
+  if (!spec || twice || coming_.size() >= kFilesHomeMax) return;  // closed; it tries again
+  auto coming = std::make_shared<Coming>();
+  coming->job = hello.job;
+  coming->stream = std::move(bulk.stream);
+  coming_.push_back(coming);
+  start(coming, *spec, hello.epoch);
+}
+
+void FilesHome::start(const ComingHandle& coming, const node::JobSpec& spec, base::Epoch epoch) {
+  std::weak_ptr<Coming> weak = coming;
+  FilesIn::Callbacks in;
+  through_stream(in, weak);
+  in.failed = [this, job = coming->job](const Status& status) {
+    log_.warn("files_refused", {{"job", job.hex()}, {"why", status.error().detail}});
+    callbacks_.said(job,
+                    "what the job changed of its files was not taken here, and stays on the node "
+                    "where it ended: " +
+                        status.error().detail);
+  };
+  in.taken_back = [this, job = coming->job](const Result<machine::Undone>& undone) {
+    if (!undone) {
+      log_.warn("files_left", {{"job", job.hex()}, {"why", undone.error().detail}});
+      callbacks_.said(job,
+                      "what came of the job's files before that could not all be taken back: " +
+                          undone.error().detail);
+      return;
+    }
+    for (const std::string& path : undone->before) {
+      callbacks_.said(job,
+                      "something else has the name of what was here before; that lies at " + path);
+    }
+    for (const std::string& path : undone->kept) {
+      callbacks_.said(job, "it came with the job, and stays here: " + path);
+    }
+  };
+  // The next attempt waits until the disk is left alone.
+  in.work = [this, weak](std::function<Status()> work, FilesIn::Done done) {
+    const ComingHandle busy = weak.lock();
+    if (!busy || busy->closed) return;
+    busy->working = true;
+    loop::run_blocking(loop_, std::move(work),
+                       [this, busy, done = std::move(done), alive = alive_](const Status& status) {
+                         if (!*alive) return;
+                         busy->working = false;
+                         done(status);
+                         if (busy->closed && !busy->working) forget(busy);
+                       });
+  };
+  // Whoever sends: they are placed as the user whose job it is here.
+  in.refusal = [spec](const node::JobSpec& told) -> std::string {
+    const bool same = told.id == spec.id && same_user(told, spec);
+    return same ? std::string() : "the files are of somebody else's job";
+  };
+  in.settled = [this, job = coming->job](const machine::LaidBeside& laid) {
+    callbacks_.beside(job, laid);
+  };
+  machine::PlacerSpec placer;
+  placer.ledgers = paths_.files();
+  placer.job = coming->job;
+  placer.epoch = epoch;
+  placer.at_home = true;
+  placer.groups_known = true;
+  coming->files = std::make_unique<FilesIn>(loop_, std::move(placer), std::move(in));
+  PeerStream::Callbacks on;
+  on.on_data = [weak](const transfer::Buffer& record) {
+    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_record(record.view());
+  };
+  on.on_room = [weak] {
+    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_room();
+  };
+  on.on_failed = [this, weak](const base::Error&) {
+    if (auto strong = weak.lock()) close(strong);
+  };
+  coming->stream->take_over(std::move(on));
+  coming->stream->resume();
+}
+
+// What came of an attempt that broke off is gone on with by the next: the guest has it all still.
+void FilesHome::close(const ComingHandle& coming) {
+  const ComingHandle kept = coming;
+  kept->closed = true;
+  kept->stream.reset();
+  if (!kept->working) forget(kept);
+}
+
+void FilesHome::forget(const ComingHandle& coming) {
+  const ComingHandle kept = coming;
+  coming_.remove(kept);
+  kept->files.reset();
+}
+
+}  // namespace ternd

@@ -1,0 +1,88 @@
+// Emptying this node (`tern drain`, design.md §8): which job leaves next, and for where. Pure.
+//
+//   reach() -> next() -> the node moves that job as a person would -> moved() or stays() -> next()
+//   ...
+//
+// A drain is a person's word, so residence and never-worse do not bind it (design.md §2). One job
+// after another, guests first, for the owner waits for those; each of equal rank with the smallest
+// memory first, as it is gone soonest. A guest goes home if home takes it without becoming PLUS,
+// else to the least loaded MINUS node with room, else home all the same: that is where it belongs.
+// A job at home here goes to a MINUS node with room or stays. What could not leave is tried again
+// after kDrainRetry; what cannot move at all is said and not tried. Where the person asked for it
+// (parks()), a job at home here that nobody has room for, or whose moves failed kDrainTries times,
+// is parked: the last step, when nobody else can be moved at that moment.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "balance/event.h"
+#include "base/ids.h"
+#include "base/time.h"
+
+namespace node {
+
+inline constexpr base::Duration kDrainRetry = std::chrono::seconds(10);
+inline constexpr int kDrainTries = 3;
+
+struct DrainJob {  // one that is here
+  balance::JobFacts facts;
+  std::string name;
+  base::NodeId home;
+  bool parking = false;  // by somebody: it leaves by itself
+};
+
+enum class Reach : std::uint8_t { kNobody, kGuests, kAll };  // who leaves
+
+class Drain {
+ public:
+  struct Move {
+    base::JobId job;
+    std::optional<base::NodeId> target;  // none: it is to be parked
+  };
+  struct Left {  // a job that is still here, and why
+    base::JobId job;
+    std::string name;
+    std::string why;
+  };
+
+  // kNobody ends it; what is under way is finished.
+  void reach(Reach reach);
+  [[nodiscard]] bool on() const { return reach_ != Reach::kNobody; }
+  [[nodiscard]] Reach reach() const { return reach_; }
+  void parks(bool parks) { parks_ = parks; }  // with kAll
+
+  // None: nothing can be tried now (see next_try).
+  [[nodiscard]] std::optional<Move> next(base::Time now, base::NodeId self,
+                                         const std::vector<DrainJob>& jobs,
+                                         const std::vector<balance::NodeLoad>& view);
+  void moving(const Move& move) { moving_ = move; }
+  [[nodiscard]] bool under_way() const { return moving_.has_value(); }
+  // The move, or the park, that is under way is over; `why` empty: the job left.
+  void moved(base::Time now, std::string why);
+  [[nodiscard]] base::Time next_try() const;
+  [[nodiscard]] std::vector<Left> left(const std::vector<DrainJob>& jobs) const;
+
+ private:
+  struct Stays {
+    base::Time again{};
+    std::string why;
+    int failed = 0;        // moves
+    bool no_room = false;  // nobody has any
+    base::Time park_again = base::Time::min();
+  };
+  [[nodiscard]] std::optional<Move> next_park(base::Time now, base::NodeId self,
+                                              const std::vector<const DrainJob*>& order) const;
+  Reach reach_ = Reach::kNobody;
+  bool parks_ = false;
+  std::optional<Move> moving_;
+  std::map<base::JobId, Stays> stay_;  // of those that are here
+};
+
+// Where this job would go; none: nobody has room.
+[[nodiscard]] std::optional<base::NodeId> drain_target(const DrainJob& job, base::NodeId self,
+                                                       const std::vector<balance::NodeLoad>& view);
+
+}  // namespace node

@@ -1,0 +1,71 @@
+// Jobs leave before the machine sleeps. When, and for how long, is SleepDelay's; who, Drain's.
+#include <algorithm>
+#include <utility>
+
+#include "node/node.h"
+
+namespace node {
+namespace {
+
+std::string jobs_text(std::size_t count) {
+  return count == 1 ? "1 job" : std::to_string(count) + " jobs";
+}
+
+}  // namespace
+
+// Those that can: nobody waits for a job that no node could take. With those that are being parked
+// or woken, and those whose handover is not over: a copy that is to go on elsewhere stands still
+// until both ends know.
+std::size_t Node::leave_before_sleep() const {
+  if (config_.owner.sleep < Yield::kSendHome) return 0;
+  std::set<base::JobId> jobs;
+  for (const DrainJob& job : drain_jobs()) {
+    if (!job.facts.movable && jobs_->find(job.facts.id)->rest == jobs::Rest::kNone) continue;
+    if (job.home != self_ || config_.owner.sleep == Yield::kDrain) jobs.insert(job.facts.id);
+  }
+  for (const balance::Balance::Unsettled& one : unsettled()) {
+    if (!one.lingers) jobs.insert(one.job);
+  }
+  return jobs.size();
+}
+
+void Node::tend_sleep() {
+  const Sleep before = sleep_.phase();
+  const std::size_t waiting = leave_before_sleep();
+  if (!sleep_.tend(now_, waiting)) return;
+  if (sleep_.phase() != before) {
+    sleep_changed(waiting == 0 ? "it may sleep: nothing is here that could leave"
+                               : "it may sleep: " + jobs_text(waiting) +
+                                     " could not leave in time and will go on afterwards");
+  }
+  out(DelaySleep{sleep_.holds()});
+}
+
+void Node::sleep_changed(std::string what) {
+  Happened event;
+  event.kind = "sleep";
+  event.node = self_;
+  event.text = std::move(what);
+  out(std::move(event));
+  heed_owner();
+  hold_guests();
+  on_local();
+}
+
+void Node::on(const SleepNews& event) {
+  if (!event.begins) {
+    if (sleep_.phase() == Sleep::kAwake) return;
+    sleep_.wakes();
+    sleep_changed("awake again");
+    return tend_sleep();
+  }
+  if (sleep_.phase() != Sleep::kAwake) return;
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(sleep_.comes(now_, event.patience));
+  if (const std::size_t waiting = leave_before_sleep(); waiting > 0) {
+    sleep_changed("about to sleep: " + jobs_text(waiting) + " may take " +
+                  std::to_string(seconds.count()) + " s to leave");
+  }
+  tend_sleep();
+}
+
+}  // namespace node

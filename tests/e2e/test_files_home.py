@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""What stands in the way of a job's files is said before a move begins, and what home has of its
+own beside what the job made is kept, and shown.
+
+    tests/e2e/test_files_home.py [WORD...]     only tests with a WORD in their name
+
+As test_files.py, whose hosts and jobs these are. Issue 4, part 4.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from harness import WAIT, check, python, run_tests, tern_binary, wait_for
+from test_files import QUIET, Disks, Job, text, tree
+
+# Ends when it is told to, having changed a file and made another.
+ENDS_SOON = """
+import os, sys, time
+folder = sys.argv[1]
+open(folder + "/begun", "w").close()
+while not os.path.exists(folder + "/end"):
+    time.sleep(0.02)
+for name, words in (("note", "the job's"), ("large", "x" * (8 << 20))):
+    with open(folder + "/" + name, "w") as file:
+        file.write(words)
+sys.exit(3)
+"""
+
+
+def new_folder(mesh, host):
+    """`data`, for --dir, at the same path everywhere, and with something in it at `host`."""
+    os.mkdir(mesh.disk(host, "data"))
+    os.mkdir(mesh.at("data"))  # as the command sees it
+    with open(mesh.disk(host, "data", "note"), "w", encoding="utf-8") as file:
+        file.write("old")
+
+
+def in_the_way_at_home():
+    """something deep in --dir at home that is no file: refused before anything is begun"""
+    with Disks(["a", "b"]) as mesh:
+        a, b = mesh.hosts
+        new_folder(mesh, a)
+        job = Job(mesh, a, python(), "-c", QUIET, named=mesh.at("data"))
+        job.move(b)
+        os.mkdir(mesh.disk(b, "data", "sub"))
+        with open(mesh.disk(b, "data", "sub", "made"), "w", encoding="utf-8") as file:
+            file.write("by the job")
+        os.mkdir(mesh.disk(a, "data", "sub"))
+        os.mkfifo(mesh.disk(a, "data", "sub", "made"))
+        says = mesh.at("data", "sub", "made") + " is no regular file there"
+        trial = a.tern("migrate", job.job, a.name, "--dry-run", ok=False)
+        check(trial.returncode == 5 and says in trial.stdout, lambda: f"dry run: {trial}")
+        done = a.migrate(job.job, a.name, ok=False)
+        check(done.returncode == 5 and says in done.stderr, lambda: f"says: {done}")
+        job.wait_further()
+        check(mesh.only_copy(job.job) is b, "it does not run where it was")
+        os.remove(mesh.disk(a, "data", "sub", "made"))
+        job.move(a)
+        check(text(mesh.disk(a, "data", "sub", "made")) == "by the job", "it did not come home")
+        job.end()
+
+
+def both_changed_it():
+    """a file that both changed: tern run says at its end where the job's version lies, and so
+    does tern ps, also after the daemon was killed, until that is removed; and the job's
+    files are home by then"""
+    with Disks(["a", "b"]) as mesh:
+        a, b = mesh.hosts
+        new_folder(mesh, a)
+        run = subprocess.Popen(
+            [tern_binary(), "run", "--state", a.state, "--name", "both", "--on", "here", "--dir",
+             mesh.at("data"), "--", python(), "-c", ENDS_SOON, mesh.at("data")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+        job = wait_for("the job", lambda: a.ps())[0]["id"]
+        wait_for("it to work", lambda: os.path.exists(mesh.disk(a, "data", "begun")))
+        check(a.migrate(job, b.name)["outcome"] == "commit", "not moved")
+        with open(mesh.disk(a, "data", "note"), "w", encoding="utf-8") as file:
+            file.write("its owner's")
+        with open(mesh.disk(b, "data", "end"), "w", encoding="utf-8"):
+            pass
+        _, said = run.communicate(timeout=WAIT)
+        beside = mesh.at("data", "note.job-" + job[:8])
+        check(run.returncode == 3 and beside in said, lambda: f"{run.returncode}, says: {said}")
+        check(text(mesh.disk(a, "data", "note.job-" + job[:8])) == "the job's"
+              and text(mesh.disk(a, "data", "large")) == "x" * (8 << 20),
+              "its files were not home when it ended")
+        check(text(mesh.disk(a, "data", "note")) == "its owner's", "the owner's change is lost")
+        for _ in range(2):
+            shown = a.tern("ps")
+            check(beside in shown.stderr, lambda shown=shown: f"ps says: {shown}")
+            check(a.job(job)[0].get("beside") == [beside], lambda: f"ps --json: {a.job(job)}")
+            a.kill_daemon()
+            a.start()
+        os.remove(mesh.disk(a, "data", "note.job-" + job[:8]))
+        shown = a.tern("ps")
+        check(beside not in shown.stderr, lambda: f"it was removed, and ps says: {shown}")
+        check("beside" not in a.job(job)[0], lambda: f"ps --json: {a.job(job)}")
+
+
+class Slow:
+    """A job that ended at `b`, whose files take minutes to `a`, where tern run waits for it."""
+
+    def __init__(self, mesh):
+        self.mesh = mesh
+        a, b = mesh.hosts
+        new_folder(mesh, a)
+        self.run = subprocess.Popen(
+            [tern_binary(), "run", "--state", a.state, "--on", "here", "--dir", mesh.at("data"),
+             "--", python(), "-c", ENDS_SOON, mesh.at("data")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+        self.job = wait_for("the job", lambda: a.ps())[0]["id"]
+        wait_for("it to work", lambda: os.path.exists(mesh.disk(a, "data", "begun")))
+        check(a.migrate(self.job, b.name)["outcome"] == "commit", "not moved")
+        check(mesh.slow_down(b, 0.5), "no slow link")
+        with open(mesh.disk(b, "data", "end"), "w", encoding="utf-8"):
+            pass
+        wait_for("its files to be on their way", lambda: self.owed())
+
+    def owed(self):
+        return os.path.exists(os.path.join(self.mesh["b"].state, "files-owed", self.job))
+
+    def ends_before_its_files(self):
+        _, said = self.run.communicate(timeout=WAIT)
+        check(self.run.returncode == 3, lambda: f"{self.run.returncode}, says: {said}")
+        check(text(self.mesh.disk(self.mesh["a"], "data", "note")) == "old", "they were home")
+
+    def they_come(self):
+        check(self.mesh.slow_down(self.mesh["b"], 1000), "no fast link")
+        says = "what it changed of its files is home now"
+        wait_for("home to say that they are there",
+                 lambda: any(says in str(event) for event in self.mesh["a"].events()))
+        large = self.mesh.disk(self.mesh["a"], "data", "large")
+        check(text(large) == "x" * (8 << 20), "they did not come home")
+
+
+def files_that_take_long():
+    """a job's end is told after a while without its files, which come home behind it"""
+    with Disks(["a", "b"]) as mesh:
+        slow = Slow(mesh)
+        slow.ends_before_its_files()
+        slow.they_come()
+
+
+def guest_stops_meanwhile():
+    """the guest's daemon stops while a job's files go home: whoever waits hears that it ended, and
+    the files come when that daemon is there again"""
+    with Disks(["a", "b"]) as mesh:
+        slow = Slow(mesh)
+        check(mesh["b"].stop_daemon() == 0, "it did not stop in order")
+        slow.ends_before_its_files()
+        mesh["b"].start()
+        slow.they_come()
+
+
+def a_file_became_a_folder():
+    """what was a file and is a folder now, and the other way, comes home whole, and what was there
+    is kept beside it and said"""
+    with Disks(["a", "b"]) as mesh:
+        a, b = mesh.hosts
+        new_folder(mesh, a)
+        os.mkdir(mesh.disk(a, "data", "folder"))
+        with open(mesh.disk(a, "data", "folder", "in it"), "w", encoding="utf-8") as file:
+            file.write("old")
+        job = Job(mesh, a, python(), "-c", QUIET, named=mesh.at("data"))
+        job.move(b)
+        os.remove(mesh.disk(b, "data", "note"))
+        os.mkdir(mesh.disk(b, "data", "note"))
+        shutil.rmtree(mesh.disk(b, "data", "folder"))
+        for names in (("note", "new"), ("folder",)):
+            with open(mesh.disk(b, "data", *names), "w", encoding="utf-8") as file:
+                file.write("by the job")
+        with open(mesh.disk(a, "data", "note"), "w", encoding="utf-8") as file:
+            file.write("its owner's")
+        job.move(a)
+        mark = ".home-" + job.job[:8]
+        here = {name: text(mesh.disk(a, "data", name)) for name in tree(mesh.disk(a, "data"))
+                if os.path.isfile(mesh.disk(a, "data", name))}
+        check(here == {"note/new": "by the job", "folder": "by the job",
+                       "note" + mark: "its owner's", "folder" + mark + "/in it": "old"},
+              lambda: f"at home: {here}")
+        kept = [mesh.at("data", name + mark) for name in ("folder", "note")]
+        wait_for("tern ps to say so",
+                 lambda: sorted(a.job(job.job)[0].get("kept", [])) == kept)
+        check(all(path in a.tern("ps").stderr for path in kept), lambda: f"{a.tern('ps')}")
+        job.end()
+
+
+TESTS = [in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
+         a_file_became_a_folder]
+
+if __name__ == "__main__":
+    sys.exit(run_tests(TESTS, sys.argv[1:], 580))

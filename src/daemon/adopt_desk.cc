@@ -16,6 +16,7 @@
 #include "daemon/held_launch.h"
 #include "daemon/image_set_source.h"
 #include "daemon/job_folder.h"
+#include "daemon/job_name.h"
 #include "daemon/live_dump.h"
 #include "daemon/retry.h"
 #include "machine/cgroup.h"
@@ -39,18 +40,15 @@ constexpr std::uint64_t kImagesReserve = 64U << 20;  // of images, beside the tr
 
 std::vector<std::string> command_of(pid_t pid, const std::string& name) {
   std::vector<std::string> argv;
-  std::size_t total = 0;
   const std::string path = "/proc/" + std::to_string(pid) + "/cmdline";
   const auto text = machine::read_small_file(path, kCommandMax);
   for (std::size_t at = 0; text && at < text->size();) {
     const std::size_t end = std::min(text->find('\0', at), text->size());
-    total += end - at;
-    if (argv.size() == node::kArgumentsMax || total > node::kArgumentsSizeMax) break;
     argv.push_back(text->substr(at, end - at));
     at = end + 1;
   }
   if (argv.empty() || argv.front().empty()) argv = {name};
-  return argv;
+  return described_command(argv);
 }
 
 pid_t pid_max() {

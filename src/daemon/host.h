@@ -79,7 +79,8 @@ class Host {
   int run();
 
  private:
-  struct PendingRun {  // what launching needs and nobody stores
+  struct PendingRun {               // what launching needs and nobody stores
+    std::vector<std::string> argv;  // whole; its description may say less
     std::vector<std::string> env;
     unsigned umask = 022;
     control::JobInput input = control::JobInput::kNothing;

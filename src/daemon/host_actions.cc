@@ -155,7 +155,9 @@ void Host::launch(const node::jobs::Launch& order) {
   const auto input = run.input == control::JobInput::kPipe       ? machine::JobInput::kPipe
                      : run.input == control::JobInput::kTerminal ? machine::JobInput::kTerminal
                                                                  : machine::JobInput::kNothing;
-  copies_->launch(order.spec, order.epoch, {run.env, run.umask, input}, launched);
+  node::JobSpec spec = order.spec;
+  if (!run.argv.empty()) spec.argv = std::move(run.argv);
+  copies_->launch(spec, order.epoch, {run.env, run.umask, input}, launched);
 }
 
 // ---- preflight: what a job needs, and whether a job may run here

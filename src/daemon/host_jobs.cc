@@ -164,7 +164,7 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
   node::JobSpec spec;
   spec.id = random_id<base::JobId>();
   spec.name = request.name.value_or(default_name(request.argv));
-  spec.argv = request.argv;
+  spec.argv = described_command(request.argv);
   spec.cwd = request.cwd;
   spec.tcp_close = request.tcp_close;
   spec.dir = request.dir;
@@ -186,6 +186,7 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
   spec.started_at = loop::Loop::wall_now();
   if (!placement.here) return enqueue(request, std::move(spec), placement, client);
   PendingRun run;
+  run.argv = request.argv;
   run.env = request.env;
   run.umask = request.umask;
   run.input = request.input;
@@ -217,6 +218,13 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
 // at once.
 void Host::enqueue(const control::RunRequest& request, node::JobSpec spec,
                    const node::Node::Placement& placement, const std::shared_ptr<Client>& client) {
+  if (spec.argv != request.argv) {
+    return client->fail(Exit::kError,
+                        "cannot queue it: a command that waits has " +
+                            std::to_string(node::kArgumentsMax) + " arguments at most, of " +
+                            std::to_string(node::kArgumentsSizeMax >> 10U) + " KiB together",
+                        "start it here all the same: tern run --on here; or put it into a script");
+  }
   const auto told = [this, client, spec, placement](const node::Reply& reply) {
     if (reply.exit_code != 0) {
       return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));

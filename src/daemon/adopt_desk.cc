@@ -14,6 +14,7 @@
 #include "criu/restore_session.h"
 #include "daemon/copies_internal.h"
 #include "daemon/held_launch.h"
+#include "daemon/image_admission.h"
 #include "daemon/image_set_source.h"
 #include "daemon/job_folder.h"
 #include "daemon/job_name.h"
@@ -287,6 +288,7 @@ void AdoptDesk::dump(const Handle& task) {
     const auto& threads = strong->tree.root().threads;
     transfer::forget_parent_death(strong->images, {threads.begin(), threads.end()});
     if (strong->spec.uid != 0) transfer::set_no_new_privileges(strong->images);
+    go_on(strong->images);
     strong->source = std::make_shared<SetSource>(std::move(strong->images));
     restore(strong);
   };

@@ -18,7 +18,9 @@
 #include "machine/fd.h"
 #include "machine/file_user.h"
 #include "machine/job_process.h"
+#include "transfer/expired_timers.h"
 #include "transfer/image_check.h"
+#include "transfer/interrupted_calls.h"
 #include "transfer/terminal_numbers.h"
 
 namespace ternd {
@@ -90,6 +92,27 @@ Status can_lock_all(const transfer::ImageFacts& facts) {
   return {};
 }
 
+// Somebody may take such a number before the restore, which then fails.
+void place_terminals(transfer::ImageSet& images) {
+  const std::set<std::uint32_t> numbers = transfer::terminal_numbers(images);
+  std::set<std::uint32_t> free;
+  for (std::uint32_t number = 0; number < machine::kTerminalsMax; ++number) {
+    const std::string path = "/dev/pts/" + std::to_string(number);
+    if (::access(path.c_str(), F_OK) != 0) free.insert(number);
+  }
+  std::map<std::uint32_t, std::uint32_t> placed;
+  for (const std::uint32_t number : numbers) {
+    if (free.erase(number) != 0 || free.empty()) continue;
+    // Not the lowest, which the next terminal that anybody opens would take.
+    auto pick =
+        free.lower_bound(machine::kTerminalsLow + static_cast<std::uint32_t>(random_seed() % 16));
+    if (pick == free.end()) pick = std::prev(free.end());
+    placed[number] = *pick;
+    free.erase(pick);
+  }
+  if (!placed.empty()) transfer::renumber_terminals(images, placed);
+}
+
 }  // namespace
 
 Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec, bool allow_root,
@@ -117,24 +140,14 @@ Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
   return can_lock_all(*facts);
 }
 
-void place_terminals(transfer::ImageSet& images) {
-  const std::set<std::uint32_t> numbers = transfer::terminal_numbers(images);
-  std::set<std::uint32_t> free;
-  for (std::uint32_t number = 0; number < machine::kTerminalsMax; ++number) {
-    const std::string path = "/dev/pts/" + std::to_string(number);
-    if (::access(path.c_str(), F_OK) != 0) free.insert(number);
-  }
-  std::map<std::uint32_t, std::uint32_t> placed;
-  for (const std::uint32_t number : numbers) {
-    if (free.erase(number) != 0 || free.empty()) continue;
-    // Not the lowest, which the next terminal that anybody opens would take.
-    auto pick =
-        free.lower_bound(machine::kTerminalsLow + static_cast<std::uint32_t>(random_seed() % 16));
-    if (pick == free.end()) pick = std::prev(free.end());
-    placed[number] = *pick;
-    free.erase(pick);
-  }
-  if (!placed.empty()) transfer::renumber_terminals(images, placed);
+void go_on(transfer::ImageSet& images) {
+  transfer::rearm_expired_timers(images);
+  transfer::repeat_interrupted_calls(images);
+}
+
+void fit_here(transfer::ImageSet& images) {
+  place_terminals(images);
+  go_on(images);
 }
 
 base::Status admit(transfer::ImageSet& images, const node::MoveMetadata& metadata, bool allow_root,
@@ -148,7 +161,7 @@ base::Status admit(transfer::ImageSet& images, const node::MoveMetadata& metadat
     return plan ? base::Status() : base::Status(plan.error());
   }
   base::Status admitted = admit_images(images, metadata.spec, allow_root, init_root);
-  if (admitted) place_terminals(images);
+  if (admitted) fit_here(images);
   return admitted;
 }
 

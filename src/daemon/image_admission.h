@@ -14,12 +14,16 @@ namespace ternd {
 [[nodiscard]] base::Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
                                         bool allow_root, const std::string& init_root);
 
-// Gives the job's terminals numbers that are free here. Between this and the restore somebody may
-// take one: then the restore fails, and the job goes on where it is.
-void place_terminals(transfer::ImageSet& images);
+// Of any images that are about to be restored: timers and system calls go on as the job expects
+// (transfer/expired_timers.h, transfer/interrupted_calls.h).
+void go_on(transfer::ImageSet& images);
+
+// The same; and the job's terminals get numbers that are free here. Between this and the restore
+// somebody may take one: then the restore fails, and the job goes on where it is, or stays parked.
+void fit_here(transfer::ImageSet& images);
 
 // The whole of it for what a peer sent: of a queued job the plan of its launch, else the images,
-// whose terminals are placed then.
+// which are made to fit then.
 [[nodiscard]] base::Status admit(transfer::ImageSet& images, const node::MoveMetadata& metadata,
                                  bool allow_root, const std::string& init_root);
 

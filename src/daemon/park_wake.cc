@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "daemon/held_launch.h"
+#include "daemon/image_admission.h"
 #include "daemon/job_folder.h"
 #include "daemon/park_task.h"
 #include "machine/cgroup.h"
@@ -56,6 +57,7 @@ void ParkDesk::load(const Handle& task) {
     task->told.stored_bytes = loaded->stored_bytes;
     if (Status whole = output_is_whole(task->dir, task->manifest.metadata); !whole) return whole;
     task->source = std::make_shared<SetSource>(std::move(loaded->images));
+    if (!task->manifest.metadata.queued) fit_here(task->source->images());
     return roots->claim(task->job, task->epoch, root);
   };
   off_loop(task, work, [this, task](const Status& status) {

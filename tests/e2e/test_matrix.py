@@ -130,6 +130,29 @@ const server = http.createServer((request, answer) => {
 server.listen(%d, '127.0.0.1');
 const timer = setInterval(() => { console.log(++n); }, 25);
 """ % PORT
+# Each step is a periodic timer's, which has always expired while the job was frozen. Nobody here has
+# a handler of signals, so poll() ends when there is something to read, and sleep() after its time.
+WAITS = """
+import ctypes, os, struct, sys, threading
+libc = ctypes.CDLL(None)
+timer = libc.timerfd_create(1, 0)
+libc.timerfd_settime(timer, 0, struct.pack("4q", 0, 20000000, 0, 20000000), None)
+gate, opened = os.pipe()
+asked = ctypes.create_string_buffer(struct.pack("ihh", gate, 1, 0))
+ended = []
+polls = threading.Thread(target=lambda: ended.append(("poll", libc.poll(asked, 1, -1))))
+sleeps = threading.Thread(target=lambda: ended.append(("sleep", libc.sleep(3000))), daemon=True)
+polls.start(); sleeps.start()
+n = 0
+while not os.path.exists(sys.argv[1]):
+    os.read(timer, 8)
+    n += 1
+    print(n, flush=True)
+os.write(opened, b"x")
+polls.join()
+print("ended", ended, len(sys.argv), len(sys.argv[-1]), flush=True)
+os._exit(0)
+"""
 # Shows each key and how many there were, on a screen of its own.
 KEYS = """
 import curses
@@ -298,6 +321,31 @@ def node_server():
         return f"{len(asked)} answers, each over all before"
 
 
+# ---- what the kernel keeps for a program that waits
+
+
+def waits():
+    """a periodic timer, poll() and sleep() in threads, in a command longer than its description"""
+    with Mesh(["a", "b"]) as mesh:
+        a, enough = mesh["a"], os.path.join(mesh.dir, "enough")
+        more = [str(n) for n in range(1500)] + ["x" * 60000]
+        job = test_moves.Counting(mesh, a, python(), "-c", WAITS, enough, *more)
+        a.restart()  # reads the description again
+        mesh.wait_alive()
+        for to in MOVES:
+            job.wait_further(BETWEEN)
+            move = a.migrate(job.job, to)
+            check(move["outcome"] == "commit", lambda: f"not moved: {move}")
+            check(mesh.only_copy(job.job).name == to, f"it does not run on {to}")
+        job.wait_further(BETWEEN)
+        with open(enough, "w", encoding="ascii"):
+            pass
+        wait_for("it to end", lambda: a.job(job.job)[0]["state"] == "exited")
+        said = a.logs(job.job).splitlines()[-1]
+        check(said == f"ended [('poll', 1)] {len(more) + 2} 60000", f"it says: {said}")
+        return said
+
+
 # ---- a terminal
 
 
@@ -363,7 +411,7 @@ def tmux():
 # ---- the table
 
 OWN = [shell, python_with_files, multiprocessing, database, node_server, threads_and_a_mapped_file,
-       tmux]
+       waits, tmux]
 # Rows that another suite of this folder has: (that suite, its test).
 ELSEWHERE = [(test_files, test_files.a_compile), (test_attached, test_attached.sort_moved_twice),
              (test_terminals, test_terminals.a_terminal_moves)]

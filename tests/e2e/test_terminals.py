@@ -6,6 +6,7 @@
 TERN is the binary. Issue 4, part 5. Terminals are driven by Python's pty module.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -115,6 +116,30 @@ def in_the_background():
         person.expect(rb"\$ ")
         person.type(b"exit\n")
         person.ends(0)
+
+
+def a_parked_terminal():
+    """--tty: a parked job is woken although its terminal's number belongs to somebody else now"""
+    with Mesh(["a"]) as mesh, contextlib.ExitStack() as stack:
+        host = mesh["a"]
+        person = Terminal(*command(host, "run", "--tty", "--name", "shell", "--", "/bin/bash",
+                                   "--norc", "-i"))
+        person.expect(rb"[#$] ")
+        person.type(b"tty\n")
+        path = person.expect(rb"(/dev/pts/\d+)\r").group(1).decode()
+        job = job_called(host, "shell")
+        host.tern("park", job)
+        wait_for("its terminal to go", lambda: not os.path.exists(path))
+        for _ in range(64):
+            for end in os.openpty():
+                stack.callback(os.close, end)
+            if os.path.exists(path):
+                break
+        check(os.path.exists(path), f"nobody got {path}")
+        host.tern("wake", job)
+        person.press_until(b"echo wo''ken\n", rb"woken\r\n")
+        person.type(b"exit 4\n")
+        person.ends(4)
 
 
 def a_terminal_moves():
@@ -259,8 +284,8 @@ def the_daemon_is_away():
             mesh.end_job(job_called(host, name))
 
 
-TESTS = (lines_from_a_terminal, in_the_background, a_terminal_moves, a_users_terminal_moves,
-         away_and_back, the_daemon_is_away)
+TESTS = (lines_from_a_terminal, in_the_background, a_parked_terminal, a_terminal_moves,
+         a_users_terminal_moves, away_and_back, the_daemon_is_away)
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 400))

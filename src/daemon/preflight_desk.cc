@@ -9,11 +9,16 @@
 namespace ternd {
 namespace {
 
+// Whole sentences, as many as a handover's reason holds; the first in any case.
 std::string join(const std::vector<std::string>& sentences) {
   std::string text;
-  for (const std::string& sentence : sentences) {
-    if (!text.empty()) text += "; ";
-    text += sentence;
+  for (std::size_t i = 0; i < sentences.size(); ++i) {
+    const std::string more = "; and " + std::to_string(sentences.size() - i) + " more";
+    const std::size_t room = i + 1 == sentences.size() ? 0 : more.size();
+    if (i > 0 && text.size() + 2 + sentences[i].size() + room > balance::kReasonSizeMax) {
+      return text + more;
+    }
+    text += (i == 0 ? "" : "; ") + sentences[i];
   }
   return text;
 }

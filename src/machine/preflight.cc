@@ -21,8 +21,10 @@
 #include "machine/fd.h"
 #include "machine/file_user.h"
 #include "machine/job_process.h"
+#include "machine/preflight_fds.h"
 #include "machine/preflight_ipc.h"
 #include "machine/preflight_sockets.h"
+#include "machine/preflight_tasks.h"
 #include "machine/process_name.h"
 #include "probe/proc_parse.h"
 #include "transfer/job_files.h"
@@ -94,8 +96,18 @@ void Inspection::process(pid_t pid) {
   auto text = read_small_file(link("status"), kStatusSizeMax);
   if (!text) return;  // it ended
   auto status = probe::parse_process_status(*text);
-  if (!status || status->state == 'Z') return;
+  if (!status) return;
   name_ = status->name;
+  if (status->state == 'Z') {
+    if (status->threads > 1) {
+      object(who() + " has ended its first thread while others go on, which cannot move; have " +
+             "main() wait for them");
+    }
+    return;
+  }
+  if (const std::string shared = shared_with_parent(pid_, status->ppid); !shared.empty()) {
+    object(who() + " " + shared);
+  }
   memory_ += static_cast<std::uint64_t>(std::max<std::int64_t>(status->rss_bytes, 0));
   identity(*status, *text);
   namespaces();
@@ -232,31 +244,6 @@ void Inspection::descriptors() {
   for (const std::string& number : numbers) descriptor(number);
 }
 
-bool common_device(
-    dev_t device) {  // the same everywhere: mem(4), null, zero, full, random, urandom
-  constexpr std::array kMinors = {3U, 5U, 7U, 8U, 9U};
-  return major(device) == 1 &&
-         std::find(kMinors.begin(), kMinors.end(), minor(device)) != kMinors.end();
-}
-
-// A lease is this machine's kernel asking before others open the file.
-bool has_lease(std::string_view details) {
-  for (std::size_t at = 0; (at = details.find("\nlock:", at)) != std::string_view::npos; ++at) {
-    const std::string_view line = details.substr(at + 1, details.find('\n', at + 1) - at - 1);
-    if (line.find(" LEASE ") != line.npos || line.find(" DELEG ") != line.npos) return true;
-  }
-  return false;
-}
-
-// Exclusive: its copy would wait for it.
-bool has_write_lock(std::string_view details) {
-  for (std::size_t at = 0; (at = details.find("\nlock:", at)) != std::string_view::npos; ++at) {
-    const std::string_view line = details.substr(at + 1, details.find('\n', at + 1) - at - 1);
-    if (line.find(" WRITE ") != line.npos) return true;
-  }
-  return false;
-}
-
 void Inspection::descriptor(const std::string& number) {
   const std::string file = link("fd/" + number);
   const std::string target = target_of(file);
@@ -271,12 +258,15 @@ void Inspection::descriptor(const std::string& number) {
       object(who() + " has locked " + target + ", which two cannot have locked at once; adopt it " +
              "when it has not, or start it anew with tern run, which moves locks");
     }
-    if (const std::size_t at = details->find("flags:\t"); at != std::string::npos) {
-      std::from_chars(details->data() + at + 7, details->data() + details->size(), flags, 8);
-    }
+    flags = std::max(open_flags(*details), 0);
   }
   if (target.starts_with("anon_inode:")) {
     const std::string kind = target.substr(11);
+    if (kind == "inotify" && has_unread_events(pid_, number)) {
+      object(who() +
+             " has inotify events that it has not read yet, which would be lost; try again " +
+             "when it has read them");
+    }
     for (const char* fine : {"[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify"}) {
       if (kind == fine) return;
     }
@@ -286,15 +276,24 @@ void Inspection::descriptor(const std::string& number) {
                   (ring ? "; have it not do so (node.js: UV_USE_IO_URING=0)" : ""));
   }
   if (S_ISSOCK(info.st_mode)) {
+    if (details && holds_descriptors(*details)) {
+      object(who() + " has a socket with open files in it that nobody has received yet, which " +
+             "cannot move; try again when they are received");
+    }
     if (auto socket = look_at_socket(pid_, number, info.st_ino)) {
       socket->owner = who();
       sockets_.push_back(std::move(*socket));
     }
     return;
   }
+  if (is_message_queue(file)) {
+    return object(who() + " has the POSIX message queue " + target +
+                  " open, which cannot move; a " + "pipe or a socket pair can");
+  }
   if (S_ISREG(info.st_mode)) return regular(file, target, info, flags & O_ACCMODE);
   if (S_ISFIFO(info.st_mode) && target.starts_with('/')) {
-    return object(who() + " has the named pipe " + target + " open, which cannot move");
+    return object(who() + " has the named pipe " + target + " open, which cannot move; one " +
+                  "without a name can, as of a pipeline");
   }
   if (S_ISDIR(info.st_mode)) {
     if (!options_.stays && !valid_required_path(target))
@@ -315,6 +314,11 @@ void Inspection::regular(const std::string& file, const std::string& target,
   if (target.empty()) return;  // closed or unmapped after it was looked at
   const bool memory = target.starts_with("/memfd:") || target.starts_with("/dev/zero");
   if (memory || info.st_nlink == 0 || target.ends_with(kDeleted)) {
+    if (!memory && info.st_nlink != 0) {  // CRIU could only make it a name in its folder
+      return object(who() + " has " + target.substr(0, target.rfind(kDeleted)) + " open, a name " +
+                    "that was removed while the file has another one, which cannot move " +
+                    "(semaphores of sem_open are such files; those of sem_init can move)");
+    }
     const auto size = static_cast<std::uint64_t>(info.st_blocks) * 512;
     if (!memory && size > options_.ghost_limit_bytes) {
       object(who() + " has a deleted file of " + std::to_string(size >> 20) +

@@ -17,6 +17,7 @@
 #include <set>
 
 #include "machine/fd.h"
+#include "machine/preflight_fds.h"
 
 namespace machine {
 namespace {
@@ -126,11 +127,7 @@ std::uint64_t unix_peer(std::uint64_t inode) {
 }  // namespace
 
 std::optional<JobSocket> look_at_socket(pid_t pid, const std::string& number, std::uint64_t inode) {
-  int theirs = -1;
-  std::from_chars(number.data(), number.data() + number.size(), theirs);
-  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!pidfd.valid()) return std::nullopt;
-  const Fd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), theirs, 0)));
+  const Fd fd = duplicate_of(pid, number);
   if (!fd.valid()) return std::nullopt;
   JobSocket socket;
   socket.inode = inode;

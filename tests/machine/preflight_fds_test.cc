@@ -1,0 +1,163 @@
+// With descriptors of this process, and children of it.
+#include "machine/preflight_fds.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <mqueue.h>
+#include <sched.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "machine/preflight.h"
+#include "machine/preflight_tasks.h"
+#include "machine/spawn.h"
+
+namespace machine {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+class PreflightFds : public testing::Test {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/tern-preflight-fds-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern), nullptr);
+    dir_ = pattern;
+  }
+  void TearDown() override {
+    std::error_code ignored;
+    fs::remove_all(dir_, ignored);
+  }
+  static std::vector<std::string> obstacles() {
+    InspectOptions options;
+    options.stays = true;  // what is the machine's does not matter here
+    FileHashes hashes;
+    return inspect_processes({::getpid()}, options, hashes).obstacles;
+  }
+
+  std::string dir_;
+};
+
+TEST_F(PreflightFds, AMessageQueueIsNoFile) {
+  const std::string name = "/tern-preflight-" + std::to_string(::getpid());
+  const Fd queue(::mq_open(name.c_str(), O_CREAT | O_RDWR, 0600, nullptr));
+  ASSERT_TRUE(queue.valid()) << std::strerror(errno);
+  ::mq_unlink(name.c_str());
+  EXPECT_TRUE(is_message_queue("/proc/self/fd/" + std::to_string(queue.get())));
+  EXPECT_FALSE(is_message_queue("/proc/self/exe"));
+  EXPECT_THAT(obstacles(), Contains(HasSubstr("has the POSIX message queue " + name)));
+}
+
+TEST_F(PreflightFds, InotifyEventsCountUntilTheyAreRead) {
+  const Fd watcher(::inotify_init1(IN_CLOEXEC));
+  ASSERT_GE(::inotify_add_watch(watcher.get(), dir_.c_str(), IN_CREATE), 0);
+  const std::string number = std::to_string(watcher.get());
+  const auto unread = HasSubstr("inotify events that it has not read yet");
+  EXPECT_FALSE(has_unread_events(::getpid(), number));
+  EXPECT_THAT(obstacles(), Not(Contains(unread)));
+  std::ofstream(dir_ + "/made").flush();
+  EXPECT_TRUE(has_unread_events(::getpid(), number));
+  EXPECT_THAT(obstacles(), Contains(unread));
+  char events[4096];
+  EXPECT_GT(::read(watcher.get(), events, sizeof events), 0);
+  EXPECT_FALSE(has_unread_events(::getpid(), number));
+  EXPECT_FALSE(has_unread_events(::getpid(), "999"));
+}
+
+TEST_F(PreflightFds, DescriptorsInASocketAreSeen) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const Fd from(ends[0]);
+  const Fd to(ends[1]);
+  const auto waiting = HasSubstr("open files in it that nobody has received yet");
+  EXPECT_THAT(obstacles(), Not(Contains(waiting)));
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  char byte = 'x';
+  iovec data{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(head), &ends[0], sizeof(int));
+  ASSERT_EQ(::sendmsg(from.get(), &message, 0), 1);
+  EXPECT_THAT(obstacles(), Contains(waiting));
+}
+
+// As sem_open(3) leaves it: made under a name that goes once the file has its own.
+TEST_F(PreflightFds, ARemovedNameOfAFileThatHasAnotherIsSeen) {
+  const Fd file(::open((dir_ + "/first").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  ASSERT_EQ(::link((dir_ + "/first").c_str(), (dir_ + "/second").c_str()), 0);
+  ASSERT_EQ(::unlink((dir_ + "/first").c_str()), 0);
+  const auto removed = HasSubstr(dir_ + "/first open, a name that was removed");
+  EXPECT_THAT(obstacles(), Contains(removed));
+  ASSERT_EQ(::unlink((dir_ + "/second").c_str()), 0);
+  EXPECT_THAT(obstacles(), Not(Contains(removed)));  // its content travels in the images
+}
+
+// A child that was made without a memory of its own, as by vfork(2), until it is let go.
+TEST(PreflightTasks, WhatAChildSharesWithItsParentIsSeen) {
+  struct Row {
+    const char* name;
+    int flags;
+    const char* says;
+  };
+  const Row rows[] = {
+      {"nothing", 0, ""},
+      {"memory", CLONE_VM, "shares its memory with its parent"},
+      {"folder", CLONE_FS, "shares its working folder with its parent"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const Fd from(ends[0]);
+    const Fd to(ends[1]);
+    std::vector<char> stack(1 << 16);
+    const auto wait = [](void* end) {
+      char byte = 0;
+      return static_cast<int>(::read(*static_cast<int*>(end), &byte, 1));
+    };
+    const pid_t child = ::clone(wait, stack.data() + stack.size(), row.flags | SIGCHLD, ends);
+    ASSERT_GT(child, 0);
+    EXPECT_THAT(shared_with_parent(child, ::getpid()), testing::StartsWith(row.says));
+    if (*row.says == '\0') {
+      EXPECT_EQ(shared_with_parent(child, ::getpid()), "");
+    }
+    ASSERT_EQ(::write(to.get(), "x", 1), 1);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(shared_with_parent(child, ::getpid()), "");  // it is gone
+  }
+}
+
+TEST(PreflightDetails, FlagsAndLocksAreRead) {
+  const std::string text =
+      "pos:\t0\nflags:\t0100002\nlock:\t1: FLOCK  ADVISORY  WRITE 9 08:01:3 0 EOF\n";
+  EXPECT_EQ(open_flags(text), 0100002);
+  EXPECT_EQ(open_flags("pos:\t0\n"), -1);
+  EXPECT_TRUE(has_write_lock(text));
+  EXPECT_FALSE(has_lease(text));
+  EXPECT_TRUE(has_lease("pos:\t0\nlock:\t1: LEASE  ACTIVE  READ 9 08:01:3 0 EOF\n"));
+  EXPECT_TRUE(holds_descriptors("flags:\t02\nscm_fds: 2\n"));
+  EXPECT_FALSE(holds_descriptors("flags:\t02\nscm_fds: 0\n"));
+  EXPECT_FALSE(holds_descriptors("flags:\t02\n"));
+}
+
+}  // namespace
+}  // namespace machine

@@ -52,9 +52,9 @@ base::Time Balance::next_deadline() const {
   if (triad_) return std::min(at, triad_->next_deadline(now_));
   if (formation_.busy()) return at;
   if (wish_after_ > now_) at = std::min(at, wish_after_);
-  const auto next =
-      std::find_if(people_.begin(), people_.end(), [](const Person& p) { return !p.formed; });
-  if (next != people_.end()) at = std::min(at, next->retry_at);
+  for (const Person& person : people_) {
+    if (!person.formed) at = std::min(at, person.retry_at);
+  }
   return at;
 }
 
@@ -150,6 +150,9 @@ void Balance::on(Step step, const ViewChanged& event) {
     }
   }
   if (!std::exchange(view_known_, true)) wake_after_ = step.now + kViewSettles;
+  for (Person& person : people_) {
+    if (person.lacks_third) person.retry_at = step.now;
+  }
   apply_process_rule(step, false);
 }
 

@@ -108,6 +108,7 @@ class Balance {
     base::Time retry_at{};
     int tries = 0;
     bool formed = false;
+    bool lacks_third = false;  // every other node has a seat, as the view has it
     std::string last_reason;
     std::optional<wire::AnswerCode> last_code;
   };
@@ -130,6 +131,7 @@ class Balance {
   void on(Step step, const JobStarted& event);
   void on(Step step, const JobEnded& event);
   void on(Step step, const PersonMigrate& event);
+  void on(Step step, const PersonWithdraw& event);
   void on(Step step, const PersonResolve& event);
   void on(Step step, const Stopping& event);
   template <typename HostEvent>
@@ -160,6 +162,7 @@ class Balance {
   void act_on_wish(Step step);
   void wake_here(Step step);
   void act_for_person(Step step);
+  void propose_for(Step step, People::iterator who);
   // The first half needs no view; `why` empty: nothing speaks against it.
   [[nodiscard]] Outlook why_not_moved(const JobId& job, const std::optional<NodeId>& target,
                                       base::Time now) const;

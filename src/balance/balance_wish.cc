@@ -153,6 +153,16 @@ void Balance::on(Step step, const PersonMigrate& event) {
   people_.push_back(std::move(person));
 }
 
+void Balance::on(Step step, const PersonWithdraw& event) {
+  const auto who = std::find_if(people_.begin(), people_.end(), [&](const Person& p) {
+    return p.request == event.request && !p.formed;
+  });
+  if (who == people_.end()) return;
+  const Person person = *who;
+  people_.erase(who);
+  reply(step, person, ReplyCode::kError, "it is not to be moved any more");
+}
+
 Balance::Outlook Balance::outlook(base::Time now, const JobId& job,
                                   const std::optional<NodeId>& target) const {
   Outlook refused = why_not_moved(job, target, now);
@@ -216,9 +226,10 @@ void Balance::act_for_person(Step step) {
     person_failed(step, at);
   }
   if (people_.empty() || (triad_ && people_.front().formed)) return;
-  // One after another; whose job's move is decided waits for nothing but its end.
-  const auto next =
-      std::find_if(people_.begin(), people_.end(), [](const Person& p) { return !p.formed; });
+  // One after another, as this node has one seat; whose job's move is decided waits for nothing but
+  // its end, and nobody waits for one who is to try again later.
+  const auto waits = [](const Person& p) { return !p.formed; };
+  auto next = std::find_if(people_.begin(), people_.end(), waits);
   if (next == people_.end()) return;
   Person& person = *next;
   if (stopping_) {
@@ -231,21 +242,29 @@ void Balance::act_for_person(Step step) {
     person.last_code = wire::AnswerCode::kFull;
     return person_failed(step, next);
   }
-  if (triad_ || formation_.busy() || step.now < person.retry_at) return;
+  if (triad_ || formation_.busy()) return;
+  next = std::find_if(next, people_.end(),
+                      [&](const Person& p) { return waits(p) && step.now >= p.retry_at; });
+  if (next != people_.end()) propose_for(step, next);
+}
+
+void Balance::propose_for(Step step, People::iterator who) {
+  Person& person = *who;
   const Outlook found = outlook(step.now, person.job, person.target);
   if (found.code == ReplyCode::kUnreachable) {
     person.last_reason = found.why;
     person.last_code.reset();
-    return person_failed(step, next);
+    return person_failed(step, who);
   }
   if (!found.why.empty()) {
     reply(step, person, found.code, found.why);
-    people_.erase(next);
+    people_.erase(who);
     return;
   }
   const NodeId sink = found.sink;
   const std::optional<Roles> roles = roles_for(Cause::kPerson, person.job, sink);
   person.retry_at = step.now + kResendAfter;
+  person.lacks_third = !roles;
   if (!roles) return;
   if (++person.tries > 1) {
     step.out.act(PersonReply{person.request,

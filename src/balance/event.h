@@ -162,6 +162,10 @@ struct PersonMigrate {  // given to the node that has the job
   JobId job;
   std::optional<NodeId> target;  // none: the best one
 };
+// Whoever asked no longer wants it: what has no triad yet is not tried any more, and is answered.
+struct PersonWithdraw {
+  std::uint64_t request = 0;
+};
 // The daemon is to end. From the first one on this node begins nothing: no seat, no preparation, no
 // handover. With `withdraw` what has begun here is given up as far as it still may be: SOURCE that
 // has not stored the seal withdraws and thaws; SINK discards before it has the whole stream, and
@@ -246,9 +250,9 @@ struct Killed {  // SOURCE, answers KillOriginal: nothing of the original is lef
 
 using Event =
     std::variant<Received, Persisted, Tick, ViewChanged, LocalState, JobStarted, JobEnded,
-                 PersonMigrate, PersonResolve, Stopping, RequirementCollected, PreflightChecked,
-                 StreamProgress, StreamComplete, StreamFailed, StreamSealed, Held, RestoreFailed,
-                 CopyState, OriginalState, Released, Discarded, Thawed, Killed>;
+                 PersonMigrate, PersonWithdraw, PersonResolve, Stopping, RequirementCollected,
+                 PreflightChecked, StreamProgress, StreamComplete, StreamFailed, StreamSealed, Held,
+                 RestoreFailed, CopyState, OriginalState, Released, Discarded, Thawed, Killed>;
 
 // ---- actions
 

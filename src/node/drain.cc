@@ -12,6 +12,16 @@ namespace {
 using balance::NodeLoad;
 using base::NodeId;
 
+// As it will be once this job is there too.
+void put(const DrainJob& job, const NodeId& target, std::vector<NodeLoad>& view) {
+  for (NodeLoad& node : view) {
+    if (node.id != target) continue;
+    node.effective_ratio_micros =
+        balance::with_job({node.effective_ratio_micros, node.cpus_millis}, job.facts.load_micros);
+    node.memory_free_bytes -= job.facts.memory_bytes;
+  }
+}
+
 }  // namespace
 
 std::optional<NodeId> drain_target(const DrainJob& job, NodeId self,
@@ -32,16 +42,19 @@ std::optional<NodeId> drain_target(const DrainJob& job, NodeId self,
 
 std::optional<Drain::Move> Drain::next(base::Time now, NodeId self,
                                        const std::vector<DrainJob>& jobs,
-                                       const std::vector<NodeLoad>& view) {
+                                       const std::vector<NodeLoad>& seen) {
   std::erase_if(stay_, [&](const auto& stays) {
     return std::none_of(jobs.begin(), jobs.end(),
                         [&](const DrainJob& job) { return job.facts.id == stays.first; });
   });
-  if (!on() || moving_) return std::nullopt;
+  if (!on() || busy()) return std::nullopt;
+  std::vector<NodeLoad> view = seen;
   std::vector<const DrainJob*> order;
   order.reserve(jobs.size());
   for (const DrainJob& job : jobs) {
-    if (job.parking) continue;
+    const auto moving = moving_.find(job.facts.id);
+    if (moving != moving_.end() && moving->second) put(job, *moving->second, view);
+    if (job.parking || moving != moving_.end()) continue;
     if (reach_ == Reach::kAll || job.home != self) order.push_back(&job);
   }
   std::sort(order.begin(), order.end(), [self](const DrainJob* a, const DrainJob* b) {
@@ -64,7 +77,7 @@ std::optional<Drain::Move> Drain::next(base::Time now, NodeId self,
 
 std::optional<Drain::Move> Drain::next_park(base::Time now, NodeId self,
                                             const std::vector<const DrainJob*>& order) const {
-  if (!parks_ || reach_ != Reach::kAll) return std::nullopt;
+  if (!parks_ || reach_ != Reach::kAll || !moving_.empty()) return std::nullopt;
   for (const DrainJob* job : order) {
     const auto stays = stay_.find(job->facts.id);
     if (job->home != self || !job->facts.movable || stays == stay_.end()) continue;
@@ -82,13 +95,13 @@ void Drain::reach(Reach reach) {
   stay_.clear();
 }
 
-void Drain::moved(base::Time now, std::string why) {
-  const auto move = std::exchange(moving_, std::nullopt);
+void Drain::moved(base::Time now, const base::JobId& job, std::string why) {
+  const auto move = moving_.extract(job);
   if (!move || why.empty()) return;
-  Stays& stays = stay_[move->job];
+  Stays& stays = stay_[job];
   stays.again = now + kDrainRetry;
   stays.why = std::move(why);
-  if (move->target) {
+  if (move.mapped()) {
     ++stays.failed;
     stays.no_room = false;
   } else {
@@ -98,8 +111,10 @@ void Drain::moved(base::Time now, std::string why) {
 
 base::Time Drain::next_try() const {
   base::Time next = base::kNever;
-  if (!on() || moving_) return next;
-  for (const auto& [job, stays] : stay_) next = std::min(next, stays.again);
+  if (!on() || busy()) return next;
+  for (const auto& [job, stays] : stay_) {
+    if (!moving_.contains(job)) next = std::min(next, stays.again);
+  }
   return next;
 }
 
@@ -107,8 +122,9 @@ std::vector<Drain::Left> Drain::left(const std::vector<DrainJob>& jobs) const {
   std::vector<Left> all;
   for (const DrainJob& job : jobs) {
     const auto stays = stay_.find(job.facts.id);
-    const bool moves = moving_ && moving_->job == job.facts.id;
-    const bool parks = job.parking || (moves && !moving_->target);
+    const auto moving = moving_.find(job.facts.id);
+    const bool moves = moving != moving_.end();
+    const bool parks = job.parking || (moves && !moving->second);
     all.push_back({job.facts.id, job.name,
                    parks                  ? "it is being parked"
                    : moves                ? "it is being moved"

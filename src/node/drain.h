@@ -5,12 +5,15 @@
 //
 // A drain is a person's word, so residence and never-worse do not bind it (design.md §2). One job
 // after another, guests first, for the owner waits for those; each of equal rank with the smallest
-// memory first, as it is gone soonest. A guest goes home if home takes it without becoming PLUS,
-// else to the least loaded MINUS node with room, else home all the same: that is where it belongs.
-// A job at home here goes to a MINUS node with room or stays. What could not leave is tried again
-// after kDrainRetry; what cannot move at all is said and not tried. Where the person asked for it
-// (parks()), a job at home here that nobody has room for, or whose moves failed kDrainTries times,
-// is parked: the last step, when nobody else can be moved at that moment.
+// memory first, as it is gone soonest. Where time is short (at_once()) some are asked for together:
+// a node has one seat (design.md §3), so still one moves at a time, but none of them waits while
+// another's home is busy or does not answer, and what they will take where they go is counted.
+// A guest goes home if home takes it without becoming PLUS, else to the least loaded MINUS node
+// with room, else home all the same: that is where it belongs. A job at home here goes to a MINUS
+// node with room or stays. What could not leave is tried again after kDrainRetry; what cannot move
+// at all is said and not tried. Where the person asked for it (parks()), a job at home here that
+// nobody has room for, or whose moves failed kDrainTries times, is parked: the last step, when
+// nobody else can be moved at that moment.
 #pragma once
 
 #include <map>
@@ -26,6 +29,7 @@ namespace node {
 
 inline constexpr base::Duration kDrainRetry = std::chrono::seconds(10);
 inline constexpr int kDrainTries = 3;
+inline constexpr std::size_t kLeaveAtOnce = 4;  // before sleep
 
 struct DrainJob {  // one that is here
   balance::JobFacts facts;
@@ -48,20 +52,22 @@ class Drain {
     std::string why;
   };
 
-  // kNobody ends it; what is under way is finished.
+  // kNobody ends it; what has begun is finished.
   void reach(Reach reach);
   [[nodiscard]] bool on() const { return reach_ != Reach::kNobody; }
   [[nodiscard]] Reach reach() const { return reach_; }
   void parks(bool parks) { parks_ = parks; }  // with kAll
 
+  void at_once(std::size_t moves) { at_once_ = moves; }  // 1, unless it is said
   // None: nothing can be tried now (see next_try).
   [[nodiscard]] std::optional<Move> next(base::Time now, base::NodeId self,
                                          const std::vector<DrainJob>& jobs,
-                                         const std::vector<balance::NodeLoad>& view);
-  void moving(const Move& move) { moving_ = move; }
-  [[nodiscard]] bool under_way() const { return moving_.has_value(); }
-  // The move, or the park, that is under way is over; `why` empty: the job left.
-  void moved(base::Time now, std::string why);
+                                         const std::vector<balance::NodeLoad>& seen);
+  void moving(const Move& move) { moving_[move.job] = move.target; }
+  // So many are under way that another one would have to wait.
+  [[nodiscard]] bool busy() const { return moving_.size() >= at_once_; }
+  // That move, or park, is over; `why` empty: the job left.
+  void moved(base::Time now, const base::JobId& job, std::string why);
   [[nodiscard]] base::Time next_try() const;
   [[nodiscard]] std::vector<Left> left(const std::vector<DrainJob>& jobs) const;
 
@@ -77,8 +83,9 @@ class Drain {
                                               const std::vector<const DrainJob*>& order) const;
   Reach reach_ = Reach::kNobody;
   bool parks_ = false;
-  std::optional<Move> moving_;
-  std::map<base::JobId, Stays> stay_;  // of those that are here
+  std::size_t at_once_ = 1;
+  std::map<base::JobId, std::optional<base::NodeId>> moving_;  // to where; none: it is parked
+  std::map<base::JobId, Stays> stay_;                          // of those that are here
 };
 
 // Where this job would go; none: nobody has room.

@@ -312,6 +312,7 @@ class Node {
   [[nodiscard]] std::vector<DrainJob> drain_jobs() const;
   [[nodiscard]] std::vector<balance::NodeLoad> loads() const;
   void tend_drain();
+  void withdraw_drain();
   void tell_drain(const std::vector<DrainJob>& jobs);
   [[nodiscard]] bool take_drain_answer(std::uint64_t token, int exit_code,
                                        const std::string& sentence);
@@ -389,7 +390,7 @@ class Node {
   bool person_drains_ = false;
   bool person_parks_ = false;  // meanwhile, what fits nowhere
   Drain drain_;
-  std::optional<std::uint64_t> drain_token_;  // balance's request of the move under way
+  std::map<std::uint64_t, base::JobId> drain_moves_;  // under way, by balance's request
   std::vector<DrainWaiter> drain_waiters_;
 
   struct Persisting {

@@ -104,20 +104,29 @@ std::vector<balance::NodeLoad> Node::loads() const {
   return loads;
 }
 
+// What no triad has formed for is not begun any more, as the machine may be about to sleep.
+void Node::withdraw_drain() {
+  const auto moves = drain_moves_;  // each is answered here
+  for (const auto& [token, job] : moves) to_balance(balance::PersonWithdraw{token});
+}
+
 // A job in doubt is moving already, by a rule or a person: it is seen again afterwards.
 void Node::tend_drain() {
-  if (!drain_.on() || !sampled_) return;
+  if (!drain_.on()) return withdraw_drain();
+  if (!sampled_) return;
+  drain_.at_once(sleep_.phase() == Sleep::kLeaving ? kLeaveAtOnce : 1);
   const std::vector<DrainJob> jobs = drain_jobs();
   std::vector<DrainJob> free = jobs;
   std::erase_if(free, [&](const DrainJob& job) {
     return balance_->in_doubt(job.facts.id) || jobs_->find(job.facts.id)->rest != jobs::Rest::kNone;
   });
-  const bool chooses = !free.empty() && !drain_.under_way();
-  const std::optional<Drain::Move> move =
-      drain_.next(now_, self_, free, chooses ? loads() : std::vector<balance::NodeLoad>());
-  if (move) {
+  const bool chooses = !free.empty() && !drain_.busy();
+  const std::vector<balance::NodeLoad> view = chooses ? loads() : std::vector<balance::NodeLoad>();
+  for (std::size_t i = 0; i < kLeaveAtOnce; ++i) {
+    const std::optional<Drain::Move> move = drain_.next(now_, self_, free, view);
+    if (!move) break;
     const std::uint64_t token = next_query_++;
-    drain_token_ = token;
+    drain_moves_[token] = move->job;
     drain_.moving(*move);
     if (move->target) {
       to_balance(balance::PersonMigrate{token, move->job, move->target});
@@ -154,17 +163,20 @@ void Node::tell_drain(const std::vector<DrainJob>& jobs) {
 
 // Of a park, as answer_person() has it.
 bool Node::take_drain_answer(std::uint64_t token, int exit_code, const std::string& sentence) {
-  if (drain_token_ != token) return false;
-  drain_token_.reset();
-  drain_.moved(now_, exit_code == 0 ? std::string() : "it cannot be parked: " + sentence);
+  const auto move = drain_moves_.extract(token);
+  if (!move) return false;
+  drain_.moved(now_, move.mapped(),
+               exit_code == 0 ? std::string() : "it cannot be parked: " + sentence);
   return true;
 }
 
 bool Node::take_drain_reply(const balance::PersonReply& said) {
-  if (drain_token_ != said.request) return false;
+  const auto move = drain_moves_.find(said.request);
+  if (move == drain_moves_.end()) return false;
   if (!said.over) return true;
-  drain_token_.reset();
-  drain_.moved(now_, said.code == balance::ReplyCode::kDone ? std::string() : said.sentence);
+  drain_.moved(now_, move->second,
+               said.code == balance::ReplyCode::kDone ? std::string() : said.sentence);
+  drain_moves_.erase(move);
   return true;
 }
 

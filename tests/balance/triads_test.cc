@@ -271,6 +271,70 @@ TEST(Triads, NobodyIsToldOfAMoveThatAnotherOneAskedFor) {
   EXPECT_NE(rig.replies.back().code, ReplyCode::kDone) << rig.replies.back().sentence;
 }
 
+// The home of one does not answer; the other's does.
+TEST(Triads, NobodyWaitsBehindOneWhoIsToTryAgainLater) {
+  Rig rig(4);
+  const JobId other{{43}};
+  rig.give(kSource, JobStarted{other});
+  rig.run(std::chrono::milliseconds(10));
+  LocalState both;
+  for (const JobId& id : {Rig::job(), other}) {
+    JobFacts facts;
+    facts.id = id;
+    both.jobs.push_back(facts);
+  }
+  rig.give(kSource, both);
+  NodeLoad silent;  // no third: others are nearer to ERGODIC
+  silent.id = Rig::node(kSink);
+  silent.trit = probe::Trit::kMinus;
+  silent.live = silent.accepts_jobs = true;
+  rig.give(kSource, ViewChanged{{silent}, {}});
+  rig.cut = {{kSource, kSink}};
+  rig.migrate(kSink);
+  rig.give(kSource, PersonMigrate{2, other, Rig::node(3)});
+  ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.replies.back().over; }));
+  EXPECT_EQ(rig.replies.back().request, 2U) << rig.replies.back().sentence;
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kDone);
+}
+
+TEST(Triads, WhoHasNoThirdYetProposesAsSoonAsOneIsFree) {
+  Rig rig(3);
+  const auto third = [&](bool has_seat) {
+    NodeLoad seen;
+    seen.id = Rig::node(kThird);
+    seen.live = seen.accepts_jobs = true;
+    seen.has_seat = has_seat;
+    rig.give(kSource, ViewChanged{{seen}, {}});
+  };
+  third(true);
+  rig.migrate(kSink);
+  EXPECT_TRUE(rig.sent.empty());
+  third(false);
+  rig.run(kResendAfter / 10);
+  EXPECT_FALSE(rig.sent.empty());
+  EXPECT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+}
+
+TEST(Triads, WhatIsWithdrawnBeforeATriadHasFormedIsNotMoved) {
+  Rig rig(3);
+  rig.cut = {{kThird, kSource}};
+  rig.migrate(kSink);
+  rig.run(std::chrono::seconds(1));
+  rig.give(kSource, PersonWithdraw{1});
+  EXPECT_TRUE(rig.replies.back().over);
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kError);
+  rig.run(kProposalWait);
+  rig.cut = {};
+  rig.run(kPersonWait);
+  EXPECT_FALSE(rig.did("0 freeze"));
+  // One that has formed goes on.
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 freeze"); }));
+  rig.give(kSource, PersonWithdraw{1});
+  EXPECT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  EXPECT_EQ(rig.replies.back().code, ReplyCode::kDone);
+}
+
 TEST(Triads, WhoWantsAJobMovedThatEndsIsAnsweredAtOnce) {
   Rig rig(3);
   rig.cut = {{kThird, kSource}};

@@ -80,9 +80,9 @@ class Services:
 
 
 class Laptops(Mesh):
-    """Desk, and laptop with a bus."""
+    """Desk, maybe others, and laptop with a bus."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, homes=("desk",)):
         self.services = None
 
         def prepare(mesh):
@@ -90,7 +90,7 @@ class Laptops(Mesh):
             mesh["laptop"].env["DBUS_SYSTEM_BUS_ADDRESS"] = mesh.services.address
             mesh["laptop"].options = list(options)
             mesh["laptop"].setup = NOBODY_TYPES
-        super().__init__(["desk", "laptop"], before_start=prepare)
+        super().__init__([*homes, "laptop"], before_start=prepare)
 
     def __exit__(self, *reason):
         try:
@@ -108,9 +108,9 @@ def said(host, kind):
     return [event["text"] for event in host.events() if event["kind"] == kind]
 
 
-def guest(mesh, **options):
-    counter = Counter(mesh, mesh["desk"], **options)
-    mesh["desk"].migrate(counter.job, "laptop")
+def guest(mesh, home="desk", **options):
+    counter = Counter(mesh, mesh[home], **options)
+    mesh[home].migrate(counter.job, "laptop")
     counter.wait_further()
     return counter
 
@@ -140,6 +140,29 @@ def guests_are_at_home_when_the_lid_has_closed():
         counter.check_output()
         counter.end()
         services.expect("released")
+
+
+def guests_of_several_homes_are_all_there_when_the_lid_has_closed():
+    """three of two homes, which are asked for together; none waits for the next one's turn"""
+    with Laptops(homes=("desk", "shelf")) as mesh:
+        laptop, services = mesh["laptop"], mesh.services
+        services.order("delay 60000000")
+        homes = ["desk", "shelf", "desk"]
+        guests = [guest(mesh, home) for home in homes]
+        services.expect("inhibited sleep delay")
+        began = time.monotonic()
+        services.order("sleep")
+        services.expect("released", 60)
+        took = time.monotonic() - began
+        for counter, home in zip(guests, homes):
+            check(mesh.only_copy(counter.job) is mesh[home], f"one is not at home on {home}")
+        check("it may sleep: nothing is here that could leave" in said(laptop, "sleep"),
+              lambda: f"events say: {said(laptop, 'sleep')}")
+        for counter in guests:
+            counter.wait_further()
+            counter.check_output()
+            counter.end()
+        return f"three guests left in {took:.1f} s"
 
 
 def who_cannot_leave_in_time_stays():
@@ -203,7 +226,8 @@ def guests_are_paused_while_somebody_works_at_the_desktop():
         counter.end()
 
 
-TESTS = [guests_are_at_home_when_the_lid_has_closed, who_cannot_leave_in_time_stays,
+TESTS = [guests_are_at_home_when_the_lid_has_closed,
+         guests_of_several_homes_are_all_there_when_the_lid_has_closed, who_cannot_leave_in_time_stays,
          guests_are_paused_while_the_network_is_metered,
          guests_are_paused_while_somebody_works_at_the_desktop]
 

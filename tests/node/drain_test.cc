@@ -91,10 +91,34 @@ TEST(Drain, GuestsFirstThenTheSmallestOneAfterAnother) {
     order.push_back(move->job.bytes[0]);
     drain.moving(*move);
     EXPECT_FALSE(drain.next(at(0), kSelf, jobs, view)) << "one at a time";
-    drain.moved(at(0), {});
+    drain.moved(at(0), move->job, {});
     std::erase_if(jobs, [&](const DrainJob& j) { return j.facts.id == move->job; });
   }
   EXPECT_EQ(order, (std::vector<int>{3, 2, 1}));
+}
+
+TEST(Drain, BeforeSleepSomeAreAskedForTogetherAndWhatTheyTakeIsCounted) {
+  const std::vector<NodeLoad> view = {load(kHome, 0, probe::Trit::kMinus),
+                                      load(kOther, 200'000, probe::Trit::kMinus)};
+  const NodeId away = node_id(9);
+  const std::vector<DrainJob> jobs = {job(1, away), job(2, away), job(3, kOther), job(4, kHome)};
+  Drain drain;
+  drain.reach(Reach::kGuests);
+  drain.at_once(3);
+  std::vector<std::pair<int, NodeId>> moves;
+  while (const auto move = drain.next(at(0), kSelf, jobs, view)) {
+    ASSERT_TRUE(move->target);
+    moves.emplace_back(move->job.bytes[0], *move->target);
+    drain.moving(*move);
+  }
+  EXPECT_EQ(moves, (std::vector<std::pair<int, NodeId>>{{1, kHome}, {2, kOther}, {3, kOther}}));
+  EXPECT_TRUE(drain.busy());
+  EXPECT_EQ(drain.left(jobs)[2].why, "it is being moved");
+  EXPECT_EQ(drain.left(jobs)[3].why, "it is next");
+  drain.moved(at(1), jobs[1].facts.id, "its home does not answer");
+  EXPECT_FALSE(drain.busy());
+  EXPECT_EQ(drain.next(at(1), kSelf, jobs, view)->job, jobs[3].facts.id)
+      << "not the one that failed";
 }
 
 TEST(Drain, WhatWasRefusedIsTriedAgainLaterAndSaysWhy) {
@@ -106,13 +130,13 @@ TEST(Drain, WhatWasRefusedIsTriedAgainLaterAndSaysWhy) {
   EXPECT_EQ(drain.left(jobs)[0].why, "it is being moved");
   EXPECT_EQ(drain.left(jobs)[1].why, "it is next");
   EXPECT_EQ(drain.next_try(), base::kNever);
-  drain.moved(at(1), "the port is taken");
+  drain.moved(at(1), jobs[0].facts.id, "the port is taken");
   EXPECT_EQ(drain.left(jobs)[0].why, "the port is taken");
   const auto second = drain.next(at(1), kSelf, jobs, view);
   ASSERT_TRUE(second);
   EXPECT_EQ(second->job, jobs[1].facts.id);
   drain.moving(*second);
-  drain.moved(at(2), "it is traced");
+  drain.moved(at(2), second->job, "it is traced");
   EXPECT_FALSE(drain.next(at(3), kSelf, jobs, view));
   EXPECT_EQ(drain.next_try(), at(1) + kDrainRetry);
   EXPECT_EQ(drain.next(drain.next_try(), kSelf, jobs, view)->job, jobs[0].facts.id);
@@ -141,18 +165,18 @@ TEST(Drain, ParksOwnJobsThatFitNowhereWhenNobodyElseCanLeave) {
   ASSERT_TRUE(guest && guest->target);
   EXPECT_EQ(*guest->target, kHome);
   drain.moving(*guest);
-  drain.moved(at(0), "its home does not answer");
+  drain.moved(at(0), guest->job, "its home does not answer");
   const auto own = drain.next(at(0), kSelf, jobs, view);
   ASSERT_TRUE(own);
   EXPECT_EQ(own->job, jobs[0].facts.id);
   EXPECT_FALSE(own->target);
   drain.moving(*own);
   EXPECT_EQ(drain.left(jobs)[0].why, "it is being parked");
-  drain.moved(at(1), "it cannot be parked: no space");
+  drain.moved(at(1), own->job, "it cannot be parked: no space");
   EXPECT_EQ(drain.left(jobs)[0].why, "it cannot be parked: no space");
   EXPECT_FALSE(drain.next(at(2), kSelf, jobs, view)) << "guests, and what cannot move, stay";
   drain.moving(*drain.next(at(0) + kDrainRetry, kSelf, jobs, view));  // the guest again
-  drain.moved(at(11), "its home does not answer");
+  drain.moved(at(11), guest->job, "its home does not answer");
   EXPECT_EQ(drain.next(at(11), kSelf, jobs, view)->job, jobs[0].facts.id);
   drain.parks(false);
   EXPECT_FALSE(drain.next(at(11), kSelf, jobs, view));
@@ -169,7 +193,7 @@ TEST(Drain, AnOwnJobWhoseMovesFailIsParkedAfterSome) {
     const auto move = drain.next(now, kSelf, jobs, view);
     ASSERT_TRUE(move && move->target) << i;
     drain.moving(*move);
-    drain.moved(now, "no such file there");
+    drain.moved(now, move->job, "no such file there");
     EXPECT_EQ(drain.next(now, kSelf, jobs, view).has_value(), i + 1 == kDrainTries);
   }
   const auto park = drain.next(now - kDrainRetry, kSelf, jobs, view);

@@ -21,7 +21,9 @@ struct Services::State {
   void on_network(sd_bus_message* signal);
   void on_metered(sd_bus_message* reply);
   void login_changed(bool here);
-  void on_sleep(sd_bus_message* signal);
+  void on_sleep(sd_bus_message* signal) { on_ahead(signal, Ahead::kSleep); }
+  void on_shutdown(sd_bus_message* signal) { on_ahead(signal, Ahead::kShutdown); }
+  void on_ahead(sd_bus_message* signal, Ahead what);
   void on_delay_max(sd_bus_message* reply);
   void tend_delay();
   void on_inhibited(sd_bus_message* reply);
@@ -39,9 +41,10 @@ struct Services::State {
   Sessions sessions{login, [this] { desktop_changed(); }};
   Slot network_news;
   Slot sleep_news;
+  Slot shutdown_news;
   bool metered = false;
   std::optional<base::Time> worked;  // somebody, until then
-  bool sleeps = false;               // about to, or not awake again
+  std::optional<Ahead> ahead;        // until it is said to be over
   base::Duration delay_max{};
   int inhibitor = -1;  // the login manager waits for whoever holds it
   Slot inhibiting;     // it is asked for
@@ -58,6 +61,10 @@ void Services::State::start() {
          std::string("sender='") + kLogin + "',path='" + kLoginPath + "',interface='" +
              kLoginManager + "',member='PrepareForSleep'",
          call<State, &State::on_sleep>);
+  listen(shutdown_news,
+         std::string("sender='") + kLogin + "',path='" + kLoginPath + "',interface='" +
+             kLoginManager + "',member='PrepareForShutdown'",
+         call<State, &State::on_shutdown>);
   sessions.listen(connection->raw());
   connection->flush();
 }
@@ -95,15 +102,20 @@ void Services::State::login_changed(bool here) {
   if (here) return tend_delay();
   delay_property.forget();
   let_sleep();
-  if (std::exchange(sleeps, false)) services.callbacks_.sleep(false, {});
+  if (const auto was = std::exchange(ahead, {})) services.callbacks_.ahead(*was, false, {});
 }
 
-void Services::State::on_sleep(sd_bus_message* signal) {
+void Services::State::on_ahead(sd_bus_message* signal, Ahead what) {
   int begins = 0;
   if (!login.sent(signal) || sd().sd_bus_message_read(signal, "b", &begins) < 0) return;
-  sleeps = begins != 0;
-  if (!sleeps) tend_delay();
-  services.callbacks_.sleep(sleeps, inhibitor >= 0 ? delay_max : base::Duration(0));
+  if (begins == 0 && ahead != what) return;  // the other one stands
+  if (begins == 0) {
+    ahead.reset();
+    tend_delay();
+  } else {
+    ahead = what;
+  }
+  services.callbacks_.ahead(what, begins != 0, inhibitor >= 0 ? delay_max : base::Duration(0));
 }
 
 void Services::State::on_delay_max(sd_bus_message* reply) {
@@ -115,13 +127,13 @@ void Services::State::on_delay_max(sd_bus_message* reply) {
 
 void Services::State::tend_delay() {
   if (!services.delays_) return let_sleep();
-  if (sleeps || !login.here() || inhibitor >= 0 || inhibiting) return;
+  if (ahead || !login.here() || inhibitor >= 0 || inhibiting) return;
   delay_property.ask(connection->raw(), login);
   sd_bus_slot* slot = nullptr;
   if (sd().sd_bus_call_method_async(connection->raw(), &slot, login.owner(), kLoginPath,
                                     kLoginManager, "Inhibit", call<State, &State::on_inhibited>,
-                                    this, "ssss", "sleep", "tern", "jobs of others leave first",
-                                    "delay") >= 0) {
+                                    this, "ssss", "sleep:shutdown", "tern",
+                                    "jobs of others leave first", "delay") >= 0) {
     inhibiting.reset(slot);
   }
   connection->flush();
@@ -183,11 +195,11 @@ void Services::look() {
 
 void Services::lost(const std::string& why) {
   say_none(why);
-  const bool slept = state_->sleeps;
+  const std::optional<Ahead> was = state_->ahead;
   const bool was_metered = state_->metered;
   state_.reset();
   if (was_metered) callbacks_.changed();
-  if (slept) callbacks_.sleep(false, {});
+  if (was) callbacks_.ahead(*was, false, {});
 }
 
 void Services::delay_sleep(bool on) {

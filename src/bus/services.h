@@ -2,12 +2,13 @@
 //
 //   org.freedesktop.NetworkManager  Metered: the network costs by what goes through it
 //   org.freedesktop.login1          PrepareForSleep: the machine is about to sleep, or has woken;
-//                                   Inhibit: that it waits, for at most InhibitDelayMaxUSec;
+//                                   PrepareForShutdown: to shut down, or not after all;
+//                                   Inhibit: that both wait, for at most InhibitDelayMaxUSec;
 //                                   its sessions: whether somebody works at a desktop here
 //
-// No bus, or no such service: not metered, and never about to sleep. Only what the service itself
-// sent is believed: any user may send a signal to any process on the bus. A service is never
-// started by a question, and asked again only when it says that something changed.
+// No bus, or no such service: not metered, and never about to sleep or shut down. Only what the
+// service itself sent is believed: any user may send a signal to any process on the bus. A service
+// is never started by a question, and asked again only when it says that something changed.
 #pragma once
 
 #include <functional>
@@ -22,19 +23,23 @@
 
 namespace bus {
 
+enum class Ahead { kSleep, kShutdown };
+
 class Services {
  public:
   struct Callbacks {
     std::function<void()> changed;  // what the getters below say
-    // About to sleep, after at most `patience` (0: it does not wait), or awake again.
-    std::function<void(bool begins, base::Duration patience)> sleep;
+    // About to sleep or shut down, after at most `patience` (0: it does not wait); or, of what was
+    // said last, awake again, or not after all. A shutdown may follow on sleep that has begun.
+    std::function<void(Ahead what, bool begins, base::Duration patience)> ahead;
   };
   // `log` outlives this. Not to be destroyed in a callback.
   Services(loop::Loop& loop, base::Log& log, Callbacks callbacks);
   ~Services();
   // Once a minute: connects if there is no connection.
   void look();
-  // From now on sleep waits for this process, as far as the login manager allows; or does not.
+  // From now on sleep and shutdown wait for this process, as far as the login manager allows; or
+  // does not.
   void delay_sleep(bool on);
 
   [[nodiscard]] bool metered() const;

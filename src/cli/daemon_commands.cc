@@ -112,8 +112,8 @@ std::shared_ptr<DaemonFlags> add_daemon_flags(CLI::App* app) {
                   "The same while NetworkManager says that its network is metered (default: "
                   "refuse)");
   app->add_option("--on-sleep", f.on_sleep,
-                  "And when it is about to sleep, which waits for who leaves as long as logind "
-                  "allows, 30 s at most (default: send-home)");
+                  "And when it is about to sleep or to shut down, which waits for who leaves as "
+                  "long as logind allows, 30 s at most (default: send-home)");
   app->add_option("--share", f.share, "Take files of other nodes: yes, no or ask (default: yes)");
   app->add_option("--inbox", f.inbox, "Folder that they come into (default: inbox in the state)");
   app->add_option("--output-limit", f.output_limit,

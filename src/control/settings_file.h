@@ -14,7 +14,7 @@
 //   on-battery       text                      --on-battery, likewise
 //   battery-low      text                      --battery-low, likewise
 //   on-metered       text                      --on-metered, likewise
-//   on-sleep         text                      --on-sleep, likewise
+//   on-sleep         text                      --on-sleep, likewise; also before a shutdown
 //   share            text                      --share yes|no|ask
 //   inbox            text, an absolute path    --inbox
 //   output-limit     text                      --output-limit, such as 64M, or none

@@ -10,8 +10,9 @@ void Host::start_services() {
   said.changed = [this] {
     if (sampler_) sampler_->soon();
   };
-  said.sleep = [this](bool begins, base::Duration patience) {
-    if (stage_ != Stage::kLeaving) post(node::SleepNews{begins, patience});
+  said.ahead = [this](bus::Ahead what, bool begins, base::Duration patience) {
+    if (stage_ == Stage::kLeaving) return;
+    post(node::SleepNews{begins, patience, what == bus::Ahead::kShutdown});
   };
   services_ = std::make_unique<bus::Services>(loop_, log_, std::move(said));
 }

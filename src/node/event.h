@@ -204,11 +204,12 @@ struct NeedsLooked {  // answers CollectNeeds and CheckNeeds
   base::Bytes requirement;             // of CollectNeeds, where there are no obstacles
   std::vector<std::string> obstacles;  // a sentence each
 };
-// The machine is about to sleep and would wait for `patience`, as asked for by DelaySleep; or it is
-// awake again.
+// The machine is about to sleep, or to shut down, and would wait for `patience`, as asked for by
+// DelaySleep; or it is awake again, or does not shut down after all.
 struct SleepNews {
   bool begins = true;
   base::Duration patience{};
+  bool shutdown = false;
 };
 // The daemon is to end: nothing new begins, and with `withdraw` what may still be given up is. The
 // host goes on with everything until Node::unsettled() is empty, or its patience ends; then Leave.
@@ -287,7 +288,8 @@ struct PauseJob {
   base::JobId job;
   bool on = false;
 };
-// From now on the machine's sleep waits for this node, at least for a while; or it does not.
+// From now on the machine's sleep, or shutdown, waits for this node, at least for a while; or it
+// does not.
 struct DelaySleep {
   bool on = false;
 };

@@ -70,7 +70,7 @@ Reach Node::reach() const {
 }
 
 void Node::heed_owner() {
-  const Stance stance = stance_of(config_.owner, sample_.owner, sleep_.phase());
+  const Stance stance = stance_of(config_.owner, sample_.owner, sleep_.phase(), sleep_.shutdown());
   // The charge falls all the time; that alone is no news.
   const bool news = stance.yield != stance_.yield;
   stance_ = stance;

@@ -1,4 +1,5 @@
-// Jobs leave before the machine sleeps. When, and for how long, is SleepDelay's; who, Drain's.
+// Jobs leave before the machine sleeps or shuts down. When, and for how long, is SleepDelay's; who,
+// Drain's.
 #include <algorithm>
 #include <utility>
 
@@ -34,9 +35,11 @@ void Node::tend_sleep() {
   const std::size_t waiting = leave_before_sleep();
   if (!sleep_.tend(now_, waiting)) return;
   if (sleep_.phase() != before) {
-    sleep_changed(waiting == 0 ? "it may sleep: nothing is here that could leave"
-                               : "it may sleep: " + jobs_text(waiting) +
-                                     " could not leave in time and will go on afterwards");
+    const std::string may = std::string("it may ") + sleep_.verb() + ": ";
+    const char* then = sleep_.shutdown() ? " could not leave in time"
+                                         : " could not leave in time and will go on afterwards";
+    sleep_changed(may +
+                  (waiting == 0 ? "nothing is here that could leave" : jobs_text(waiting) + then));
   }
   out(DelaySleep{sleep_.holds()});
 }
@@ -56,14 +59,16 @@ void Node::on(const SleepNews& event) {
   if (!event.begins) {
     if (sleep_.phase() == Sleep::kAwake) return;
     sleep_.wakes();
-    sleep_changed("awake again");
+    sleep_changed(sleep_.shutdown() ? "it does not shut down after all" : "awake again");
     return tend_sleep();
   }
-  if (sleep_.phase() != Sleep::kAwake) return;
-  const auto seconds = std::chrono::ceil<std::chrono::seconds>(sleep_.comes(now_, event.patience));
+  const bool again = sleep_.phase() != Sleep::kAwake;
+  const auto seconds =
+      std::chrono::ceil<std::chrono::seconds>(sleep_.comes(now_, event.patience, event.shutdown));
+  if (again) return;
   if (const std::size_t waiting = leave_before_sleep(); waiting > 0) {
-    sleep_changed("about to sleep: " + jobs_text(waiting) + " may take " +
-                  std::to_string(seconds.count()) + " s to leave");
+    sleep_changed(std::string("about to ") + sleep_.verb() + ": " + jobs_text(waiting) +
+                  " may take " + std::to_string(seconds.count()) + " s to leave");
   }
   tend_sleep();
 }

@@ -29,7 +29,7 @@ const char* yield_name(Yield yield) {
   return kYields[static_cast<std::size_t>(yield)].first.data();
 }
 
-Stance stance_of(const OwnerPolicy& policy, const OwnerSample& sample, Sleep sleep) {
+Stance stance_of(const OwnerPolicy& policy, const OwnerSample& sample, Sleep sleep, bool shutdown) {
   Stance stance;
   const auto apply = [&stance](Yield yield, std::string why) {
     const bool holds = yield == Yield::kThrottle || yield == Yield::kPause;
@@ -45,7 +45,8 @@ Stance stance_of(const OwnerPolicy& policy, const OwnerSample& sample, Sleep sle
   // Who could not leave in time stays as it is: nothing begins that sleep would cut short.
   const bool late = sleep == Sleep::kAsleep && policy.sleep >= Yield::kSendHome;
   if (sleep != Sleep::kAwake) {
-    apply(late ? Yield::kRefuse : policy.sleep, "it is about to sleep");
+    apply(late ? Yield::kRefuse : policy.sleep,
+          shutdown ? "it is about to shut down" : "it is about to sleep");
   }
   const probe::Power power = sample.power.state;
   const std::string charge =

@@ -1,6 +1,6 @@
 // The owner of a machine comes first (design.md §8): what guests do when she works at it, when it
-// runs on its battery or its network costs, and before it sleeps. Pure; what is measured comes in
-// with each sample.
+// runs on its battery or its network costs, and before it sleeps or shuts down. Pure; what is
+// measured comes in with each sample.
 //
 //   cause          setting         the strongest that applies counts
 //   owner active   owner-active    a terminal was typed at, a keyboard, mouse or touch screen here
@@ -8,7 +8,7 @@
 //   on battery     on-battery      discharging (probe/power.h)
 //   battery low    battery-low     besides the one above
 //   metered        on-metered      its network costs by what goes through it (probe/services.h)
-//   about to sleep on-sleep        the lid closes, say (node/sleep.h)
+//   about to sleep on-sleep        the lid closes, say; also about to shut down (node/sleep.h)
 //
 // Each is *nothing*, *refuse* (no further guests), *throttle* (and those here get half of what they
 // used, node/throttles.h), *pause* (they stand still, node/pauses.h), *send-home* (they leave, as
@@ -61,6 +61,6 @@ struct Stance {
   friend bool operator==(const Stance&, const Stance&) = default;
 };
 [[nodiscard]] Stance stance_of(const OwnerPolicy& policy, const OwnerSample& sample,
-                               Sleep sleep = Sleep::kAwake);
+                               Sleep sleep = Sleep::kAwake, bool shutdown = false);
 
 }  // namespace node

@@ -5,8 +5,9 @@
 
 namespace node {
 
-base::Duration SleepDelay::comes(base::Time now, base::Duration patience) {
+base::Duration SleepDelay::comes(base::Time now, base::Duration patience, bool shutdown) {
   const base::Duration time = std::clamp(patience * 9 / 10, base::Duration(0), kSleepPatienceMax);
+  shutdown_ = shutdown;
   if (phase_ != Sleep::kAwake) return std::max(until_ - now, base::Duration(0));
   phase_ = Sleep::kLeaving;
   until_ = now + time;

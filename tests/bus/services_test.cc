@@ -15,12 +15,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-struct Sleep {
+struct Told {
+  Ahead what;
   bool begins;
   base::Duration patience;
 };
 
-struct Told : base::Log {
+struct Lines : base::Log {
   void write(base::LogLevel level, std::string_view event,
              std::initializer_list<base::LogField> fields) override {
     if (level == base::LogLevel::kInfo) lines.push_back(std::string(event));
@@ -36,8 +37,8 @@ struct Desk {
     services = std::make_unique<Services>(
         loop, log,
         Services::Callbacks{[this] { ++changes; },
-                            [this](bool begins, base::Duration patience) {
-                              sleeps.push_back({begins, patience});
+                            [this](Ahead what, bool begins, base::Duration patience) {
+                              sleeps.push_back({what, begins, patience});
                             }});
   }
   template <typename Condition>
@@ -60,7 +61,7 @@ struct Desk {
   testing::StandInBus* bus;
   loop::Loop loop;
   int changes = 0;
-  std::vector<Sleep> sleeps;
+  std::vector<Told> sleeps;
   std::unique_ptr<Services> services;
 };
 
@@ -87,7 +88,7 @@ TEST(Services, ThatEndHaveNothingToSayAndAreHeardAgain) {
   bus.say("metered 1");
   Desk desk(&bus);
   desk.services->delay_sleep(true);
-  EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
   ASSERT_TRUE(desk.wait_for([&] { return desk.services->metered(); }));
   bus.say("sleep");
   ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 1; }));
@@ -98,7 +99,7 @@ TEST(Services, ThatEndHaveNothingToSayAndAreHeardAgain) {
   EXPECT_EQ(desk.heard(), "released");
   bus.say("come");
   EXPECT_TRUE(desk.wait_for([&] { return desk.services->metered(); }));
-  EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
 }
 
 TEST(Services, SleepWaitsUntilItMayGoOnAndTheNextOneAgain) {
@@ -107,7 +108,7 @@ TEST(Services, SleepWaitsUntilItMayGoOnAndTheNextOneAgain) {
   Desk desk(&bus);
   desk.services->delay_sleep(true);
   for (std::size_t night = 1; night <= 2; ++night) {
-    EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+    EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
     bus.say("sleep");
     ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 2 * night - 1; }));
     EXPECT_TRUE(desk.sleeps.back().begins);
@@ -123,14 +124,40 @@ TEST(Services, SleepWaitsUntilItMayGoOnAndTheNextOneAgain) {
     ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 2 * night; }));
     EXPECT_FALSE(desk.sleeps.back().begins);
   }
-  EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
+}
+
+TEST(Services, AShutdownWaitsAsSleepDoesAndEachEndsByItsOwnWord) {
+  testing::StandInBus bus;
+  bus.say("delay 7000000");
+  Desk desk(&bus);
+  desk.services->delay_sleep(true);
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
+  bus.say("shutdown");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 1; }));
+  EXPECT_EQ(desk.sleeps.back().what, Ahead::kShutdown);
+  EXPECT_TRUE(desk.sleeps.back().begins);
+  EXPECT_EQ(desk.sleeps.back().patience, 7s);
+  bus.say("wake");  // of no sleep
+  bus.say("stay");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 2; }));
+  EXPECT_EQ(desk.sleeps.back().what, Ahead::kShutdown);
+  EXPECT_FALSE(desk.sleeps.back().begins);
+  bus.say("sleep");
+  bus.say("shutdown");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 4; }));
+  EXPECT_EQ(desk.sleeps.back().what, Ahead::kShutdown);
+  bus.say("leave");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 5; }));
+  EXPECT_EQ(desk.sleeps.back().what, Ahead::kShutdown);
+  EXPECT_FALSE(desk.sleeps.back().begins);
 }
 
 TEST(Services, WhoDoesNotDelayIsToldThatThereIsNoTime) {
   testing::StandInBus bus;
   Desk desk(&bus);
   desk.services->delay_sleep(true);
-  EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
   desk.services->delay_sleep(false);
   EXPECT_EQ(desk.heard(), "released");
   bus.say("sleep");
@@ -141,7 +168,7 @@ TEST(Services, WhoDoesNotDelayIsToldThatThereIsNoTime) {
 // It is asked once a minute.
 TEST(Services, ThatSleepDoesNotWaitIsSaidOnceForEachReason) {
   testing::StandInBus bus;
-  Told told;
+  Lines told;
   Desk desk(&bus, told);
   std::vector<std::string> expected;
   // Nothing is asked before the answer to the last question was read.
@@ -165,7 +192,7 @@ TEST(Services, ThatSleepDoesNotWaitIsSaidOnceForEachReason) {
   bus.say("refuse");
   EXPECT_TRUE(desk.wait_for([&] {
     desk.services->look();
-    return bus.heard() == "inhibited sleep delay";
+    return bus.heard() == "inhibited sleep:shutdown delay";
   }));
   bus.say("delay 1000000");
   bus.say("sleep");
@@ -185,7 +212,7 @@ TEST(Services, ASignalOfSomebodyElseIsNotBelieved) {
   testing::StandInBus bus;
   Desk desk(&bus);
   desk.services->delay_sleep(true);
-  EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay");
   bus.say("forge");
   EXPECT_EQ(desk.heard(), "forged");
   bus.say("metered 1");  // comes after it

@@ -5,6 +5,7 @@
 //   delay MICROS    what InhibitDelayMaxUSec says
 //   refuse WHY      from now on nobody may inhibit; without WHY: they may again
 //   sleep, wake     PrepareForSleep
+//   shutdown, stay  PrepareForShutdown
 //   forge           the same, of somebody else, to who inhibits; then "forged"
 //   session TYPE CLASS REMOTE ACTIVE IDLE LOCKED HINTED
 //                   there is one, which says so, and that it changed
@@ -128,6 +129,7 @@ const sd_bus_vtable kManagerTable[] = {
     SD_BUS_METHOD("Inhibit", "ssss", "h", on_inhibit, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("ListSessions", "", "a(susso)", on_list, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL("PrepareForSleep", "b", 0),
+    SD_BUS_SIGNAL("PrepareForShutdown", "b", 0),
     SD_BUS_SIGNAL("SessionNew", "so", 0),
     SD_BUS_VTABLE_END};
 const sd_bus_vtable kSessionTable[] = {
@@ -142,10 +144,9 @@ const sd_bus_vtable kSessionTable[] = {
     SD_BUS_PROPERTY("IdleSinceHint", "t", nullptr, offsetof(Session, hinted_micros), 0),
     SD_BUS_VTABLE_END};
 
-void prepare_for_sleep(sd_bus* from, const char* to, bool begins) {
+void prepare(sd_bus* from, const char* to, const char* signal_name, bool begins) {
   sd_bus_message* signal = nullptr;
-  checked(::sd_bus_message_new_signal(from, &signal, kLoginPath, kManager, "PrepareForSleep"),
-          "signal");
+  checked(::sd_bus_message_new_signal(from, &signal, kLoginPath, kManager, signal_name), "signal");
   checked(::sd_bus_message_append(signal, "b", begins ? 1 : 0), "signal");
   if (to != nullptr) checked(::sd_bus_message_set_destination(signal, to), "signal");
   checked(::sd_bus_send(from, signal, nullptr), "signal");
@@ -156,7 +157,8 @@ void prepare_for_sleep(sd_bus* from, const char* to, bool begins) {
 void forge(const Services& services) {
   sd_bus* other = nullptr;
   checked(::sd_bus_open_system(&other), "another connection");
-  prepare_for_sleep(other, services.inhibits.c_str(), true);
+  prepare(other, services.inhibits.c_str(), "PrepareForSleep", true);
+  prepare(other, services.inhibits.c_str(), "PrepareForShutdown", true);
   ::sd_bus_flush_close_unref(other);
   say("forged");
 }
@@ -188,7 +190,10 @@ void obey(Services& services, const std::string& line) {
   if (word == "refuse") services.refuses = value;
   if (word == "delay") services.delay_micros = std::stoull(value);
   if (word == "sleep" || word == "wake") {
-    prepare_for_sleep(services.bus, nullptr, word == "sleep");
+    prepare(services.bus, nullptr, "PrepareForSleep", word == "sleep");
+  }
+  if (word == "shutdown" || word == "stay") {
+    prepare(services.bus, nullptr, "PrepareForShutdown", word == "shutdown");
   }
   if (word == "session") set_session(services, value);
   if (word == "forge") forge(services);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The owner's machine sleeps, or its network costs: guests of a laptop leave before it sleeps, which
-waits for them, and are paused while NetworkManager calls its network metered. Both services are
-stand-ins (tests/bus/stand_in_services.cc) on a bus of the test's own; the daemons, the jobs and CRIU
-are real.
+"""The owner's machine sleeps, shuts down, or its network costs: guests of a laptop leave before it
+sleeps or shuts down, which waits for them, and are paused while NetworkManager calls its network
+metered. Both services are stand-ins (tests/bus/stand_in_services.cc) on a bus of the test's own; the
+daemons, the jobs and CRIU are real.
 
     tests/e2e/test_sleep.py [WORD...]     only tests with a WORD in their name
 """
@@ -122,7 +122,7 @@ def guests_are_at_home_when_the_lid_has_closed():
         services.order("delay 60000000")
         check(services.silent(), "sleep is delayed, and nobody is here who would leave")
         counter = guest(mesh)
-        services.expect("inhibited sleep delay")
+        services.expect("inhibited sleep:shutdown delay")
         services.order("sleep")
         services.expect("released", 30)
         check(mesh.only_copy(counter.job) is desk, "it is not at home")
@@ -135,7 +135,7 @@ def guests_are_at_home_when_the_lid_has_closed():
         wait_for("laptop to be awake", lambda: "awake again" in said(laptop, "sleep"))
         wait_for("it to take guests", lambda: desk.tern("migrate", counter.job, "laptop", ok=False,
                                                         seconds=120).returncode == 0)
-        services.expect("inhibited sleep delay")
+        services.expect("inhibited sleep:shutdown delay")
         counter.wait_further()
         counter.check_output()
         counter.end()
@@ -149,7 +149,7 @@ def guests_of_several_homes_are_all_there_when_the_lid_has_closed():
         services.order("delay 60000000")
         homes = ["desk", "shelf", "desk"]
         guests = [guest(mesh, home) for home in homes]
-        services.expect("inhibited sleep delay")
+        services.expect("inhibited sleep:shutdown delay")
         began = time.monotonic()
         services.order("sleep")
         services.expect("released", 60)
@@ -165,13 +165,42 @@ def guests_of_several_homes_are_all_there_when_the_lid_has_closed():
         return f"three guests left in {took:.1f} s"
 
 
+def guests_are_at_home_before_a_shutdown():
+    """the login manager waits for them; a shutdown that is called off ends that"""
+    with Laptops() as mesh:
+        desk, laptop, services = mesh["desk"], mesh["laptop"], mesh.services
+        services.order("delay 60000000")
+        counter = guest(mesh)
+        services.expect("inhibited sleep:shutdown delay")
+        own = Counter(mesh, laptop)
+        services.order("shutdown")
+        services.expect("released", 30)
+        check(mesh.only_copy(counter.job) is desk, "it is not at home")
+        check(mesh.only_copy(own.job) is laptop, "a job of its own has left")
+        check(any("it may shut down" in text for text in said(laptop, "sleep")),
+              lambda: f"events say: {said(laptop, 'sleep')}")
+        check("send-home: it is about to shut down" in said(laptop, "owner"),
+              lambda: f"events say: {said(laptop, 'owner')}")
+        services.order("stay")
+        wait_for("laptop to stay", lambda: "it does not shut down after all" in
+                 said(laptop, "sleep"))
+        wait_for("it to take guests", lambda: desk.tern("migrate", counter.job, "laptop", ok=False,
+                                                        seconds=120).returncode == 0)
+        services.expect("inhibited sleep:shutdown delay")
+        counter.wait_further()
+        counter.check_output()
+        counter.end()
+        own.end()
+        services.expect("released")
+
+
 def who_cannot_leave_in_time_stays():
     """home is away: sleep waits as long as the login manager said, and the job goes on afterwards"""
     with Laptops() as mesh:
         desk, laptop, services = mesh["desk"], mesh["laptop"], mesh.services
         services.order("delay 10000000")
         counter = guest(mesh)
-        services.expect("inhibited sleep delay")
+        services.expect("inhibited sleep:shutdown delay")
         desk.cut()
         services.order("sleep")
         sentence = wait_for("status to say so", lambda: "is to leave: it is about to sleep" in
@@ -227,7 +256,8 @@ def guests_are_paused_while_somebody_works_at_the_desktop():
 
 
 TESTS = [guests_are_at_home_when_the_lid_has_closed,
-         guests_of_several_homes_are_all_there_when_the_lid_has_closed, who_cannot_leave_in_time_stays,
+         guests_of_several_homes_are_all_there_when_the_lid_has_closed,
+         guests_are_at_home_before_a_shutdown, who_cannot_leave_in_time_stays,
          guests_are_paused_while_the_network_is_metered,
          guests_are_paused_while_somebody_works_at_the_desktop]
 

@@ -40,8 +40,10 @@ struct Guest : Fixture {
     EXPECT_TRUE(world.run_until([&] { return world.answered(asked); }, 30s));
     return world.replies(asked).back().sentence;
   }
-  void sleep_news(bool begins, base::Duration patience) {
-    (void)world.post(1, [&](std::uint64_t) -> Event { return SleepNews{begins, patience}; });
+  void sleep_news(bool begins, base::Duration patience, bool shutdown = false) {
+    (void)world.post(1, [&](std::uint64_t) -> Event {
+      return SleepNews{begins, patience, shutdown};
+    });
   }
   [[nodiscard]] bool makes_output() {
     const std::uint64_t before = world.produced(job);
@@ -161,6 +163,17 @@ TEST(Guests, LeaveBeforeTheMachineSleepsWhichWaitsForThem) {
   ASSERT_TRUE(g.world.run_until([&] { return g.world.answered(again); }, 120s));
   EXPECT_EQ(g.world.replies(again).back().exit_code, 0);
   ASSERT_TRUE(g.world.run_until([&] { return g.world.sleep_waits[1]; }, 30s)) << "the next night";
+  g.settle();
+}
+
+TEST(Guests, LeaveBeforeTheMachineShutsDown) {
+  Guest g(62, Yield::kNothing);
+  g.sleep_news(true, 60s, /*shutdown=*/true);
+  EXPECT_NE(g.sentence().find("a guest here is to leave: it is about to shut down"),
+            std::string::npos)
+      << g.sentence();
+  ASSERT_TRUE(g.world.run_until([&] { return !g.world.sleep_waits[1]; }, 27s));
+  EXPECT_EQ(g.world.where(g.job), 0);
   g.settle();
 }
 

@@ -65,6 +65,7 @@ TEST(Owner, BeforeSleepGuestsLeaveAndNothingBeginsThatSleepWouldCutShort) {
   const OwnerSample calm = sample(Power::kMains);
   EXPECT_EQ(stance_of({}, calm, Sleep::kLeaving).yield, Yield::kSendHome);
   EXPECT_EQ(stance_of({}, calm, Sleep::kLeaving).why, "it is about to sleep");
+  EXPECT_EQ(stance_of({}, calm, Sleep::kLeaving, true).why, "it is about to shut down");
   EXPECT_EQ(stance_of({}, calm, Sleep::kAsleep).yield, Yield::kRefuse);
   EXPECT_EQ(stance_of({}, calm, Sleep::kAwake), Stance{});
   OwnerPolicy policy;

@@ -37,6 +37,17 @@ TEST(SleepDelay, EndsWhenNobodyIsLeftAndIsHeldAgainAfterwards) {
   EXPECT_TRUE(sleep.holds());
 }
 
+TEST(SleepDelay, OfAShutdownIsTheSameAndOneMayFollowOnSleep) {
+  SleepDelay sleep;
+  EXPECT_TRUE(sleep.tend(kNow, 1));
+  EXPECT_EQ(sleep.comes(kNow, 10s), 9s);
+  EXPECT_STREQ(sleep.verb(), "sleep");
+  EXPECT_EQ(sleep.comes(kNow + 1s, 10s, /*shutdown=*/true), 8s) << "no more time than before";
+  EXPECT_STREQ(sleep.verb(), "shut down");
+  EXPECT_TRUE(sleep.tend(kNow + 2s, 0));
+  EXPECT_EQ(sleep.phase(), Sleep::kAsleep);
+}
+
 TEST(SleepDelay, EndsWithItsTimeWhichIsBounded) {
   struct Row {
     base::Duration patience;

@@ -23,8 +23,8 @@ std::uint64_t monotonic_micros() {
          static_cast<std::uint64_t>(now.tv_nsec) / 1000;
 }
 
-// Whether it is worth loading a library to try. An address of another kind than a path may lead
-// anywhere.
+}  // namespace
+
 bool may_be_there() {
   const char* const said = ::secure_getenv("DBUS_SYSTEM_BUS_ADDRESS");
   const std::string address =
@@ -34,8 +34,6 @@ bool may_be_there() {
   const std::string path = address.substr(kPath.size(), address.find_first_of(",;") - kPath.size());
   return ::access(path.c_str(), F_OK) == 0;
 }
-
-}  // namespace
 
 base::Result<std::unique_ptr<Connection>> Connection::open(
     loop::Loop& loop, std::function<void(const std::string& why)> on_lost) {

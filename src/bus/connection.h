@@ -13,6 +13,10 @@ struct sd_bus;
 
 namespace bus {
 
+// Whether it is worth loading a library to try. An address of another kind than a path may lead
+// anywhere.
+[[nodiscard]] bool may_be_there();
+
 class Connection {
  public:
   // kUnreachable: there is no bus; kNotFound: no libsystemd. Whether it lets this process in shows

@@ -28,8 +28,10 @@ int doctor(Context& context) {
   } else {
     Table table({{""}, {"NEEDED"}, {"HERE", Align::kLeft, /*shrinks=*/true}});
     for (const control::Check& check : checks) {
-      table.row({check.ok ? Cell("ok", Colour::kGreen) : Cell("missing", Colour::kRed), check.name,
-                 check.detail});
+      const Cell found = !check.ok    ? Cell("missing", Colour::kRed)
+                         : check.note ? Cell("note", Colour::kYellow)
+                                      : Cell("ok", Colour::kGreen);
+      table.row({found, check.name, check.detail});
     }
     context.out.write(table.render(context.out.style()));
     for (const control::Check& check : checks) {

@@ -9,7 +9,9 @@ std::string checks_to_json(const std::vector<Check>& checks) {
   for (const Check& check : checks) {
     JsonWriter out;
     out.text("name", check.name).boolean("ok", check.ok);
-    list.push_back(out.text("detail", check.detail).text("mend", check.mend).finish());
+    out.text("detail", check.detail).text("mend", check.mend);
+    if (check.note) out.boolean("note", true);
+    list.push_back(out.finish());
   }
   return JsonWriter().raw_list("checks", list).finish();
 }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "bus/presence.h"
 #include "criu/program.h"
 #include "machine/cgroup.h"
 #include "machine/cpu_limit.h"
@@ -15,6 +16,9 @@ constexpr machine::Patience kFreezePatience{2000};  // an empty group stands sti
 
 Check good(std::string name, std::string detail) {
   return {std::move(name), true, std::move(detail), {}};
+}
+Check note(std::string name, std::string detail) {
+  return {std::move(name), true, std::move(detail), {}, /*note=*/true};
 }
 Check bad(std::string name, std::string detail, std::string mend) {
   return {std::move(name), false, std::move(detail), std::move(mend)};
@@ -103,6 +107,26 @@ Check policy(const control::DaemonOptions& options) {
                             : "takes foreign jobs of" + who);
 }
 
+// A laptop's owner misses these; nothing of moving and throttling jobs needs them.
+void system_services(std::vector<Check>& out) {
+  const bus::Presence found = bus::find_services();
+  const auto check = [&](const char* name, bool there, const char* use, const char* without) {
+    out.push_back(there
+                      ? good(name, use)
+                      : note(name, std::string("not there: ") + without + "; harmless on servers"));
+  };
+  constexpr const char* kSleep = "neither sleep nor a shutdown is delayed while guests leave";
+  constexpr const char* kMetered = "a metered network is not noticed";
+  if (!found.no_bus.empty()) {
+    out.push_back(note("system bus", "not there (" + found.no_bus + "): " + kSleep + ", and " +
+                                         kMetered + "; harmless on servers"));
+  } else {
+    out.push_back(good("system bus", "it answers"));
+  }
+  check("logind", found.login, "sleep and shutdown can be delayed while guests leave", kSleep);
+  check("NetworkManager", found.network, "says whether the network is metered", kMetered);
+}
+
 }  // namespace
 
 std::vector<Check> examine_machine(const control::DaemonOptions& options) {
@@ -111,6 +135,7 @@ std::vector<Check> examine_machine(const control::DaemonOptions& options) {
   criu_checks(options, out);
   out.push_back(throttling(own));
   out.push_back(policy(options));
+  system_services(out);
   return out;
 }
 

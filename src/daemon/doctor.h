@@ -9,7 +9,8 @@
 
 namespace ternd {
 
-// Blocking, up to some seconds (CRIU's own check). `options` as the daemon would have them.
+// Blocking, up to some seconds (CRIU's own check, a bus that does not answer). `options` as the
+// daemon would have them.
 [[nodiscard]] std::vector<control::Check> examine_machine(const control::DaemonOptions& options);
 
 }  // namespace ternd

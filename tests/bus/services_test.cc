@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "bus/presence.h"
 #include "stand_in_bus.h"
 
 namespace bus {
@@ -275,6 +276,21 @@ TEST(Services, ABusThatEndsLeavesNothingBehind) {
   EXPECT_FALSE(desk.services->metered());
 }
 
+TEST(Presence, SaysWhichServicesAreThere) {
+  testing::StandInBus bus;
+  Presence found = find_services();
+  EXPECT_EQ(found.no_bus, "");
+  EXPECT_TRUE(found.login);
+  EXPECT_TRUE(found.network);
+  bus.say("leave");
+  found = find_services();
+  EXPECT_EQ(found.no_bus, "");
+  EXPECT_FALSE(found.login);
+  EXPECT_FALSE(found.network);
+  bus.end();
+  EXPECT_NE(find_services().no_bus, "");
+}
+
 TEST(Services, WithoutABusThereIsNothing) {
   ::setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus", 1);
   Desk desk;
@@ -282,6 +298,7 @@ TEST(Services, WithoutABusThereIsNothing) {
   desk.services->delay_sleep(true);
   EXPECT_FALSE(desk.services->metered());
   EXPECT_TRUE(desk.sleeps.empty());
+  EXPECT_EQ(find_services().no_bus, "there is none");
   ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
 }
 

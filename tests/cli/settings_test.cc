@@ -71,16 +71,18 @@ TEST(Doctor, SaysWhatIsMissingAndWhatMendsIt) {
   const Ran fine = run_tern({"doctor", "--state", dir.path()});
   EXPECT_EQ(fine.exit, 0) << fine.err;
   EXPECT_THAT(fine.out, ::testing::ContainsRegex("ok +CRIU +4.2"));
+  EXPECT_THAT(fine.out, ::testing::ContainsRegex("note +logind +not there"));
   EXPECT_EQ(fine.err, "");
   write_file(dir.path() + "/tern.toml", "criu = \"/missing\"\n");
   const Ran none = run_tern({"doctor", "--state", dir.path()});
   EXPECT_EQ(none.exit, 1);
   EXPECT_THAT(none.out, ::testing::ContainsRegex("missing +CRIU +there is none"));
-  EXPECT_EQ(none.err, "tern: CRIU: get one\ntern: 1 of 3 are missing\n");
+  EXPECT_EQ(none.err, "tern: CRIU: get one\ntern: 1 of 4 are missing\n");
   const Ran json = run_tern({"doctor", "--json", "--state", dir.path()});
   EXPECT_EQ(json.exit, 1);
   EXPECT_THAT(json.out, HasSubstr(R"({"name":"CRIU","ok":false,"detail":"there is none",)"
                                   R"("mend":"get one"}]})"));
+  EXPECT_THAT(json.out, HasSubstr(R"("detail":"not there","mend":"","note":true})"));
   write_file(dir.path() + "/tern.toml", "criu = 5\n");
   const Ran mistake = run_tern({"doctor", "--state", dir.path()});
   EXPECT_EQ(mistake.exit, 1);

@@ -46,8 +46,9 @@ int run_daemon(const control::DaemonOptions& options) {
 
 // A machine without CRIU, if its daemon were to look for it at /missing.
 std::vector<control::Check> examine(const control::DaemonOptions& options) {
-  if (options.criu != "/missing") return {{"CRIU", true, "4.2", ""}};
-  return {{"root", true, "yes", ""}, {"CRIU", false, "there is none", "get one"}};
+  const control::Check logind{"logind", true, "not there", "", /*note=*/true};
+  if (options.criu != "/missing") return {{"CRIU", true, "4.2", ""}, logind};
+  return {{"root", true, "yes", ""}, logind, {"CRIU", false, "there is none", "get one"}};
 }
 
 }  // namespace

@@ -159,6 +159,10 @@ def the_doctor_names_what_is_missing():
         found = json.loads(machine.as_nobody("doctor", "--json").stdout)["checks"]
         missing = {entry["name"] for entry in found if not entry["ok"]}
         check(missing >= {"root", "control groups"}, lambda: f"nobody misses {missing}")
+        services = [entry for entry in found
+                    if entry["name"] in ("system bus", "logind", "NetworkManager")]
+        check(len(services) == 3 and all(entry["ok"] for entry in services),
+              lambda: f"of the system's services it says {services}")
         left = [name for name in os.listdir(cgroup_root()) if name.startswith("tern-doctor")]
         check(not left, lambda: f"left behind: {left}")
 

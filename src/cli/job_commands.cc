@@ -236,6 +236,10 @@ int kill_job(Context& context, const std::string& job, const std::string& signal
                          killed->node);
       return 0;
     }
+    if (!killed->said.empty()) {
+      context.err.notice(job + " on " + killed->node + ": " + killed->said);
+      return 0;
+    }
     context.err.notice("sent " + control::signal_name(*number) + " to " + job + " on " +
                        killed->node + "; see what came of it: tern ps");
     return 0;

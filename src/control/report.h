@@ -134,8 +134,9 @@ struct ExitReport {
   std::uint64_t beside_more = 0;
 };
 
-struct KillReport {  // {"node"}
+struct KillReport {  // {"node","said"}
   std::string node;
+  std::string said;  // instead of what was asked for, as that was not needed any more; mostly empty
 };
 
 // Of `tern drain`: {"draining","jobs":[{"job","name","to","why"}]}: who is still here, where each

@@ -148,7 +148,7 @@ base::Result<ExitReport> parse_exit(std::string_view json) {
 
 base::Result<KillReport> parse_kill(std::string_view json) {
   JsonReader in(json);
-  KillReport kill{word(in, "node")};
+  KillReport kill{word(in, "node"), in.text_or("said", kSentenceBytesMax)};
   return finished(in, std::move(kill));
 }
 

@@ -111,7 +111,10 @@ std::string to_json(const ExitReport& exit) {
 }
 
 std::string to_json(const KillReport& kill) {
-  return JsonWriter().text("node", kill.node).finish();
+  JsonWriter out;
+  out.text("node", kill.node);
+  if (!kill.said.empty()) out.text("said", kill.said);
+  return out.finish();
 }
 
 std::string to_json(const DrainReport& drain) {

@@ -211,6 +211,11 @@ struct SleepNews {
   base::Duration patience{};
   bool shutdown = false;
 };
+// A job of another home has ended here, and what it changed of its files is on its way there; that
+// it ended is said (jobs::Ended) once they are, or home could not have them in time.
+struct FilesGoHome {
+  base::JobId job;
+};
 // The daemon is to end: nothing new begins, and with `withdraw` what may still be given up is. The
 // host goes on with everything until Node::unsettled() is empty, or its patience ends; then Leave.
 struct Stopping {
@@ -223,7 +228,7 @@ using Event =
                  Sample, Handover, JobNews, Rested, JobFrozen, MoveArrived, RunJob, MigrateJob,
                  ParkJob, WakeJob, ResolveJob, KillJob, DrainNode, ThrottleJob, AskJobs,
                  AskSentence, AskLog, DeskEvent, JobFed, LogRead, Signalled, CpuLimited, JobPaused,
-                 NeedsLooked, SleepNews, Stopping, Leave>;
+                 NeedsLooked, SleepNews, FilesGoHome, Stopping, Leave>;
 
 // ---- actions
 

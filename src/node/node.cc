@@ -251,6 +251,7 @@ void Node::on(const JobNews& event) {
   // While a handover is undecided the end of the copy here may not be the job's: the other copy may
   // run. Told when it is known whose the job is.
   const auto* ended = std::get_if<jobs::Ended>(&event.event);
+  if (ended != nullptr) ended_.erase(ended->job);
   if (ended != nullptr && balance_->in_doubt(ended->job)) {
     ended_in_doubt_[ended->job] = *ended;
     return;
@@ -334,7 +335,7 @@ void Node::on_local(bool is_sample) {
   local.policy.drains = reach() == Reach::kAll;
   for (const auto& [id, job] : jobs_->all()) {
     const bool rests = job.rest != jobs::Rest::kNone;
-    if (!job.here || !(job.launched || rests) || job.wait_status) continue;
+    if (!job.here || !(job.launched || rests) || job.wait_status || ended_.contains(id)) continue;
     balance::JobFacts facts;
     facts.id = id;
     facts.epoch = job.epoch;

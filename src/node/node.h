@@ -212,6 +212,7 @@ class Node {
   void on(const Sample& event);
   void on(const Handover& event);
   void on(const JobNews& event);
+  void on(const FilesGoHome& event);
   void on(const Rested& event);
   void on(const JobFrozen& event);
   void on(const MoveArrived& event);
@@ -381,6 +382,7 @@ class Node {
   ThrottleCounts throttle_counts_;
   Pauses pauses_;
   SleepDelay sleep_;
+  std::set<base::JobId> ended_;  // as guests here, whose files are on their way home
 
   struct DrainWaiter {
     std::uint64_t request = 0;

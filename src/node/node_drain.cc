@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kDrainKey = "drain";
 const base::Bytes kDrains = {1};  // its values
 const base::Bytes kParks = {2};
+constexpr const char* kFilesComing = ": it has ended, and its files are on their way home";
 
 std::string jobs_text(std::size_t count) {
   return count == 1 ? "1 job is" : std::to_string(count) + " jobs are";
@@ -104,6 +105,13 @@ std::vector<balance::NodeLoad> Node::loads() const {
   return loads;
 }
 
+// It has nowhere to go, and is waited for until the host says that it ended.
+void Node::on(const FilesGoHome& event) {
+  if (jobs_->find(event.job) == nullptr) return;
+  ended_.insert(event.job);
+  on_local();
+}
+
 // What no triad has formed for is not begun any more, as the machine may be about to sleep.
 void Node::withdraw_drain() {
   const auto moves = drain_moves_;  // each is answered here
@@ -139,13 +147,17 @@ void Node::tend_drain() {
 
 void Node::tell_drain(const std::vector<DrainJob>& jobs) {
   if (drain_waiters_.empty()) return;
-  if (jobs.empty() && arriving_.empty()) {
+  if (jobs.empty() && arriving_.empty() && ended_.empty()) {
     for (const DrainWaiter& waiter : std::exchange(drain_waiters_, {})) {
       reply(waiter.request, 0, "");
     }
     return;
   }
   std::string said = jobs_text(jobs.size()) + " still here";
+  for (const base::JobId& id : ended_) {
+    const jobs::Job* job = jobs_->find(id);
+    if (job != nullptr) said += "; " + job->spec.name + kFilesComing;
+  }
   const std::vector<Drain::Left> left = drain_.left(jobs);
   for (std::size_t i = 0; i < left.size() && i < kObstaclesMax; ++i) {
     const bool rests = jobs_->find(left[i].job)->rest != jobs::Rest::kNone;

@@ -144,6 +144,11 @@ void Node::on_order(NodeId from, const Order& order) {
 
 // On a job that is here; the token says who is answered.
 void Node::carry_out(std::uint64_t token, const jobs::Job& job, const Order& order) {
+  if (ended_.contains(order.job)) {
+    const bool killed = order.verb == Verb::kKill;
+    return answer_person(token, killed ? 0 : 1,
+                         "it has ended, and what it changed of its files is on its way home", "");
+  }
   if (order.verb == Verb::kThrottle) return throttle_by_person(token, job, order.number);
   if (order.verb == Verb::kPark || order.verb == Verb::kTryPark) {
     return start_park(token, job, order.verb == Verb::kTryPark);

@@ -201,7 +201,8 @@ TEST(Report, TheOthersReadBack) {
   EXPECT_EQ(to_json(*parse_exit(to_json(ended))), to_json(ended));
   EXPECT_FALSE(parse_exit(R"({"exit_code":256})").ok());
   EXPECT_EQ(parse_down(to_json(DownReport{4}))->jobs_left_running, 4U);
-  EXPECT_EQ(parse_kill(to_json(KillReport{"desk"}))->node, "desk");
+  EXPECT_EQ(parse_kill(to_json(KillReport{"desk", ""}))->node, "desk");
+  EXPECT_EQ(parse_kill(to_json(KillReport{"desk", "it has ended"}))->said, "it has ended");
   EXPECT_EQ(parse_run(to_json(RunReport{"ab", "n"}))->name, "n");
   EXPECT_EQ(parse_settings(settings_to_json({{"listen", ":7333", "default"}}))->at(0).from,
             "default");

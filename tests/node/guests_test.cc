@@ -177,6 +177,32 @@ TEST(Guests, LeaveBeforeTheMachineShutsDown) {
   g.settle();
 }
 
+// Its files are on their way home.
+TEST(Guests, WhoHasEndedIsWaitedForAndHasNowhereToGo) {
+  Guest g(61, Yield::kNothing);
+  (void)g.world.post(1, [&](std::uint64_t) -> Event { return FilesGoHome{g.job}; });
+  const auto asked = g.world.post(1, [](std::uint64_t request) -> Event {
+    return DrainNode{request, false, true, false};
+  });
+  const auto killed = kill(g.world, 0, 1, g.job);
+  ASSERT_TRUE(g.world.run_until([&] { return g.world.answered(killed); }, 30s));
+  EXPECT_EQ(g.world.replies(killed).back().exit_code, 0);
+  EXPECT_NE(g.world.replies(killed).back().sentence.find("it has ended"), std::string::npos);
+  EXPECT_EQ(g.world.signals(), 0U);
+  g.world.run(15s);
+  EXPECT_EQ(g.world.where(g.job), 1) << "what has ended is not moved";
+  ASSERT_FALSE(g.world.answered(asked));
+  EXPECT_NE(g.world.replies(asked).back().sentence.find("its files are on their way home"),
+            std::string::npos)
+      << g.world.replies(asked).back().sentence;
+  EXPECT_TRUE(g.world.sleep_waits[1]);
+  g.world.end_copy(1, g.job, 0);
+  ASSERT_TRUE(g.world.run_until([&] { return g.world.answered(asked); }, 30s));
+  EXPECT_EQ(g.world.replies(asked).back().exit_code, 0);
+  EXPECT_TRUE(g.world.run_until([&] { return !g.world.sleep_waits[1]; }, 30s));
+  g.settle();
+}
+
 TEST(Guests, WhoCannotLeaveInTimeStaysAndTheMachineSleeps) {
   Guest g(59, Yield::kNothing, Yield::kDrain, 2);
   g.world.crash(0, 40s);  // home

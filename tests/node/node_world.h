@@ -40,6 +40,7 @@ class World {
   void start(std::size_t node);
   void crash(std::size_t node, base::Duration for_how_long);
   void run(base::Duration time);
+  void end_copy(std::size_t node, const base::JobId& job, int status);
   bool run_until(const std::function<bool()>& done, base::Duration limit);
   // A job at home on `node`; its copy makes `rate` bytes of stdout each 200 ms.
   base::JobId run_job(std::size_t node, std::uint64_t rate = 50);
@@ -141,7 +142,6 @@ class World {
   void sealed(std::size_t node, const balance::HandoverId& id, const MoveMetadata& metadata);
   void restore(std::size_t node, const balance::HandoverId& id);
   void release(std::size_t node, const balance::HandoverId& id);
-  void end_copy(std::size_t node, const base::JobId& job, int status);
   void deliver(std::size_t to, std::function<void()> what);
   void produce();
   void sample(std::size_t node);

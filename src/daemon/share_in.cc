@@ -65,8 +65,8 @@ ShareIn::ShareIn(loop::Loop& loop, SharePolicy policy, std::string inbox, base::
       log_(log),
       callbacks_(std::move(callbacks)),
       timer_(loop, [this] { look(); }),
-      sweeper_(loop, [this] { sweep(); }) {
-  sweeper_.start(base::Duration(0));
+      sweeper_(loop, [this] { sweep(/*first=*/false); }) {
+  sweep(/*first=*/true);
 }
 
 ShareIn::~ShareIn() {
@@ -450,17 +450,18 @@ void ShareIn::said(const StageAnswer& answer, bool accept) {
 }
 
 // Offers that nobody answered and parts that nobody completed.
-void ShareIn::sweep() {
+void ShareIn::sweep(bool first) {
   std::vector<std::string> busy;
   for (const Handle& guest : guests_) busy.push_back(guest->key);
   const std::int64_t before = base::wall_seconds(loop::Loop::wall_now()) - kStageKeptSeconds;
   auto looked = std::make_shared<Status>();
   loop::run_blocking(
       loop_,
-      [path = path_, busy, before, looked] {
+      [path = path_, busy, before, looked, first] {
         std::error_code error;
         if (!std::filesystem::exists(path, error)) return;
         auto inbox = machine::Inbox::open(path);
+        if (inbox && first) *looked = (*inbox)->remove_remains();
         auto stages =
             inbox ? (*inbox)->stages() : Result<std::vector<machine::InboxStage>>(inbox.error());
         if (!stages) {

@@ -6,7 +6,10 @@
 // Consent is this node's own setting (control::SharePolicy). Under "ask" an offer waits in the
 // inbox folder (machine/inbox.h) until `tern inbox accept` or `refuse`, also when its sender has
 // gone meanwhile: the same command again then goes through, unless it brings more than was listed.
-// What broke off stays there, to be gone on with; what nobody tried again for kStageKept goes.
+// What broke off stays there, to be gone on with, and so does the note of what has arrived until
+// the sender has heard of it, since nothing is to arrive twice; what nobody tried again for
+// kStageKept goes. What a daemon that was killed left of stages that were over goes at the next
+// start.
 //
 // A sender is hostile until proven otherwise: transfer::ShareReceiver checks every word; here are
 // bounds on how many may come at once, how long a silent one is kept, what waits for the disk and
@@ -84,7 +87,7 @@ class ShareIn {
   void close(const Handle& guest);
   void said(const StageAnswer& answer, bool accept);
   void look();
-  void sweep();
+  void sweep(bool first);
   [[nodiscard]] Handle find(const std::string& key) const;
   [[nodiscard]] Handle find_working(const std::string& key) const;
 

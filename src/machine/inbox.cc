@@ -179,6 +179,7 @@ Result<std::vector<InboxStage>> Inbox::stages() const {
   std::sort(names->begin(), names->end());
   std::vector<InboxStage> out;
   for (std::string& name : *names) {
+    if (name.ends_with(kGoneSuffix)) continue;
     auto stage = open_folder(partial_.get(), name);
     if (!stage) continue;
     struct stat info {};
@@ -192,14 +193,44 @@ Result<std::vector<InboxStage>> Inbox::stages() const {
 }
 
 Status Inbox::keep_stage(const std::string& key, base::ByteView offer) const {
-  if (Status made = make_folder(partial_.get(), key); !made) return made;
-  auto stage = open_folder(partial_.get(), key);
-  if (!stage) return stage.error();
-  return write_file(stage->get(), "offer", offer);
+  Status kept;
+  for (int tries = 0; tries < 2; ++tries) {  // remove_remains() may take an empty one away
+    if (Status made = make_folder(partial_.get(), key); !made) return made;
+    auto stage = open_folder(partial_.get(), key);
+    kept = stage ? write_file(stage->get(), "offer", offer) : Status(stage.error());
+    if (kept) break;
+  }
+  return kept;
 }
 
 Status Inbox::remove_stage(const std::string& key) const {
-  return remove_tree(partial_.get(), key);
+  const std::string gone = key + kGoneSuffix;
+  if (Status before = remove_tree(partial_.get(), gone); !before) return before;
+  if (::renameat(partial_.get(), key.c_str(), partial_.get(), gone.c_str()) != 0) {
+    return errno == ENOENT ? Status() : Status(io_error("remove a stage"));
+  }
+  return remove_tree(partial_.get(), gone);
+}
+
+Status Inbox::remove_remains() const {
+  auto names = names_in(partial_.get());
+  if (!names) return names.error();
+  Status all;
+  for (const std::string& name : *names) {
+    Status removed;
+    if (name.ends_with(kGoneSuffix)) {
+      removed = remove_tree(partial_.get(), name);
+    } else if (auto stage = open_folder(partial_.get(), name); stage) {
+      if (::faccessat(stage->get(), "offer", F_OK, 0) == 0 || errno != ENOENT) continue;
+      // An empty one may be being made just now, as one with half an offer is; what has content and
+      // no offer was being removed.
+      if (::faccessat(stage->get(), "offer.new", F_OK, 0) == 0) continue;
+      if (::unlinkat(partial_.get(), name.c_str(), AT_REMOVEDIR) == 0) continue;
+      if (errno == ENOTEMPTY || errno == EEXIST) removed = remove_stage(name);
+    }
+    if (!removed) all = std::move(removed);
+  }
+  return all;
 }
 
 Status Inbox::empty_stage(const std::string& key) const {

@@ -6,6 +6,7 @@
 //   the last try
 //                            /tree/     what has come so far, under the sender's names
 //                            /delivered which tops were about to be renamed (machine/arrival.h)
+//                      <key>.gone      a stage that is being removed; nobody goes on with it
 //
 // The folder may belong to another user than the daemon's where that is root: what arrives then
 // becomes hers. The hidden place is the daemon's alone (0700); everything goes by descriptors from
@@ -29,6 +30,7 @@ namespace machine {
 inline constexpr char kPartialName[] = ".tern-partial";
 inline constexpr char kTreeName[] = "tree";
 inline constexpr char kDeliveredName[] = "delivered";
+inline constexpr char kGoneSuffix[] = ".gone";
 inline constexpr std::size_t kInboxListMax = 1000;
 inline constexpr std::size_t kOfferRecordMax = 4096;
 // Left free for the machine's own use: a twentieth of the disk, at most this much.
@@ -65,7 +67,11 @@ class Inbox {
   [[nodiscard]] base::Result<std::vector<InboxStage>> stages() const;
   // Makes the stage if it is not there, and notes the try.
   [[nodiscard]] base::Status keep_stage(const std::string& key, base::ByteView offer) const;
+  // At once for whoever looks, also where this process is killed meanwhile.
   [[nodiscard]] base::Status remove_stage(const std::string& key) const;
+  // What a process that was killed left: of stages that were being removed, and stages of nobody's
+  // offer. Not while one is being made elsewhere, but for keep_stage(), which makes it again.
+  [[nodiscard]] base::Status remove_remains() const;
   // Gives back its room on the disk. Where tops may have arrived, the note of them stays.
   [[nodiscard]] base::Status empty_stage(const std::string& key) const;
   [[nodiscard]] std::uint64_t staged_bytes(const std::string& key) const;  // on the disk

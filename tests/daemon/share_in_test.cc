@@ -131,6 +131,32 @@ TEST_F(ShareInTest, ATrialBringsNothing) {
   EXPECT_EQ(share_in_->shares(), 0U);
 }
 
+// Killed while it removed what was over, or before it kept an offer.
+TEST_F(ShareInTest, WhatAKilledDaemonLeftOfStagesGoesAtTheNextStart) {
+  namespace fs = std::filesystem;
+  const fs::path partial = fs::path(inbox_) / machine::kPartialName;
+  const auto inbox = *machine::Inbox::open(inbox_);
+  const StageRecord offer{base::NodeId{{1}}, "a", true, offer_of(1)};
+  for (const char* stage : {"kept", "refused"}) {
+    ASSERT_TRUE(inbox->keep_stage(stage, encode(offer)).ok());
+  }
+  fs::create_directories(partial / "empty");
+  fs::create_directories(partial / "half/tree/folder");
+  fs::create_directories(partial / "over.gone/tree/folder");
+  ASSERT_TRUE(inbox->remove_stage("refused").ok());
+  EXPECT_EQ(inbox->stages()->size(), 3U) << "what is being removed is none";
+  start(SharePolicy::kYes);
+  const auto left = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(partial)) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  };
+  EXPECT_TRUE(until([&] { return left() == std::vector<std::string>{"kept"}; }));
+  EXPECT_TRUE(fs::exists(partial / "kept/offer"));
+}
+
 // Work that cannot go on: where the offer would be written there is a pipe without a reader.
 TEST_F(ShareInTest, AttemptsAtOneShareWorkOneAfterAnother) {
   start(SharePolicy::kYes);

@@ -45,6 +45,16 @@ Status write_at(int fd, std::uint64_t offset, base::ByteView bytes, const std::s
   return {};
 }
 
+constexpr std::uint64_t kLookEvery = std::uint64_t{16} << 20;
+
+// Bytes that may still come to a disk.
+std::uint64_t room_of(const struct statvfs& info) {
+  const std::uint64_t total = std::uint64_t{info.f_blocks} * info.f_frsize;
+  const std::uint64_t free = std::uint64_t{info.f_bavail} * info.f_frsize;
+  const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20);
+  return free > reserve ? free - reserve : 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<JobPlacer>> JobPlacer::open(const PlacerSpec& spec) {
@@ -187,10 +197,7 @@ std::string JobPlacer::space_refusal() const {
   for (const auto& [device, need] : needs) {
     struct statvfs info {};
     if (::statvfs(need.second.c_str(), &info) != 0) continue;
-    const std::uint64_t total = std::uint64_t{info.f_blocks} * info.f_frsize;
-    const std::uint64_t free = std::uint64_t{info.f_bavail} * info.f_frsize;
-    const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20);
-    const std::uint64_t room = free > reserve ? free - reserve : 0;
+    const std::uint64_t room = room_of(info);
     if (need.first <= room) continue;
     return "no space for the job's files in " + need.second + ": they need " +
            std::to_string((need.first >> 20) + 1) + " MiB, " + std::to_string(room >> 20) +
@@ -277,11 +284,31 @@ Status JobPlacer::open_file(std::uint32_t entry) {
   }
   struct stat info {};
   if (::fstat(file_.get(), &info) != 0) return about(file.path, io_error("look at it"));
+  device_ = info.st_dev;
   coming.device = info.st_dev;
   coming.inode = info.st_ino;
   coming_[entry] = std::move(coming);
   chunks_.assign(transfer::chunks_of(file.size), {});
   came_.assign(chunks_.size(), false);
+  return {};
+}
+
+// Others fill the disk too, and what the files need is their sender's word.
+Status JobPlacer::take_room(std::uint64_t bytes) {
+  std::uint64_t& left = room_[device_];
+  if (bytes > left) {
+    struct statvfs info {};
+    if (::fstatvfs(file_.get(), &info) != 0) return io_error("look at the disk");
+    const std::uint64_t room = room_of(info);
+    if (room < bytes) {
+      return fail(Code::kFull, list_->at(*at_).path +
+                                   ": no space there for more of the job's files, as what is still "
+                                   "free is kept for that machine's own use; make room there, or "
+                                   "move the job to another node");
+    }
+    left = std::max(bytes, std::min(room, kLookEvery));
+  }
+  left -= bytes;
   return {};
 }
 
@@ -291,6 +318,7 @@ Status JobPlacer::chunk(const ChunkAt& at, base::ByteView bytes) {
   if (at_ != at.entry) {
     if (Status opened = open_file(at.entry); !opened) return opened;
   }
+  if (Status room = take_room(bytes.size()); !room) return room;
   const std::string& path = list_->at(at.entry).path;
   chunks_[at.chunk] = transfer::chunk_hash(bytes);
   came_[at.chunk] = true;
@@ -317,6 +345,7 @@ Status JobPlacer::holes(const ChunkAt& first, std::uint32_t count) {
   }
   const base::Bytes zeros(kJobChunk);
   for (std::uint32_t i = first.chunk; i < first.chunk + count; ++i) {
+    if (Status room = take_room(zeros.size()); !room) return room;
     Status put = write_at(file_.get(), std::uint64_t{i} * kJobChunk, zeros, path);
     if (!put) return put;
   }
@@ -336,6 +365,7 @@ Status JobPlacer::fill(std::uint32_t entry) {
     if (transfer::chunk_hash(*bytes) != chunks_[i]) {
       return fail(Code::kStale, file.path + " was changed there meanwhile");
     }
+    if (Status room = take_room(bytes->size()); !room) return room;
     if (Status put = write_at(file_.get(), i * kJobChunk, *bytes, file.path); !put) return put;
   }
   return {};

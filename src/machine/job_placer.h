@@ -62,7 +62,8 @@ class JobPlacer {
   // Makes folders where nothing is refused. kTimeout: `cancelled` became true.
   [[nodiscard]] base::Result<Plan> plan(std::shared_ptr<const transfer::JobFileList> list,
                                         bool final, const std::atomic<bool>& cancelled);
-  // Of the files that plan() wanted. kFull: the disk is; kStale: not what the list says.
+  // Of the files that plan() wanted. kFull: the disk is, but for its reserve (kInboxReserveMax),
+  // whatever the list said; kStale: not what the list says.
   [[nodiscard]] base::Status chunk(const transfer::ChunkAt& at, base::ByteView bytes);
   [[nodiscard]] base::Status holes(const transfer::ChunkAt& first, std::uint32_t count);
   [[nodiscard]] base::Status end(std::uint32_t entry);
@@ -114,6 +115,7 @@ class JobPlacer {
   [[nodiscard]] bool comes_below(const std::string& path) const;
   [[nodiscard]] bool left_as(const std::string& path, const base::crypto::Hash256& digest) const;
   [[nodiscard]] std::string space_refusal() const;
+  [[nodiscard]] base::Status take_room(std::uint64_t bytes);
   [[nodiscard]] base::Status make_folders();
   [[nodiscard]] base::Result<std::string> keep_name(const std::string& path) const;
   [[nodiscard]] base::Status keep_home(std::uint32_t entry, int parent);
@@ -158,8 +160,11 @@ class JobPlacer {
   LaidBeside laid_;
   std::map<std::string, std::string> beside_of_;  // the last of them, by the path that was wanted
 
+  std::map<std::uint64_t, std::uint64_t> room_;  // by device: bytes until it is looked at again
+
   // ---- the file that is open
   std::optional<std::uint32_t> at_;
+  std::uint64_t device_ = 0;
   Fd file_;
   Fd base_;  // what it is made from, where that is another file
   transfer::ChunkHashes base_chunks_;

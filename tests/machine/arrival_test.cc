@@ -4,15 +4,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <thread>
+
+#include "with_mount.h"
 
 namespace machine {
 namespace {
@@ -25,27 +24,6 @@ using transfer::ShareManifest;
 
 constexpr std::uint64_t kChunk = base::FileDigest::kChunk;
 constexpr char kKey[] = "00112233445566778899aabbccddeeff";
-
-struct Mount {
-  std::string source;
-  std::string at;
-  const char* type = nullptr;
-  unsigned long flags = 0;
-  const char* options = nullptr;
-};
-
-// False: it cannot be mounted here, and `work` was not done. In a view of its own, gone afterwards.
-bool with_mount(const Mount& mount, const std::function<void()>& work) {
-  bool mounted = false;
-  std::thread([&] {
-    mounted = ::unshare(CLONE_FS | CLONE_NEWNS) == 0 &&
-              ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-              ::mount(mount.source.c_str(), mount.at.c_str(), mount.type, mount.flags,
-                      mount.options) == 0;
-    if (mounted) work();
-  }).join();
-  return mounted;
-}
 
 class ArrivalTest : public testing::Test {
  protected:

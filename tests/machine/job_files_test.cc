@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include "job_files_rig.h"
+#include "with_mount.h"
 
 namespace machine {
 namespace {
@@ -272,6 +273,22 @@ TEST_F(JobFilesOnDisk, ATrialRefusesWhatTheMoveWould) {
   fs::rename(dir_ / "fresh", dir_ / "sub/file");  // another inode than the ledger's
   EXPECT_NE(trial(list).find("sub/file is another file there"), std::string::npos) << trial(list);
   EXPECT_EQ(text_of(dir_ / "sub/file"), "somebody's");
+}
+
+// What they need is their sender's word, and others write there too.
+TEST_F(JobFilesOnDisk, TheReserveOfTheDiskIsLeftWhileTheyCome) {
+  constexpr std::uint64_t kMebibyte = 1 << 20;
+  write(dir_ / "data", std::string(12 * kMebibyte, 'x'));
+  const Left left = leave();
+  fs::remove(dir_ / "data");
+  const bool mounted = with_mount({"tmpfs", dir_.string(), "tmpfs", 0, "size=24m,mode=755"}, [&] {
+    meanwhile_ = [&] { write(dir_ / "others", std::string(14 * kMebibyte, 'y')); };
+    auto to = placer();
+    const std::string why = arrive(*to, left, false);
+    EXPECT_NE(why.find("kept for that machine's own use"), std::string::npos) << why;
+    EXPECT_GE(fs::space(dir_).available, 24 * kMebibyte / 20);
+  });
+  if (!mounted) GTEST_SKIP() << "nothing may be mounted here";
 }
 
 TEST_F(JobFilesOnDisk, ATrialSaysWhereTheJobsUserMayNotWrite) {

@@ -21,6 +21,7 @@
 #include "transfer/expired_timers.h"
 #include "transfer/image_check.h"
 #include "transfer/interrupted_calls.h"
+#include "transfer/stopped_children.h"
 #include "transfer/terminal_numbers.h"
 
 namespace ternd {
@@ -143,6 +144,7 @@ Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
 void go_on(transfer::ImageSet& images) {
   transfer::rearm_expired_timers(images);
   transfer::repeat_interrupted_calls(images);
+  transfer::foretell_continued_children(images);
 }
 
 void fit_here(transfer::ImageSet& images) {

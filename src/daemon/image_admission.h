@@ -14,8 +14,8 @@ namespace ternd {
 [[nodiscard]] base::Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
                                         bool allow_root, const std::string& init_root);
 
-// Of any images that are about to be restored: timers and system calls go on as the job expects
-// (transfer/expired_timers.h, transfer/interrupted_calls.h).
+// Of any images that are about to be restored: timers, system calls and parents go on as the
+// job expects (transfer/expired_timers.h, interrupted_calls.h and stopped_children.h there).
 void go_on(transfer::ImageSet& images);
 
 // The same; and the job's terminals get numbers that are free here. Between this and the restore

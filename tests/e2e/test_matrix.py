@@ -132,8 +132,13 @@ const timer = setInterval(() => { console.log(++n); }, 25);
 """ % PORT
 # Each step is a periodic timer's, which has always expired while the job was frozen. Nobody here has
 # a handler of signals, so poll() ends when there is something to read, and sleep() after its time.
+# The child is never stopped by anybody (CLD_STOPPED).
 WAITS = """
-import ctypes, os, struct, sys, threading
+import ctypes, os, signal, struct, sys, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+child = os.fork()
+if child == 0:
+    signal.pause()
 libc = ctypes.CDLL(None)
 timer = libc.timerfd_create(1, 0)
 libc.timerfd_settime(timer, 0, struct.pack("4q", 0, 20000000, 0, 20000000), None)
@@ -150,7 +155,11 @@ while not os.path.exists(sys.argv[1]):
     print(n, flush=True)
 os.write(opened, b"x")
 polls.join()
-print("ended", ended, len(sys.argv), len(sys.argv[-1]), flush=True)
+told = []
+while news := signal.sigtimedwait({signal.SIGCHLD}, 0):
+    told.append(news.si_code)
+os.kill(child, signal.SIGKILL)
+print("ended", ended, 5 in told, len(sys.argv), len(sys.argv[-1]), flush=True)
 os._exit(0)
 """
 # Shows each key and how many there were, on a screen of its own.
@@ -342,7 +351,7 @@ def waits():
             pass
         wait_for("it to end", lambda: a.job(job.job)[0]["state"] == "exited")
         said = a.logs(job.job).splitlines()[-1]
-        check(said == f"ended [('poll', 1)] {len(more) + 2} 60000", f"it says: {said}")
+        check(said == f"ended [('poll', 1)] False {len(more) + 2} 60000", f"it says: {said}")
         return said
 
 

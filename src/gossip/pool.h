@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <map>
 #include <memory>
+#include <unordered_map>
 
 #include "gossip/digest.h"
 #include "identity/certificate.h"
@@ -17,6 +17,12 @@
 namespace gossip {
 
 using ContentHash = std::array<std::uint8_t, 16>;  // BLAKE2b-128 of the bytes
+
+struct HashOfContent {  // it is one already
+  [[nodiscard]] std::size_t operator()(const ContentHash& hash) const {
+    return static_cast<std::size_t>(base::get_le64(hash));
+  }
+};
 
 template <typename T>
 class Shared {
@@ -45,7 +51,8 @@ class Shared {
 
  private:
   static constexpr std::size_t kSweepMin = 64;
-  std::map<ContentHash, std::weak_ptr<const T>> kept_;
+  std::unordered_map<ContentHash, std::weak_ptr<const T>, HashOfContent>
+      kept_;  // its order shows nowhere
   std::size_t sweep_at_ = kSweepMin;
 };
 

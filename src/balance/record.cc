@@ -1,7 +1,6 @@
 #include "balance/record.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "base/crypto.h"
 
@@ -11,6 +10,7 @@ namespace {
 
 constexpr std::uint64_t kVersion = 1;
 constexpr std::size_t kIdHexSize = 32;
+constexpr std::size_t kLogDigits = 8;  // at least: keys are ordered as entries
 constexpr std::size_t kFormSizeMax = 512;
 constexpr std::size_t kStoredFormSizeMax = kFormSizeMax + 64;
 
@@ -116,9 +116,9 @@ std::string hard_key(const TriadId& triad) { return triad_prefix(triad) + "hard"
 std::string linger_key(const TriadId& triad) { return "lin/" + triad.hex(); }
 
 std::string log_key(const TriadId& triad, base::LogIndex index) {
-  char digits[32];
-  std::snprintf(digits, sizeof digits, "log/%08llu", static_cast<unsigned long long>(index.value));
-  return triad_prefix(triad) + digits;
+  std::string digits = std::to_string(index.value);
+  if (digits.size() < kLogDigits) digits.insert(0, kLogDigits - digits.size(), '0');
+  return triad_prefix(triad) + "log/" + digits;
 }
 
 base::Result<JobId> parse_own_key(std::string_view key) {

@@ -10,29 +10,15 @@ int hex_digit(char c) {
   return -1;
 }
 
-template <typename T>
-void put_le(MutableByteView at, T value) {
-  CHECK(at.size() >= sizeof(T));
-  for (std::size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<std::uint8_t>(value >> (8 * i));
-}
-
-template <typename T>
-T get_le(ByteView at) {
-  CHECK(at.size() >= sizeof(T));
-  T value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) value |= static_cast<T>(at[i]) << (8 * i);
-  return value;
-}
-
 }  // namespace
 
 std::string to_hex(ByteView bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(bytes.size() * 2);
+  std::string hex(bytes.size() * 2, '\0');
+  char* out = hex.data();
   for (const std::uint8_t b : bytes) {
-    hex.push_back(kDigits[b >> 4]);
-    hex.push_back(kDigits[b & 15]);
+    *out++ = kDigits[b >> 4];
+    *out++ = kDigits[b & 15];
   }
   return hex;
 }
@@ -49,10 +35,5 @@ Result<Bytes> from_hex(std::string_view hex) {
   }
   return bytes;
 }
-
-void put_le64(MutableByteView at, std::uint64_t value) { put_le(at, value); }
-void put_le32(MutableByteView at, std::uint32_t value) { put_le(at, value); }
-std::uint64_t get_le64(ByteView at) { return get_le<std::uint64_t>(at); }
-std::uint32_t get_le32(ByteView at) { return get_le<std::uint32_t>(at); }
 
 }  // namespace base

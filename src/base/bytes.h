@@ -1,7 +1,9 @@
 // Byte sequences and their hexadecimal text.
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,9 +30,29 @@ inline std::string_view as_text(ByteView bytes) {
 inline Bytes to_bytes(ByteView view) { return {view.begin(), view.end()}; }
 
 // Little-endian integers at the start of `at`, which must hold them.
-void put_le64(MutableByteView at, std::uint64_t value);
-void put_le32(MutableByteView at, std::uint32_t value);
-[[nodiscard]] std::uint64_t get_le64(ByteView at);
-[[nodiscard]] std::uint32_t get_le32(ByteView at);
+template <typename T>
+inline void put_le(MutableByteView at, T value) {
+  CHECK(at.size() >= sizeof(T));
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(at.data(), &value, sizeof(T));
+  } else {
+    for (std::size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<std::uint8_t>(value >> (8 * i));
+  }
+}
+template <typename T>
+[[nodiscard]] inline T get_le(ByteView at) {
+  CHECK(at.size() >= sizeof(T));
+  T value = 0;
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(&value, at.data(), sizeof(T));
+  } else {
+    for (std::size_t i = 0; i < sizeof(T); ++i) value |= static_cast<T>(at[i]) << (8 * i);
+  }
+  return value;
+}
+inline void put_le64(MutableByteView at, std::uint64_t value) { put_le(at, value); }
+inline void put_le32(MutableByteView at, std::uint32_t value) { put_le(at, value); }
+[[nodiscard]] inline std::uint64_t get_le64(ByteView at) { return get_le<std::uint64_t>(at); }
+[[nodiscard]] inline std::uint32_t get_le32(ByteView at) { return get_le<std::uint32_t>(at); }
 
 }  // namespace base

@@ -1,5 +1,6 @@
 #include "base/wire.h"
 
+#include <algorithm>
 #include <msgpack.hpp>
 
 namespace base {
@@ -15,6 +16,7 @@ struct Sink {
 };
 
 constexpr std::size_t kSizeMax = UINT32_MAX;
+constexpr std::size_t kTokensReserved = 32;  // as many as most messages have
 
 }  // namespace
 
@@ -110,6 +112,7 @@ class Reader::Visitor : public msgpack::null_visitor {
 };
 
 Reader::Reader(ByteView input) {
+  tokens_.reserve(std::min(input.size(), kTokensReserved));
   Visitor visitor(*this);
   std::size_t offset = 0;
   try {

@@ -23,6 +23,7 @@ inline constexpr std::size_t kWireObjectsMax = 1 << 16;  // objects in one messa
 
 class Writer {
  public:
+  Writer() { bytes_.reserve(kReserved); }
   Writer& array(std::size_t size);
   Writer& u64(std::uint64_t value);
   Writer& i64(std::int64_t value);
@@ -41,6 +42,7 @@ class Writer {
   [[nodiscard]] Bytes take() { return std::move(bytes_); }
 
  private:
+  static constexpr std::size_t kReserved = 64;  // most encodings are small
   Bytes bytes_;
 };
 

@@ -283,12 +283,16 @@ void Core::queue(const Source& to, const Message& message) {
 }
 
 void Core::flush() {
+  if (outbox_.empty()) return;
   for (auto& [id, outgoing] : std::exchange(outbox_, {})) flush_peer(id, std::move(outgoing));
 }
 
 // Fills packets in order; rumors ride in the room of the last one.
 void Core::flush_peer(const base::NodeId& to, Outgoing outgoing) {
   base::Bytes payload;
+  std::size_t sum = 0;
+  for (const base::Bytes& message : outgoing.messages) sum += message.size();
+  payload.reserve(std::min(sum, kPayloadSizeMax));
   const auto append = [&payload](const base::Bytes& bytes) {
     payload.insert(payload.end(), bytes.begin(), bytes.end());
   };

@@ -11,6 +11,7 @@ using base::ByteView;
 
 constexpr std::size_t kEntrySize = 32;
 constexpr std::size_t kWishSize = 17;
+constexpr std::size_t kReserved = 320;     // of a message: a digest or a chain fits, as a rule
 constexpr std::size_t kMessagesMax = 128;  // in one payload; 3 bytes each would be more
 static_assert(kMessageHeaderSize + 1 + 32 + kEntriesMax * kEntrySize <= kPayloadSizeMax);
 
@@ -201,7 +202,9 @@ std::optional<Message> decode_one(std::uint8_t type, Cursor& in) {
 }  // namespace
 
 Bytes encode_message(const Message& message) {
-  Bytes out(kMessageHeaderSize);
+  Bytes out;
+  out.reserve(kReserved);
+  out.resize(kMessageHeaderSize);
   out[0] = static_cast<std::uint8_t>(message.index() + 1);
   Appender appender(out);
   std::visit(appender, message);

@@ -268,23 +268,21 @@ void Node::on(const JobNews& event) {
 
 // ---- into the cores
 
-void Node::to_gossip(const gossip::Event& event) {
-  for (gossip::Action& action : gossip_->step(now_, event)) said_.emplace_back(std::move(action));
-  route();
-}
+void Node::to_gossip(const gossip::Event& event) { route(gossip_->step(now_, event)); }
 
-void Node::to_balance(const balance::Event& event) {
-  for (balance::Action& action : balance_->step(now_, event)) said_.emplace_back(std::move(action));
-  route();
-}
+void Node::to_balance(const balance::Event& event) { route(balance_->step(now_, event)); }
 
-void Node::to_jobs(const jobs::Event& event) {
-  for (jobs::Action& action : jobs_->step(now_, event)) said_.emplace_back(std::move(action));
-  route();
-}
+void Node::to_jobs(const jobs::Event& event) { route(jobs_->step(now_, event)); }
 
-void Node::route() {
-  if (std::exchange(routing_, true)) return;
+// What a core says while another's word is being taken waits for its turn.
+template <typename Said>
+void Node::route(Said said) {
+  if (routing_) {
+    for (auto& action : said) said_.emplace_back(std::move(action));
+    return;
+  }
+  routing_ = true;
+  for (auto& action : said) take(action);
   while (!said_.empty()) {
     auto action = std::move(said_.front());
     said_.pop_front();

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "balance/balance.h"
+#include "base/id_map.h"
 #include "base/log.h"
 #include "gossip/gossip.h"
 #include "node/drain.h"
@@ -241,7 +242,8 @@ class Node {
   void to_gossip(const gossip::Event& event);
   void to_balance(const balance::Event& event);
   void to_jobs(const jobs::Event& event);
-  void route();
+  template <typename Said>
+  void route(Said said);
   void take(gossip::Action& action);
   void take(balance::Action& action);
   void take(const jobs::Action& action);
@@ -361,9 +363,9 @@ class Node {
   // from within, a batch that was decided later could reach the store before an earlier one.
   std::deque<std::variant<gossip::Action, balance::Action, jobs::Action>> said_;
   bool routing_ = false;
-  std::map<base::NodeId, base::Endpoint> addresses_;  // as stored
-  std::deque<Met> met_;                               // oldest first, as are:
-  std::deque<Whereabouts> callers_;                   // whose messages came last
+  base::NodeMap<base::Endpoint> addresses_;  // as stored
+  std::deque<Met> met_;                      // oldest first, as are:
+  std::deque<Whereabouts> callers_;          // whose messages came last
   bool starting_ = false;
 
   // This node's own load.

@@ -9,9 +9,9 @@ namespace node {
 
 void Node::remember_address_of(const gossip::NodeView& view) {
   if (view.id == self_ || view.state != gossip::State::kAlive) return;
-  const auto known = addresses_.find(view.id);
+  const base::Endpoint* const known = addresses_.find(view.id);
   // Where it was met, and its digest may be from before it moved there.
-  if (known != addresses_.end() && known->second == view.endpoint) return;
+  if (known != nullptr && *known == view.endpoint) return;
   remember_address(view.id,
                    view.fields.addresses.empty() ? view.endpoint : view.fields.addresses.front());
 }
@@ -19,9 +19,9 @@ void Node::remember_address_of(const gossip::NodeView& view) {
 void Node::remember_address(const base::NodeId& node, const base::Endpoint& at) {
   if (at.port == 0) return;
   if (has_met(node)) meet({node, at});
-  const auto known = addresses_.find(node);
-  if (known != addresses_.end() && known->second == at) return;
-  if (known == addresses_.end() && addresses_.size() >= kAddressesKeptMax) return;
+  const base::Endpoint* const known = addresses_.find(node);
+  if (known != nullptr && *known == at) return;
+  if (known == nullptr && addresses_.size() >= kAddressesKeptMax) return;
   addresses_[node] = at;
   persist({{address_key(node), base::to_bytes(at.packed())}}, 0, 0);
 }
@@ -29,11 +29,9 @@ void Node::remember_address(const base::NodeId& node, const base::Endpoint& at) 
 // Those that follow this node in the order of ids: not everybody asks the same ones.
 void Node::seek_remembered() {
   if (addresses_.empty()) return;
-  auto at = addresses_.lower_bound(self_);
+  const std::size_t first = addresses_.lower_bound(self_);
   for (std::size_t i = 0; i < std::min(addresses_.size(), kAddressesTriedMax); ++i) {
-    if (at == addresses_.end()) at = addresses_.begin();
-    to_gossip(gossip::PeerSeed{at->second});
-    ++at;
+    to_gossip(gossip::PeerSeed{addresses_.value((first + i) % addresses_.size())});
   }
 }
 

@@ -44,10 +44,10 @@ identity::Roster roster_of(const StoredRecords& records, const base::crypto::Sig
   return roster;
 }
 
-std::map<base::NodeId, base::Endpoint> addresses_of(const StoredRecords& records) {
-  std::map<base::NodeId, base::Endpoint> addresses;
+base::NodeMap<base::Endpoint> addresses_of(const StoredRecords& records) {
+  base::NodeMap<base::Endpoint> addresses;
   read_endpoints(records, kAddressPrefix, [&](const base::NodeId& node, const base::Endpoint& at) {
-    addresses.emplace(node, at);
+    addresses[node] = at;
     return addresses.size() < kAddressesKeptMax;
   });
   return addresses;

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/crypto.h"
 #include "base/endpoint.h"
+#include "base/id_map.h"
 #include "base/ids.h"
 #include "base/time.h"
 #include "identity/roster.h"
@@ -23,7 +24,7 @@ using StoredRecords = std::map<std::string, base::Bytes>;
 [[nodiscard]] identity::Roster roster_of(const StoredRecords& records,
                                          const base::crypto::SignPublic& root, base::WallTime now);
 // Where members were seen; at most kAddressesKeptMax, what cannot be read is left out.
-[[nodiscard]] std::map<base::NodeId, base::Endpoint> addresses_of(const StoredRecords& records);
+[[nodiscard]] base::NodeMap<base::Endpoint> addresses_of(const StoredRecords& records);
 [[nodiscard]] std::string address_key(const base::NodeId& node);
 // The same of those whom triads and jobs met; at most kMetKeptMax.
 [[nodiscard]] std::deque<Whereabouts> met_of(const StoredRecords& records);

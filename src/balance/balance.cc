@@ -141,6 +141,8 @@ void Balance::on(Step step, const ViewChanged& event) {
     const auto at = place(id);
     if (at != view_.end() && at->id == id) view_.erase(at);
   }
+  // In a large mesh a view is large only until it becomes a sample.
+  if (view_.size() < view_.capacity() / 4) view_.shrink_to_fit();
   for (const NodeLoad& node : event.nodes) {
     const auto at = place(node.id);
     if (at != view_.end() && at->id == node.id) {

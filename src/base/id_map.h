@@ -4,7 +4,8 @@
 //
 // Ids are hashes, so a place is guessed from the id's first bits and found by galloping from there:
 // O(1) for ids as they come, O(log n) if somebody chose them. Order of iteration: by id. What
-// find() returns is valid until the next try_emplace() or erase of anything.
+// find() returns is valid until the next try_emplace() or erase of anything. What is erased down to
+// a quarter gives memory back.
 #pragma once
 
 #include <algorithm>
@@ -50,6 +51,7 @@ class IdMap {
  public:
   [[nodiscard]] std::size_t size() const { return ids_.size(); }
   [[nodiscard]] bool empty() const { return ids_.empty(); }
+  [[nodiscard]] std::size_t capacity() const { return values_.capacity(); }
   [[nodiscard]] const std::vector<IdType>& ids() const { return ids_; }         // sorted
   [[nodiscard]] T& value(std::size_t place) { return values_[slots_[place]]; }  // of ids()[place]
   [[nodiscard]] const T& value(std::size_t place) const { return values_[slots_[place]]; }
@@ -96,6 +98,10 @@ class IdMap {
     values_.pop_back();
     ids_.erase(ids_.begin() + static_cast<std::ptrdiff_t>(place));
     slots_.erase(slots_.begin() + static_cast<std::ptrdiff_t>(place));
+    if (values_.capacity() < kShrunkMin || values_.size() >= values_.capacity() / 4) return;
+    ids_.shrink_to_fit();
+    slots_.shrink_to_fit();
+    values_.shrink_to_fit();
   }
   template <typename Condition>  // (id, value)
   void erase_if(const Condition& condition) {
@@ -105,6 +111,7 @@ class IdMap {
   }
 
  private:
+  static constexpr std::size_t kShrunkMin = 64;  // below it is not worth it
   [[nodiscard]] bool is_at(std::size_t at, const IdType& id) const {
     return at < ids_.size() && ids_[at] == id;
   }

@@ -58,6 +58,14 @@ void keeps_up_with_a_tree(bool chosen) {
 TEST(IdMap, KeepsUpWithATree) { keeps_up_with_a_tree(false); }
 TEST(IdMap, KeepsUpWithATreeForChosenIds) { keeps_up_with_a_tree(true); }
 
+TEST(IdMap, GivesMemoryBackWhenItShrinks) {
+  Rng rng(5);
+  NodeMap<int> map;
+  for (int i = 0; i < 1000; ++i) map[id_of(rng, false)] = i;
+  while (map.size() > 100) map.erase_place(rng.below(map.size()));
+  EXPECT_LT(map.capacity(), 500U);
+}
+
 TEST(IdMap, FindsTheFirstPlaceNotBelow) {
   Rng rng(3);
   NodeMap<int> map;

@@ -53,7 +53,7 @@ class Agreements {
   Agreements(const World& world, Promises& promises)
       : world_(world), promises_(promises), consensus_(world, promises) {}
 
-  void says(std::uint32_t host, const base::NodeId& to, const balance::wire::Message& message);
+  void says(std::uint32_t host, const balance::wire::Message& message);  // what is not of Raft
   void says(std::uint32_t host, const node::Message& message);
   void hears(std::uint32_t host, const balance::wire::Message& message);
   void hears(std::uint32_t host, const node::HereAck& ack);

@@ -92,12 +92,9 @@ void remember(std::vector<T>& words, const T& word) {
 
 // ---- what is said
 
-void Agreements::says(std::uint32_t host, const base::NodeId& to,
-                      const balance::wire::Message& message) {
+void Agreements::says(std::uint32_t host, const balance::wire::Message& message) {
   namespace wire = balance::wire;
-  if (const auto* group = std::get_if<wire::GroupMessage>(&message.body)) {
-    if (auto raft = balance::group::decode(group->bytes)) says_in_group(host, to, *raft);
-  } else if (const auto* answer = std::get_if<wire::Answer>(&message.body)) {
+  if (const auto* answer = std::get_if<wire::Answer>(&message.body)) {
     if (!answer->ok) return;
     const base::Bytes* value = disk(host, balance::kAcceptanceKey);
     auto stored =

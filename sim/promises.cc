@@ -133,11 +133,12 @@ void Promises::sends(std::uint32_t host, const node::SendMessage& message) {
   if (agreement == nullptr) return;
   auto inner = balance::wire::decode(agreement->bytes);
   if (!inner) return broke("own-records", host, "an agreement message that cannot be read");
-  agreements_.says(host, message.to, *inner);
+  agreements_.says(host, *inner);
   const auto* group = std::get_if<balance::wire::GroupMessage>(&inner->body);
   if (group == nullptr) return;
   auto raft = balance::group::decode(group->bytes);
   if (!raft) return broke("own-records", host, "a Raft message that cannot be read");
+  agreements_.says_in_group(host, message.to, *raft);
   const auto* vote = std::get_if<balance::group::VoteReply>(&raft->body);
   if (vote == nullptr || !vote->granted || tainted(raft->group)) return;
   Votes& known = votes_[{raft->group, raft->store}];

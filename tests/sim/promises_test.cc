@@ -188,15 +188,12 @@ TEST_F(PromisesTest, DamageThatANodeSeesIsSeen) {
 
 TEST_F(PromisesTest, NothingBeginsUnchecked) {
   const balance::HandoverId id{triad, world.jobs()[0].id, base::Epoch{2}};
-  agreements.says(1, world.id(0),
-                  balance::wire::Message{{}, balance::wire::PreflightDone{id, true, {}}});
-  agreements.says(0, world.id(1),
-                  balance::wire::Message{{}, balance::wire::Prepared{id, {}, true, {}}});
+  agreements.says(1, balance::wire::Message{{}, balance::wire::PreflightDone{id, true, {}}});
+  agreements.says(0, balance::wire::Message{{}, balance::wire::Prepared{id, {}, true, {}}});
   EXPECT_FALSE(broke("checked"));
   balance::HandoverId other = id;
   other.epoch = base::Epoch{3};
-  agreements.says(0, world.id(1),
-                  balance::wire::Message{{}, balance::wire::Prepared{other, {}, true, {}}});
+  agreements.says(0, balance::wire::Message{{}, balance::wire::Prepared{other, {}, true, {}}});
   EXPECT_TRUE(broke("checked"));
 }
 
@@ -240,10 +237,10 @@ TEST_F(PromisesTest, WhatIsHeardCancelledIsNotAccepted) {
   balance::wire::Answer yes;
   yes.proposal = acceptance->proposal;
   yes.ok = true;
-  agreements.says(1, acceptance->from, balance::wire::Message{{}, yes});
+  agreements.says(1, balance::wire::Message{{}, yes});
   EXPECT_FALSE(broke("cancel-heard"));
   agreements.hears(1, balance::wire::Message{{}, balance::wire::Cancel{acceptance->proposal}});
-  agreements.says(1, acceptance->from, balance::wire::Message{{}, yes});
+  agreements.says(1, balance::wire::Message{{}, yes});
   EXPECT_TRUE(broke("cancel-heard"));
 }
 

@@ -386,9 +386,20 @@ int dispatch(Commands& all, const std::string& command) {
   return run_swarm(all.common, all.swarm);
 }
 
+// In a large world each event finds another node, whose memory no cache holds and whose pages no
+// TLB knows: huge pages spare a fifth of the time there. And a world makes and drops tens of small
+// objects an event. libc's allocator is told so by the environment alone, before a program starts.
+void restart_with_huge_pages(char** argv) {
+  static constexpr const char* kVariable = "GLIBC_TUNABLES";
+  if (std::getenv(kVariable) != nullptr) return;
+  ::setenv(kVariable, "glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=500", 1);
+  ::execv("/proc/self/exe", argv);  // it returns only when it fails, and then nothing is lost
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  restart_with_huge_pages(argv);
   CLI::App app{"Simulates meshes of tern nodes: the daemon's own code on a seeded world."};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("tern-sim, commit ") + TERN_COMMIT);

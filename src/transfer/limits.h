@@ -36,7 +36,7 @@ inline constexpr std::size_t kOutputSparesMax = kOutputMax / kOutputSlab;  // em
 inline constexpr std::size_t kMessageSizeMax = 65536;
 
 // ---- image streams. Beyond any of these the receiver refuses the whole checkpoint.
-inline constexpr std::size_t kImagesMax = 512;
+inline constexpr std::size_t kImagesMax = 8192;  // about 8 for each process, 1 for each thread
 inline constexpr std::size_t kImageNameMax = 64;
 inline constexpr std::size_t kImageRecordCost = 64;  // bookkeeping, counted against the total
 inline constexpr std::size_t kMetadataMax = 60 * 1024;

@@ -132,13 +132,11 @@ const timer = setInterval(() => { console.log(++n); }, 25);
 """ % PORT
 # Each step is a periodic timer's, which has always expired while the job was frozen. Nobody here has
 # a handler of signals, so poll() ends when there is something to read, and sleep() after its time.
-# The child is never stopped by anybody (CLD_STOPPED).
+# The children are many, and never stopped by anybody (CLD_STOPPED).
 WAITS = """
 import ctypes, os, signal, struct, sys, threading
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-child = os.fork()
-if child == 0:
-    signal.pause()
+children = [os.posix_spawn("/bin/sleep", ["sleep", "3000"], {}) for _ in range(70)]
 libc = ctypes.CDLL(None)
 timer = libc.timerfd_create(1, 0)
 libc.timerfd_settime(timer, 0, struct.pack("4q", 0, 20000000, 0, 20000000), None)
@@ -158,7 +156,8 @@ polls.join()
 told = []
 while news := signal.sigtimedwait({signal.SIGCHLD}, 0):
     told.append(news.si_code)
-os.kill(child, signal.SIGKILL)
+for child in children:
+    os.kill(child, signal.SIGKILL)
 print("ended", ended, 5 in told, len(sys.argv), len(sys.argv[-1]), flush=True)
 os._exit(0)
 """
@@ -334,7 +333,7 @@ def node_server():
 
 
 def waits():
-    """a periodic timer, poll() and sleep() in threads, in a command longer than its description"""
+    """a timer, poll() and sleep() in threads, 70 children, a command longer than its description"""
     with Mesh(["a", "b"]) as mesh:
         a, enough = mesh["a"], os.path.join(mesh.dir, "enough")
         more = [str(n) for n in range(1500)] + ["x" * 60000]

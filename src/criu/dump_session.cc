@@ -18,6 +18,7 @@
 #include "criu/loop_watch.h"
 #include "criu/run.h"
 #include "criu/stream_server.h"
+#include "machine/preflight_tasks.h"
 
 namespace criu {
 namespace {
@@ -27,17 +28,10 @@ constexpr base::Duration kFreezePatience = std::chrono::seconds(5);
 // How long CRIU may take to notice that its pipes are broken and to let go of the job.
 constexpr base::Duration kGentlePatience = std::chrono::seconds(3);
 
-bool may_read_limits() {
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct sets[2] = {};
-  if (::syscall(SYS_capget, &header, sets) != 0) return false;
-  return (sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE)) != 0;
-}
-
 // Whom CRIU runs as; none: as we do. The user cannot take the capabilities from it: tracing a
 // process takes all of its capabilities (ptrace(2), access mode checking).
 std::optional<machine::SpawnUser> user_for(const DumpSpec& spec) {
-  if (::geteuid() != 0 || spec.uid == 0 || may_read_limits()) return std::nullopt;
+  if (::geteuid() != 0 || spec.uid == 0 || machine::may_read_limits()) return std::nullopt;
   machine::SpawnUser user{spec.uid, spec.gid, 0};
   for (const int capability : {CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SETPCAP,
                                CAP_NET_ADMIN, CAP_KILL, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}) {

@@ -1,15 +1,11 @@
 #include "machine/preflight.h"
 
 #include <fcntl.h>
-#include <linux/kdev_t.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -82,6 +78,7 @@ class Inspection {
   std::string name_;
   std::map<std::string, std::string> inner_namespaces_;  // as the first process has them
   std::set<std::string> obstacles_;
+  std::optional<probe::ProcessStatus> first_;
   std::set<std::uint32_t> uids_;
   std::set<std::uint32_t> gids_;
   std::map<std::string, RequiredFile> files_;
@@ -122,6 +119,9 @@ void Inspection::process(pid_t pid) {
 }
 
 void Inspection::identity(const probe::ProcessStatus& status, std::string_view text) {
+  if (!first_) first_ = status;  // init, whose user is the job's
+  const std::string other = options_.stays ? "" : other_user(*first_, status);
+  if (!other.empty()) object(who() + " " + other);
   uids_.insert(status.uids.begin(), status.uids.end());
   gids_.insert(status.gids.begin(), status.gids.end());
   gids_.insert(status.groups.begin(), status.groups.end());

@@ -6,7 +6,18 @@
 
 #include <string>
 
+#include "probe/proc_parse.h"
+
 namespace machine {
+
+// Whether this process may read the limits of another user's processes (prlimit(2)): CRIU has to.
+// Root may not where it lacks CAP_SYS_RESOURCE, as in containers.
+[[nodiscard]] bool may_read_limits();
+
+// Of a job whose first process is `job`: how a sentence about a process of another user or group
+// goes on, where that stands in the way. Else empty.
+[[nodiscard]] std::string other_user(const probe::ProcessStatus& job,
+                                     const probe::ProcessStatus& process);
 
 // Whether two processes share what each has of its own after fork(2). Empty: they do not, or one
 // of them is gone. Between vfork(2) and exec a child has its parent's memory, for a moment: that is

@@ -146,6 +146,14 @@ TEST(PreflightTasks, WhatAChildSharesWithItsParentIsSeen) {
   }
 }
 
+TEST(PreflightTasks, AnotherUsersProcessNeedsItsLimitsRead) {
+  probe::ProcessStatus job;
+  probe::ProcessStatus process;
+  EXPECT_EQ(other_user(job, process), "");
+  process.gids = {7, 7, 7, 7};
+  EXPECT_EQ(other_user(job, process).empty(), may_read_limits());
+}
+
 TEST(PreflightDetails, FlagsAndLocksAreRead) {
   const std::string text =
       "pos:\t0\nflags:\t0100002\nlock:\t1: FLOCK  ADVISORY  WRITE 9 08:01:3 0 EOF\n";

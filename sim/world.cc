@@ -311,8 +311,8 @@ void World::start(std::uint32_t index) {
   drop_orphans(index);
   std::map<base::JobId, node::StreamEnds> ends;
   for (const auto& [job, spool] : host.spools) ends[jobs_[job].id] = {spool.end, 0};
-  host.node =
-      std::make_unique<node::Node>(std::move(config), host.disk.synced.all(), ends, *host.log);
+  host.node = std::make_unique<node::Node>(std::move(config), host.disk.synced.all(shelf_), ends,
+                                           *host.log);
   host.tick_at = base::kNever;
   host.spins = 0;
   host.moved = {};

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -172,9 +173,15 @@ class World {
     Crypto(const Crypto&) = delete;
     Crypto& operator=(const Crypto&) = delete;
   };
+  struct Pending {  // a batch that is not on the disk yet
+    node::Persist batch;
+    // Of one change that is shared: its record, in place of the change. There are hundreds while a
+    // mesh is met.
+    std::optional<std::uint32_t> known;
+  };
   struct Disk {
     Store synced;
-    std::vector<node::Persist> pending;  // oldest first; a handful
+    std::deque<Pending> pending;  // oldest first
     base::Time free_at{};
     base::Time full_until{};
     Store snapshot;
@@ -295,7 +302,7 @@ class World {
   // ---- world_jobs.cc
   void persist(std::uint32_t host, node::Persist batch);
   void synced(std::uint32_t host);
-  void apply(std::uint32_t host, const node::Persist& batch);
+  void apply(std::uint32_t host, const Pending& pending);
   void perform_job(std::uint32_t host, const node::jobs::Action& action);
   void job_done(std::uint32_t host, const node::jobs::Action& action);
   void action_done(std::uint32_t host, const node::Action& action);

@@ -25,7 +25,13 @@ constexpr int kKilled = 9;
 void World::persist(std::uint32_t index, node::Persist batch) {
   Host& host = *hosts_[index];
   promises_.decides(index, batch);
-  host.disk.pending.push_back(std::move(batch));
+  Pending pending{std::move(batch), std::nullopt};
+  std::vector<balance::RecordChange>& changes = pending.batch.changes;
+  if (changes.size() == 1 && changes[0].value && Shelf::is_for(changes[0].key)) {
+    pending.known = shelf_.take(changes[0].key, *changes[0].value);
+    changes = std::vector<balance::RecordChange>();
+  }
+  host.disk.pending.push_back(std::move(pending));
   Duration takes = host.dice.disk.between(milliseconds(1), milliseconds(8));
   if (strikes(index, Fault::kSlowDisk)) {
     takes += host.dice.disk.between(milliseconds(50), seconds(1));
@@ -41,20 +47,21 @@ void World::persist(std::uint32_t index, node::Persist batch) {
 void World::synced(std::uint32_t index) {
   Host& host = *hosts_[index];
   if (host.disk.pending.empty()) return;
-  const node::Persist batch = std::move(host.disk.pending.front());
-  host.disk.pending.erase(host.disk.pending.begin());
-  apply(index, batch);
-  give(index, node::Persisted{batch.id});
+  const Pending pending = std::move(host.disk.pending.front());
+  host.disk.pending.pop_front();
+  apply(index, pending);
+  give(index, node::Persisted{pending.batch.id});
 }
 
-void World::apply(std::uint32_t index, const node::Persist& batch) {
-  promises_.persists(index, batch);
+void World::apply(std::uint32_t index, const Pending& pending) {
   Host& host = *hosts_[index];
-  for (const balance::RecordChange& change : batch.changes) {
+  if (pending.known) return host.disk.synced.put(*pending.known, shelf_);
+  promises_.persists(index, pending.batch);
+  for (const balance::RecordChange& change : pending.batch.changes) {
     if (change.value) {
       host.disk.synced.put(change.key, *change.value, shelf_);
     } else {
-      host.disk.synced.erase(change.key);
+      host.disk.synced.erase(change.key, shelf_);
     }
   }
 }

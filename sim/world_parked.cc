@@ -175,7 +175,7 @@ void World::drop_orphans(std::uint32_t index) {
   for (const Copy& copy : host.machine.copies()) {
     const std::string key = "job/" + jobs_[copy.job].id.hex();
     if (!copy.parked || !copy.facts.queued) continue;
-    if (!host.disk.synced.all().contains(key)) orphans.push_back(copy.job);
+    if (!host.disk.synced.own().contains(key)) orphans.push_back(copy.job);
   }
   for (const std::uint32_t job : orphans) host.machine.remove(now_, jobs_, job);
 }

@@ -20,7 +20,7 @@ TEST(Store, GivesWhatAPlainMapGives) {
     const std::string key = kinds[dice.below(4)] + std::to_string(dice.below(20));
     const base::Bytes value(1 + dice.below(3), static_cast<std::uint8_t>(dice.below(3)));
     if (dice.below(4) == 0) {
-      stores[which].erase(key);
+      stores[which].erase(key, shelf);
       naive[which].erase(key);
     } else {
       stores[which].put(key, value, shelf);
@@ -30,16 +30,19 @@ TEST(Store, GivesWhatAPlainMapGives) {
       stores[0] = stores[which];
       naive[0] = naive[which];
     }
-    ASSERT_EQ(stores[which].all(), naive[which]);
+    ASSERT_EQ(stores[which].all(shelf), naive[which]);
   }
 }
 
 TEST(Store, OneRecordAboutAnotherNodeExistsOnce) {
   Shelf shelf;
-  const auto first = shelf.take("member/01", {1, 2, 3});
-  EXPECT_EQ(first.get(), shelf.take("member/01", {1, 2, 3}).get());
-  EXPECT_NE(first.get(), shelf.take("member/01", {1, 2, 4}).get());
-  EXPECT_EQ(first->value, (base::Bytes{1, 2, 3}));
+  const std::uint32_t first = shelf.take("member/01", {1, 2, 3});
+  EXPECT_EQ(first, shelf.take("member/01", {1, 2, 3}));
+  const std::uint32_t second = shelf.take("member/01", {1, 2, 4});
+  EXPECT_NE(first, second);
+  EXPECT_EQ(shelf.at(first).value, (base::Bytes{1, 2, 3}));
+  EXPECT_EQ(shelf.at(first).key, shelf.at(second).key);
+  EXPECT_NE(shelf.at(first).key, shelf.at(shelf.take("member/02", {1, 2, 3})).key);
 }
 
 }  // namespace

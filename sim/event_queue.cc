@@ -57,7 +57,7 @@ class HeapQueue final : public EventQueue {
  public:
   [[nodiscard]] bool empty() const override { return heap_.empty(); }
   [[nodiscard]] std::size_t size() const override { return heap_.size(); }
-  [[nodiscard]] base::Time next_at() override { return heap_.top().at; }
+  [[nodiscard]] const Due& next() override { return heap_.top(); }
   Due pop() override { return heap_.pop(); }
 
  private:
@@ -72,9 +72,9 @@ class CalendarQueue final : public EventQueue {
   [[nodiscard]] bool empty() const override { return count_ == 0; }
   [[nodiscard]] std::size_t size() const override { return count_; }
 
-  [[nodiscard]] base::Time next_at() override {
+  [[nodiscard]] const Due& next() override {
     settle();
-    return current().back().at;
+    return current().back();
   }
 
   Due pop() override {

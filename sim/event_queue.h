@@ -23,6 +23,7 @@ struct Due {
   base::Time at{};
   std::uint64_t sequence = 0;
   std::uint32_t slot = 0;  // the caller's: where the event lies
+  std::uint32_t host = 0;  // the caller's: whom it concerns
   friend bool operator<(const Due& a, const Due& b) {
     return a.at != b.at ? a.at < b.at : a.sequence < b.sequence;
   }
@@ -32,11 +33,13 @@ class EventQueue {
  public:
   virtual ~EventQueue() = default;
   // Legal for any `at` not before that of the last pop(). Sequences are the queue's own.
-  void push(base::Time at, std::uint32_t slot) { insert({at, next_++, slot}); }
+  void push(base::Time at, std::uint32_t slot, std::uint32_t host = 0) {
+    insert({at, next_++, slot, host});
+  }
   [[nodiscard]] virtual bool empty() const = 0;
   [[nodiscard]] virtual std::size_t size() const = 0;
-  [[nodiscard]] virtual base::Time next_at() = 0;  // legal unless empty
-  virtual Due pop() = 0;                           // legal unless empty
+  [[nodiscard]] virtual const Due& next() = 0;  // legal unless empty; until the next call
+  virtual Due pop() = 0;                        // legal unless empty
 
   [[nodiscard]] static std::unique_ptr<EventQueue> make(QueueKind kind);
 

@@ -44,6 +44,7 @@ inline constexpr base::WallTime kWallBegins{1'800'000'000};
 inline constexpr base::Duration kSampleEvery = std::chrono::seconds(5);  // as the kernel does
 inline constexpr std::size_t kWatchedHostsMax = 64;  // in larger worlds it would cost memory
 inline constexpr std::uint32_t kUser = 1000;         // whose all jobs are
+inline constexpr std::size_t kSlotsInPiece = 256;    // of events
 
 enum class Incoming : std::uint8_t { kReceiving, kSealed, kHeld, kReleased, kGone };
 
@@ -202,8 +203,14 @@ class World {
     identity::NodeKeys keys;
     base::Bytes chain;
     std::unique_ptr<HostLog> log;
+    // What each event reads lies together (fetch_ahead()).
     std::unique_ptr<node::Node> node;
-    std::uint64_t life = 0;  // counts starts; also of stops, so that nothing old fits
+    std::uint64_t life = 0;     // counts starts; also of stops, so that nothing old fits
+    base::Time frozen_until{};  // paused, or the lid is closed
+    base::Time slow_until{};    // events cost time
+    base::Time busy_until{};
+    base::Time tick_at = base::kNever;
+    base::Time deadline = base::kNever;  // the node's own, by its clock
     std::uint16_t port = 7333;
     Machine machine;
     Disk disk;
@@ -212,14 +219,9 @@ class World {
     // By job: a daemon does one thing to a copy after the other, as it was told to.
     std::map<std::uint32_t, base::Time> copy_free_at;
     std::map<std::uint32_t, Spool> spools;
-    base::Time tick_at = base::kNever;
-    base::Time deadline = base::kNever;  // the node's own, by its clock
     std::uint32_t early = 0;
     std::uint32_t spins = 0;
-    base::Time frozen_until{};   // paused, or the lid is closed
     std::vector<Event> waiting;  // for its end, in their order
-    base::Time slow_until{};     // events cost time
-    base::Time busy_until{};
     bool is_hidden = false;
     std::int64_t drift_ppm = 0;
     std::int64_t wall_offset = 0;  // seconds
@@ -267,6 +269,10 @@ class World {
 
   // ---- world.cc
   void dispatch(Event& event);
+  void fetch_ahead(const Due& due) const;
+  [[nodiscard]] Event& slot(std::uint32_t index) const {
+    return (*pieces_[index / kSlotsInPiece])[index % kSlotsInPiece];
+  }
   void hash_event(const Event& event);
   void put(base::Time at, std::uint32_t host, std::uint64_t life, Payload payload);
   void later(std::uint32_t host, base::Duration in, Payload payload);  // this life only
@@ -382,7 +388,8 @@ class World {
   base::crypto::SignKey root_;
   base::Time now_ = kWorldBegins;
   std::unique_ptr<EventQueue> queue_;
-  std::vector<Event> slots_;
+  // In pieces that stay where they are: what grows by copying is there twice for a moment.
+  std::vector<std::unique_ptr<std::array<Event, kSlotsInPiece>>> pieces_;
   std::vector<std::uint32_t> free_slots_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unordered_map<base::NodeId, std::uint32_t> by_id_;  // looked up only

@@ -35,7 +35,7 @@ TEST_P(Queues, GiveTheEarliestFirstAndOfOneInstantTheFirstPutIn) {
       continue;
     }
     const auto first = std::min_element(naive.begin(), naive.end());
-    ASSERT_EQ(queue->next_at(), first->at);
+    ASSERT_EQ(queue->next().at, first->at);
     if (dice.below(10) == 0) {  // looked at, then something earlier comes
       queue->push(now, 1);
       naive.push_back({now, sequence++, 1});

@@ -43,10 +43,11 @@ class Shared {
     return out;
   }
 
-  // How many are there now; counts, so not for every step.
+  // How many are there now; counts in a copy, so not for every step.
   [[nodiscard]] std::size_t held() const {
-    return static_cast<std::size_t>(std::count_if(
-        kept_.begin(), kept_.end(), [](const auto& item) { return !item.second.expired(); }));
+    auto kept = kept_;
+    std::erase_if(kept, [](const auto& item) { return item.second.expired(); });
+    return kept.size();
   }
 
  private:

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
 #include <sstream>
+#include <system_error>
 
 #include "build/commit.h"  // cmake/WriteCommit.cmake
 #include "compare/compare.h"
@@ -392,8 +395,11 @@ int dispatch(Commands& all, const std::string& command) {
 void restart_with_huge_pages(char** argv) {
   static constexpr const char* kVariable = "GLIBC_TUNABLES";
   if (std::getenv(kVariable) != nullptr) return;
+  std::error_code unknown;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", unknown);
+  if (unknown) return;
   ::setenv(kVariable, "glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=500", 1);
-  ::execv("/proc/self/exe", argv);  // it returns only when it fails, and then nothing is lost
+  ::execv(self.c_str(), argv);  // it returns only when it fails, and then nothing is lost
 }
 
 }  // namespace

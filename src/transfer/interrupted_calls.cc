@@ -1,7 +1,12 @@
 #include "transfer/interrupted_calls.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
+#include "transfer/signal_actions.h"
 
 namespace transfer {
 namespace {
@@ -13,10 +18,14 @@ using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
 
-// CRIU's images/core.proto and images/core-x86.proto.
+// CRIU's images/pstree.proto, images/core.proto and images/core-x86.proto.
+constexpr char kTree[] = "pstree.img";
+constexpr std::uint32_t kPid = 1;
+constexpr std::uint32_t kThreads = 5;  // the first one, too
 constexpr std::uint32_t kMachine = 1;
 constexpr std::uint64_t kX86 = 1;
 constexpr std::uint32_t kThreadInfo = 2;
+constexpr std::uint32_t kTask = 3;
 constexpr std::uint32_t kRegisters = 2;  // of the thread info
 constexpr std::uint32_t kR10 = 8;
 constexpr std::uint32_t kResult = 11;
@@ -30,6 +39,12 @@ constexpr std::uint64_t kNative = 1;
 
 constexpr std::uint64_t kInterrupted = ~std::uint64_t{4} + 1;  // -EINTR, of x86_64
 constexpr std::uint64_t kInstructionSize = 2;                  // syscall
+
+constexpr std::uint64_t kIgnored = 1;  // SIG_IGN; SIG_DFL is less
+// The C library's own signals, for pthread_cancel(3) and setuid(2): no program can ask for them,
+// and glibc handles the second one in each program that has threads (nptl(7)).
+constexpr int kCancel = 32;
+constexpr int kSetId = 33;
 
 // Where a sleep has what it asks for, and where it is told what is left.
 bool asks_elsewhere(std::uint64_t request, std::uint64_t left) {
@@ -69,21 +84,57 @@ Bytes repeated(ByteView core) {
   });
 }
 
+std::string core_of(std::uint64_t thread) { return "core-" + std::to_string(thread) + ".img"; }
+
+// No: also where the image does not tell.
+bool without_handlers(const Image& leader) {
+  bool without = false;
+  images::each_entry(images::whole(leader), [&](ByteView core) {
+    const auto actions = signal_actions(bytes_of(core, kTask));
+    without = !actions.empty() && std::ranges::all_of(actions, [](const auto& action) {
+      return action.second.handler <= kIgnored || action.first == kCancel || action.first == kSetId;
+    });
+  });
+  return without;
+}
+
+// The threads' images, of processes without handlers.
+std::vector<std::string> candidates(const ImageSet& images) {
+  std::vector<std::string> names;
+  const auto tree = images.find(kTree);
+  if (tree == images.end()) return names;
+  const Bytes bytes = images::whole(tree->second);
+  images::each_entry(bytes, [&](ByteView process) {
+    const std::string leader = core_of(number_of(process, kPid));
+    const auto core = images.find(leader);
+    if (core == images.end() || !without_handlers(core->second)) return;
+    names.push_back(leader);
+    protobuf::Reader reader(process);
+    while (const auto field = reader.next()) {
+      if (field->number != kThreads) continue;
+      if (std::string thread = core_of(field->value); thread != leader) names.push_back(thread);
+    }
+  });
+  return names;
+}
+
+void repeat_call(Image& image) {
+  bool any = false;
+  const auto again = [](ByteView core) {
+    return number_of(core, kMachine) == kX86 &&
+           made_again(bytes_of(bytes_of(core, kThreadInfo), kRegisters));
+  };
+  images::each_entry(images::whole(image), [&](ByteView core) { any = any || again(core); });
+  if (!any) return;
+  images::rewrite(
+      image, [&](ByteView core) { return again(core) ? repeated(core) : base::to_bytes(core); });
+}
+
 }  // namespace
 
 void repeat_interrupted_calls(ImageSet& images) {
-  for (auto& [name, image] : images) {
-    if (!name.starts_with("core-")) continue;
-    bool any = false;
-    const Bytes bytes = images::whole(image);
-    const auto again = [](ByteView core) {
-      return number_of(core, kMachine) == kX86 &&
-             made_again(bytes_of(bytes_of(core, kThreadInfo), kRegisters));
-    };
-    images::each_entry(bytes, [&](ByteView core) { any = any || again(core); });
-    if (!any) continue;
-    images::rewrite(
-        image, [&](ByteView core) { return again(core) ? repeated(core) : base::to_bytes(core); });
+  for (const std::string& name : candidates(images)) {
+    if (const auto image = images.find(name); image != images.end()) repeat_call(image->second);
   }
 }
 

@@ -9,6 +9,11 @@
 //    sleeps the rest. sleep(3) asks for it in the request itself, so the call that is made again
 //    sleeps the rest, too; without such a place all of it is slept again.
 //  - A timeout that is a duration begins anew; one that is a time stays.
+//  - Only in processes that handle no signal: who has a handler may count on EINTR, for a signal
+//    that came while it was frozen (an alarm that ends a wait). The C library's own handlers do not
+//    count. Where the images do not tell who handles what, nothing is made again.
+//  - A call that was interrupted before without an end (by SIGSTOP and SIGCONT, or a freeze) is
+//    restart_syscall(2) by then: which one it was nothing in the images tells, so it keeps EINTR.
 //  - x86_64 only; elsewhere CRIU's images do not tell which call it was.
 #pragma once
 

@@ -11,6 +11,7 @@
 
 #include "transfer/image_schema.h"
 #include "transfer/protobuf.h"
+#include "transfer/signal_actions.h"
 #include "transfer/terminal_numbers.h"
 
 namespace transfer {
@@ -176,6 +177,14 @@ TEST(ImageCheck, ARealCheckpointPassesAndIsDescribed) {
     EXPECT_EQ(data->size, 5U);
     EXPECT_FALSE(data->unlinked);
   }
+}
+
+TEST(SignalActions, AreToldInARealCheckpoint) {
+  const Bytes& core = real().at("core-1.img");
+  const auto actions = signal_actions(protobuf::bytes_of(ByteView(core).subspan(12), 3));
+  EXPECT_EQ(actions.size(), 62U);  // but SIGKILL's and SIGSTOP's
+  EXPECT_FALSE(actions.contains(9));
+  EXPECT_FALSE(actions.contains(19));
 }
 
 TEST(ImageCheck, RootsCheckpointIsRefusedUnlessTheNodeTakesThem) {

@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <csignal>
+#include <map>
+#include <string>
+#include <vector>
+
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
 
@@ -27,8 +33,18 @@ Field number(std::uint32_t which, std::uint64_t value) {
   return {which, WireType::kVarint, value, {}};
 }
 
-// core-1.img as CRIU writes it.
-ImageSet core(const Registers& of) {
+Image image(const Bytes& entry) {
+  Image out;
+  Buffer magics(8);
+  std::ranges::fill(magics.mutable_view(), std::uint8_t{0});
+  out.size = magics.size();
+  out.chunks.push_back(std::move(magics));
+  images::add_entry(out, entry);
+  return out;
+}
+
+// A core as CRIU writes it; of a process, with what it does on signals.
+Image core(const Registers& of, const Bytes& task) {
   Bytes registers;
   images::append(registers, number(8, of.r10));
   images::append(registers, number(11, of.result));
@@ -44,13 +60,36 @@ ImageSet core(const Registers& of) {
   Bytes message;
   images::append(message, number(1, of.machine));
   images::append(message, {2, WireType::kBytes, 0, info});
-  Image image;
-  Buffer magics(8);
-  image.size = magics.size();
-  image.chunks.push_back(std::move(magics));
-  images::add_entry(image, message);
+  if (!task.empty()) images::append(message, {3, WireType::kBytes, 0, task});
+  return image(message);
+}
+
+// By signal; the others are left to their default.
+using Handlers = std::map<int, std::uint64_t>;
+
+Bytes task(const Handlers& handlers, int last = 64) {
+  Bytes message;
+  for (int signal = 1; signal <= last; ++signal) {
+    if (signal == SIGKILL || signal == SIGSTOP) continue;
+    const auto found = handlers.find(signal);
+    Bytes action;
+    images::append(action, number(1, found == handlers.end() ? 0 : found->second));
+    images::append(action, number(2, 0));
+    images::append(message, {15, WireType::kBytes, 0, action});
+  }
+  return message;
+}
+
+// One process, 1, with another thread, 2, in the same call.
+ImageSet process(const Registers& of, const Bytes& task) {
+  Bytes tree;
+  images::append(tree, number(1, 1));
+  images::append(tree, number(5, 1));
+  images::append(tree, number(5, 2));
   ImageSet set;
-  set["core-1.img"] = std::move(image);
+  set["pstree.img"] = image(tree);
+  set["core-1.img"] = core(of, task);
+  set["core-2.img"] = core(of, {});
   return set;
 }
 
@@ -78,7 +117,7 @@ TEST(InterruptedCalls, AreMadeAgainUnlessTheProgramAskedForTheRest) {
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.name);
-    ImageSet set = core(row.registers);
+    ImageSet set = process(row.registers, task({}));
     const Bytes before = images::whole(set["core-1.img"]);
     repeat_interrupted_calls(set);
     const Bytes after = images::whole(set["core-1.img"]);
@@ -97,6 +136,42 @@ TEST(InterruptedCalls, AreMadeAgainUnlessTheProgramAskedForTheRest) {
       EXPECT_EQ(number_of(registers, 15), row.registers.di);
     });
   }
+}
+
+TEST(InterruptedCalls, AreMadeAgainOnlyWhereNoSignalIsHandled) {
+  constexpr std::uint64_t kIgnore = 1;
+  constexpr std::uint64_t kHandler = 0x401100;
+  struct Row {
+    const char* name;
+    Bytes task;
+    bool again;
+  };
+  const Row rows[] = {
+      {"defaults", task({}), true},
+      {"ignored", task({{SIGHUP, kIgnore}, {64, kIgnore}}), true},
+      {"the C library's own", task({{32, kHandler}, {33, kHandler}}), true},
+      {"a handler", task({{SIGALRM, kHandler}}), false},
+      {"of the first signal", task({{1, kHandler}}), false},
+      {"of the last signal", task({{64, kHandler}}), false},
+      {"of the program's first real-time signal", task({{34, kHandler}}), false},
+      {"not told", {}, false},
+      {"told in part", task({}, 63), false},
+      {"told of one more", task({}, 65), false},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    const ImageSet before = process({7, kInterrupted, 0x1000, 1, 0, 0}, row.task);
+    ImageSet after = process({7, kInterrupted, 0x1000, 1, 0, 0}, row.task);
+    repeat_interrupted_calls(after);
+    for (const char* name : {"core-1.img", "core-2.img"}) {
+      EXPECT_EQ(images::whole(after.at(name)) != images::whole(before.at(name)), row.again) << name;
+    }
+  }
+  ImageSet treeless = process({7, kInterrupted, 0x1000, 1, 0, 0}, task({}));
+  treeless.erase("pstree.img");
+  const Bytes before = images::whole(treeless["core-1.img"]);
+  repeat_interrupted_calls(treeless);
+  EXPECT_EQ(images::whole(treeless["core-1.img"]), before);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
+#include "transfer/signal_actions.h"
 
 namespace transfer {
 namespace {
@@ -21,31 +22,80 @@ constexpr char kTree[] = "pstree.img";
 constexpr std::uint32_t kPid = 1;
 constexpr std::uint32_t kParent = 2;
 constexpr std::uint32_t kTask = 3;
-constexpr std::uint32_t kBlocked = 5;  // of the task, likewise the next
+constexpr std::uint32_t kState = 1;  // of the task, likewise the next
+constexpr std::uint32_t kBlocked = 5;
 constexpr std::uint32_t kPending = 10;
 constexpr std::uint32_t kSignals = 1;
 constexpr std::uint32_t kInfo = 1;
+constexpr std::uint32_t kThread = 5;
+constexpr std::uint32_t kCreds = 10;
+constexpr std::uint32_t kUid = 1;
+
+constexpr std::uint64_t kAlive = 1;
+constexpr std::uint64_t kDead = 2;
 
 // Of Linux, on every machine that CRIU knows (signal(7), sigaction(2)).
 constexpr std::uint32_t kChild = 17;  // SIGCHLD
 constexpr std::uint32_t kContinued = 6;
 constexpr std::uint32_t kContinue = 18;  // SIGCONT
+constexpr std::uint64_t kIgnored = 1;    // SIG_IGN
+constexpr std::uint64_t kNoStop = 1;     // SA_NOCLDSTOP
 constexpr std::size_t kInfoSize = 128;
 
+struct Child {
+  std::uint32_t pid = 0;
+  std::uint32_t uid = 0;
+  std::uint64_t state = kDead;
+};
+
 // A siginfo_t.
-Bytes continued(std::uint32_t child) {
+Bytes continued(const Child& child) {
   Bytes info(kInfoSize);
   const base::MutableByteView view(info);
   base::put_le32(view, kChild);
   base::put_le32(view.subspan(8), kContinued);
-  base::put_le32(view.subspan(16), child);
+  base::put_le32(view.subspan(16), child.pid);
+  base::put_le32(view.subspan(20), child.uid);
   base::put_le32(view.subspan(24), kContinue);
   return info;
 }
 
-bool blocks_it(ByteView task) { return ((number_of(task, kBlocked) >> (kChild - 1)) & 1U) != 0; }
+// Whether the signal would stay pending: it is sent, as the kernel does it
+// (do_notify_parent_cldstop), and blocked.
+bool would_wait(ByteView task) {
+  if (((number_of(task, kBlocked) >> (kChild - 1)) & 1U) == 0) return false;
+  const auto actions = signal_actions(task);
+  const auto action = actions.find(kChild);
+  if (action == actions.end()) return true;  // not told
+  return action->second.handler != kIgnored && (action->second.flags & kNoStop) == 0;
+}
 
-Bytes foretold(ByteView core, std::uint32_t child) {
+Child child_of(const ImageSet& images, std::uint32_t pid) {
+  Child child{pid};
+  const auto core = images.find("core-" + std::to_string(pid) + ".img");
+  if (core == images.end()) return child;
+  images::each_entry(images::whole(core->second), [&](ByteView one) {
+    child.state = number_of(bytes_of(one, kTask), kState, kDead);
+    const ByteView creds = bytes_of(bytes_of(one, kThread), kCreds);
+    child.uid = static_cast<std::uint32_t>(number_of(creds, kUid));
+  });
+  return child;
+}
+
+// Of each parent the child to name: one that runs, or else one that had been stopped before.
+std::map<std::uint32_t, Child> children(const ImageSet& images, const Image& tree) {
+  std::map<std::uint32_t, Child> found;
+  images::each_entry(images::whole(tree), [&](ByteView process) {
+    const Child child = child_of(images, static_cast<std::uint32_t>(number_of(process, kPid)));
+    if (child.state == kDead) return;
+    Child& named = found.try_emplace(static_cast<std::uint32_t>(number_of(process, kParent)), child)
+                       .first->second;
+    if (named.state != kAlive && child.state == kAlive) named = child;
+  });
+  return found;
+}
+
+Bytes foretold(ByteView core, const Child& child) {
   const ByteView task = bytes_of(core, kTask);
   const Bytes info = continued(child);
   Bytes signal;
@@ -68,18 +118,13 @@ Bytes foretold(ByteView core, std::uint32_t child) {
 void foretell_continued_children(ImageSet& images) {
   const auto tree = images.find(kTree);
   if (tree == images.end()) return;
-  std::map<std::uint32_t, std::uint32_t> child_of;
-  const Bytes bytes = images::whole(tree->second);
-  images::each_entry(bytes, [&](ByteView process) {
-    child_of.emplace(static_cast<std::uint32_t>(number_of(process, kParent)),
-                     static_cast<std::uint32_t>(number_of(process, kPid)));
-  });
-  for (const auto& [parent, child] : child_of) {
+  for (const auto& [parent, child] : children(images, tree->second)) {
     const auto core = images.find("core-" + std::to_string(parent) + ".img");
     if (core == images.end()) continue;
     bool any = false;
     const Bytes before = images::whole(core->second);
-    images::each_entry(before, [&](ByteView one) { any = any || blocks_it(bytes_of(one, kTask)); });
+    images::each_entry(before,
+                       [&](ByteView one) { any = any || would_wait(bytes_of(one, kTask)); });
     if (!any) continue;
     images::rewrite(core->second, [&, born = child](ByteView one) { return foretold(one, born); });
   }

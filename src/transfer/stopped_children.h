@@ -4,7 +4,9 @@
 // then stops itself, and nobody continues it.
 //
 // A signal of that number is pending at most once, and the first one stays. So each such parent
-// gets one before, which says what is true when it reads it: a child continued.
+// gets one before, which says what is true when it reads it: a child continued. Not who would not
+// be told: whoever ignores SIGCHLD, or asked not to hear of stops (SA_NOCLDSTOP), or has only
+// zombies as children.
 #pragma once
 
 #include "transfer/image_stream.h"

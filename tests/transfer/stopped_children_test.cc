@@ -38,11 +38,29 @@ Bytes process(std::uint64_t pid, std::uint64_t parent) {
   return entry;
 }
 
+constexpr std::uint64_t kAlive = 1;
+constexpr std::uint64_t kZombie = 2;
+constexpr std::uint64_t kStopped = 3;
+constexpr std::uint64_t kUid = 1000;
+
+struct OnSigchld {
+  std::uint64_t handler = 0;
+  std::uint64_t flags = 0;
+};
+
 // With a signal that is pending, if `pending` is one.
-Image core(std::uint64_t blocked, int pending = 0) {
+Image core(std::uint64_t blocked, int pending = 0, std::uint64_t state = kAlive,
+           const OnSigchld& action = {}) {
   Bytes task;
-  images::append(task, number(1, 1));
+  images::append(task, number(1, state));
   images::append(task, number(5, blocked));
+  for (int signal = 1; signal <= 64; ++signal) {
+    if (signal == SIGKILL || signal == SIGSTOP) continue;
+    Bytes one;
+    images::append(one, number(1, signal == SIGCHLD ? action.handler : 0));
+    images::append(one, number(2, signal == SIGCHLD ? action.flags : 0));
+    images::append(task, {15, WireType::kBytes, 0, one});
+  }
   if (pending != 0) {
     siginfo_t info{};
     info.si_signo = pending;
@@ -58,6 +76,11 @@ Image core(std::uint64_t blocked, int pending = 0) {
   Bytes entry;
   images::append(entry, number(1, 1));
   images::append(entry, {3, WireType::kBytes, 0, task});
+  Bytes creds;
+  images::append(creds, number(1, kUid));
+  Bytes thread;
+  images::append(thread, {10, WireType::kBytes, 0, creds});
+  images::append(entry, {5, WireType::kBytes, 0, thread});
   return image({entry});
 }
 
@@ -99,7 +122,43 @@ TEST(StoppedChildren, WhoReadsSigchldHearsThatAChildContinued) {
   EXPECT_EQ(pending[1].si_signo, SIGCHLD);
   EXPECT_EQ(pending[1].si_code, CLD_CONTINUED);
   EXPECT_EQ(pending[1].si_pid, 6);
+  EXPECT_EQ(pending[1].si_uid, kUid);
   EXPECT_EQ(pending[1].si_status, SIGCONT);
+}
+
+TEST(StoppedChildren, WhoWouldNotBeToldHearsNothing) {
+  const auto heard = [](const OnSigchld& action) {
+    ImageSet set;
+    set["pstree.img"] = image({process(1, 0), process(2, 1)});
+    set["core-1.img"] = core(kBlocksIt, 0, kAlive, action);
+    set["core-2.img"] = core(0);
+    foretell_continued_children(set);
+    return !pending_of(set, "core-1.img").empty();
+  };
+  constexpr std::uint64_t kHandler = 0x401100;
+  EXPECT_TRUE(heard({0, 0}));
+  EXPECT_TRUE(heard({kHandler, SA_RESTART}));
+  EXPECT_FALSE(heard({1, 0}));  // SIG_IGN
+  EXPECT_FALSE(heard({0, SA_NOCLDSTOP}));
+  EXPECT_FALSE(heard({kHandler, SA_NOCLDSTOP | SA_RESTART}));
+}
+
+TEST(StoppedChildren, AChildThatRunsIsNamedAndNoZombie) {
+  const auto named = [](std::uint64_t second, std::uint64_t third) {
+    ImageSet set;
+    set["pstree.img"] = image({process(1, 0), process(2, 1), process(3, 1)});
+    set["core-1.img"] = core(kBlocksIt);
+    set["core-2.img"] = core(0, 0, second);
+    set["core-3.img"] = core(0, 0, third);
+    foretell_continued_children(set);
+    const auto pending = pending_of(set, "core-1.img");
+    return pending.empty() ? 0 : pending[0].si_pid;
+  };
+  EXPECT_EQ(named(kAlive, kAlive), 2);
+  EXPECT_EQ(named(kZombie, kAlive), 3);
+  EXPECT_EQ(named(kStopped, kAlive), 3);
+  EXPECT_EQ(named(kZombie, kStopped), 3);
+  EXPECT_EQ(named(kZombie, kZombie), 0);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
@@ -244,8 +245,8 @@ class Checker {
 
   Status check_descriptors(const std::string& who, std::uint64_t table) {
     const LoadedImage* fdinfo = images_.find(ImageKind::kFdinfo, table);
-    if (fdinfo == nullptr) return {};  // a process without descriptors
-    fdinfo_users_.insert(table);
+    if (fdinfo == nullptr) return {};                    // a process without descriptors
+    if (!fdinfo_users_.insert(table).second) return {};  // once, however many share it
     for (const ByteView entry : fdinfo->entries) {
       const auto type = files_.types.find(u32_of(entry, 1));
       if (type == files_.types.end()) return refused(who + " has a file open that is not listed");
@@ -256,18 +257,27 @@ class Checker {
     return {};
   }
 
-  // The regular file that a process has open under that number.
-  std::optional<std::size_t> file_of(std::uint32_t pid, std::uint64_t number) const {
-    const auto table = tables_.find(pid);
-    const LoadedImage* fdinfo =
-        table == tables_.end() ? nullptr : images_.find(ImageKind::kFdinfo, table->second);
-    if (fdinfo == nullptr) return std::nullopt;
+  using Descriptors = std::map<std::uint64_t, std::size_t>;  // regular files, by number
+
+  // Made once for each table: locks may be many.
+  const Descriptors& descriptors_of(std::uint64_t table) {
+    const auto [known, fresh] = descriptors_.try_emplace(table);
+    const LoadedImage* fdinfo = fresh ? images_.find(ImageKind::kFdinfo, table) : nullptr;
+    if (fdinfo == nullptr) return known->second;
     for (const ByteView entry : fdinfo->entries) {
-      if (number_of(entry, 4) != number) continue;
       const auto path = files_.paths.find(u32_of(entry, 1));
-      if (path != files_.paths.end()) return path->second;
+      if (path != files_.paths.end()) known->second.try_emplace(number_of(entry, 4), path->second);
     }
-    return std::nullopt;
+    return known->second;
+  }
+
+  // The regular file that a process has open under that number.
+  std::optional<std::size_t> file_of(std::uint32_t pid, std::uint64_t number) {
+    const auto table = tables_.find(pid);
+    if (table == tables_.end()) return std::nullopt;
+    const Descriptors& open = descriptors_of(table->second);
+    const auto file = open.find(number);
+    return file == open.end() ? std::nullopt : std::optional(file->second);
   }
 
   Status check_locks() {
@@ -322,7 +332,7 @@ class Checker {
     const bool init = root && !policy_.init_root.empty();
     if (*top != (init ? policy_.init_root : "/")) return refused(who + " has another root folder");
     if (root) facts_.cwd = *cwd;
-    if (std::ranges::find(facts_.exes, *exe) == facts_.exes.end()) facts_.exes.push_back(*exe);
+    if (exes_.insert(*exe).second) facts_.exes.push_back(*exe);
     return {};
   }
 
@@ -388,7 +398,9 @@ class Checker {
   std::set<std::uint64_t> core_users_;
   std::set<std::uint64_t> ids_users_;
   std::set<std::uint64_t> fdinfo_users_;
-  std::map<std::uint32_t, std::uint64_t> tables_;  // of descriptors, by process
+  std::map<std::uint32_t, std::uint64_t> tables_;     // of descriptors, by process
+  std::map<std::uint64_t, Descriptors> descriptors_;  // by table
+  std::set<std::string> exes_;
   std::set<std::uint64_t> place_users_;
 };
 

@@ -460,6 +460,44 @@ TEST(ImageCheck, LocksAreOnFilesThatAProcessHasOpen) {
   }
 }
 
+// A set within all limits that would take minutes if each process, or each lock, had to look
+// through the table of descriptors that they share.
+TEST(ImageCheck, ATableThatManyShareIsLookedThroughOnce) {
+  constexpr std::uint32_t kProcesses = 2000;
+  constexpr std::uint32_t kDescriptors = 65536;
+  constexpr std::uint32_t kLocks = 65536;
+  Files files = with_file(reg("/home/a", 0100644));
+  Bytes& table = files["fdinfo-77.img"];
+  table = Bytes(files.at("fdinfo-2.img").begin(), files.at("fdinfo-2.img").begin() + 8);
+  for (std::uint32_t at = 0; at < kDescriptors; ++at) {
+    const Bytes one = entry(number(1, 900) + number(2, 0) + number(3, 1) + number(4, at));
+    table.insert(table.end(), one.begin(), one.end());
+  }
+  Bytes& tree = files.at("pstree.img");
+  change(files, "ids-2.img", {}, 2, number(2, 77));
+  files.erase("fdinfo-3.img");
+  for (std::uint32_t pid = 3; pid < kProcesses; ++pid) {
+    for (const std::string kind : {"core-", "ids-", "mm-", "fs-"}) {
+      files[kind + std::to_string(pid) + ".img"] = files.at(kind + "2.img");
+    }
+    const Bytes process = entry(number(1, pid) + number(2, 1) + number(3, 1) + number(4, 1));
+    tree.insert(tree.end(), process.begin(), process.end());
+  }
+  Bytes& locks = files["filelocks.img"];
+  locks = magics(0x54323616);
+  for (std::uint32_t at = 0; at < kLocks; ++at) {
+    const Bytes lock = entry(number(1, 1) + number(2, 0) + number(3, 2 + at % (kProcesses - 2)) +
+                             number(4, kDescriptors - 1) + number(5, at) + number(6, 1));
+    locks.insert(locks.end(), lock.begin(), lock.end());
+  }
+  const auto facts = check_images(image_set(files, 65536), root_policy());
+  ASSERT_TRUE(facts.ok()) << facts.error().detail;
+  EXPECT_EQ(facts->pids.size(), kProcesses - 1);
+  ASSERT_EQ(facts->locks.size(), kLocks);
+  EXPECT_EQ(facts->files.at(facts->locks.back().file).path, "/home/a");
+  EXPECT_EQ(facts->exes.size(), 1U);
+}
+
 // A job's own terminal: the two ends in files.img, their files in /dev, their state.
 struct Tty {
   std::uint64_t driver = 1;

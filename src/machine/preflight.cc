@@ -17,6 +17,7 @@
 #include "machine/fd.h"
 #include "machine/file_user.h"
 #include "machine/job_process.h"
+#include "machine/preflight_count.h"
 #include "machine/preflight_fds.h"
 #include "machine/preflight_ipc.h"
 #include "machine/preflight_sockets.h"
@@ -86,6 +87,7 @@ class Inspection {
   std::set<unsigned> masters_;  // numbers of pseudo terminals
   std::set<unsigned> slaves_;
   std::uint64_t memory_ = 0;
+  TaskCount tasks_;
 };
 
 void Inspection::process(pid_t pid) {
@@ -95,6 +97,7 @@ void Inspection::process(pid_t pid) {
   auto status = probe::parse_process_status(*text);
   if (!status) return;
   name_ = status->name;
+  tasks_.add(*status);
   if (status->state == 'Z') {
     if (status->threads > 1) {
       object(who() + " has ended its first thread while others go on, which cannot move; have " +
@@ -213,9 +216,7 @@ void Inspection::maps() {
     const std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     const std::size_t path = line.find('/');
-    if (path == std::string_view::npos) {
-      continue;
-    }
+    if (path == std::string_view::npos) continue;
     const std::string_view name = line.substr(path);
     if (name.starts_with("/SYSV")) {
       if (target_of("/proc/self/ns/ipc") == target_of(link("ns/ipc"))) {
@@ -417,9 +418,8 @@ void Inspection::system_v(pid_t pid) {
   if (target_of("/proc/self/ns/ipc") == target_of("/proc/" + std::to_string(pid) + "/ns/ipc")) {
     return;  // the machine's own: maps() sees what the job uses of that
   }
-  for (const std::string& kind : system_v_objects(pid)) {
+  for (const std::string& kind : system_v_objects(pid))
     object("it has " + kind + ", which cannot move; POSIX shared memory and files can");
-  }
 }
 
 void Inspection::sockets() {
@@ -452,9 +452,8 @@ Preflight Inspection::finish() {
   needs.architecture = name.machine;
   needs.kernel = name.release;
   needs.criu = options_.criu_version;
-  if (auto text = read_small_file("/proc/cpuinfo", 16 << 20)) {
-    needs.cpu_flags = parse_cpu_flags(*text);
-  }
+  const auto cpus = read_small_file("/proc/cpuinfo", 16 << 20);
+  if (cpus) needs.cpu_flags = parse_cpu_flags(*cpus);
   needs.memory_bytes = memory_;
   needs.uids.assign(uids_.begin(), uids_.end());
   needs.gids.assign(gids_.begin(), gids_.end());
@@ -465,6 +464,7 @@ Preflight Inspection::finish() {
   }
   needs.ports.assign(ports.begin(), ports.end());
   name_packages(needs);
+  if (const std::string why = tasks_.obstacle(); !why.empty()) object(why);
   if (needs.uids.size() > kRequiredIdsMax || needs.gids.size() > kRequiredIdsMax) {
     object("it runs as too many users or groups");
   } else if (auto encoded = encode_requirement(needs); !encoded) {

@@ -160,6 +160,7 @@ void Balance::on(Step step, const PersonWithdraw& event) {
   if (who == people_.end()) return;
   const Person person = *who;
   people_.erase(who);
+  formation_.withdraw(step, person.job);
   reply(step, person, ReplyCode::kError, "it is not to be moved any more");
 }
 

@@ -19,6 +19,7 @@ void Formation::propose(Step step, const Roles& roles) {
   own.store = step.out.store();
   own.roles = roles;
   held_ = own;
+  withdrawn_ = false;
   accepted_.clear();
   at_ = At::kStoring;
   write_ = step.out.persist({{kAcceptanceKey, encode(own)}});
@@ -103,6 +104,14 @@ void Formation::on_cancel(Step step, const NodeId& from, const wire::Cancel& mes
   if (at_ == At::kAccepted) erase(step);
 }
 
+void Formation::withdraw(Step step, const JobId& job) {
+  if (!proposing() || held_->roles.cause != Cause::kPerson || held_->roles.job != job) return;
+  if (at_ == At::kStoring) withdrawn_ = true;  // nobody has been asked
+  if (at_ != At::kAsking) return;
+  cancel_ = true;
+  erase(step);
+}
+
 void Formation::persisted(Step step, std::uint64_t id) {
   if (id != write_) return;
   write_ = 0;
@@ -118,8 +127,8 @@ void Formation::persisted(Step step, std::uint64_t id) {
     return;
   }
   if (at_ != At::kStoring) return;
+  if (std::exchange(withdrawn_, false)) return erase(step);
   if (held_->from != self_) {
-    if (std::exchange(withdrawn_, false)) return erase(step);
     at_ = At::kAccepted;
     until_ = step.now + kAcceptanceLife;
     answer(step, held_->from, held_->proposal, std::nullopt);

@@ -2,6 +2,7 @@
 //
 //   Idle --propose--> Storing --durable--> Asking --all accepted--> Idle, `formed`
 //     |                                      | refused, 3 s --> Erasing (then Cancel), `failed`
+//     |                                      | withdraw() --> the same, and not `failed`
 //     +--Propose, fits--> Storing --durable, Answer--> Accepted --Form matches--> Idle, `formed`
 //                           | Cancel meanwhile            | 10 s, Cancel --> Erasing --> Idle
 //                           +--durable--> Erasing --> Idle, never answered
@@ -49,6 +50,9 @@ class Formation {
                   std::optional<Refusal> refusal);
   void on_answer(Step step, const NodeId& from, const StoreId& store, const wire::Answer& message);
   void on_cancel(Step step, const NodeId& from, const wire::Cancel& message);
+  // The own proposal to move this job for a person, if there is one, comes to nothing: no triad
+  // forms, and those who were asked are told.
+  void withdraw(Step step, const JobId& job);
   // The form to store, if it is what this node accepted; it is then no longer held here.
   [[nodiscard]] std::optional<StoredForm> on_form(Step step, const NodeId& from,
                                                   const StoreId& store, const wire::Form& message);
@@ -81,7 +85,7 @@ class Formation {
   base::Time resend_at_ = base::kNever;
   base::Time until_ = base::kNever;
   bool cancel_ = false;
-  bool withdrawn_ = false;  // by its proposer, while the acceptance is being stored
+  bool withdrawn_ = false;  // by its proposer, this node too, while the acceptance is being stored
   std::deque<base::ProposalId> ended_;
   std::optional<StoredForm> formed_;
   std::optional<Failed> failed_;

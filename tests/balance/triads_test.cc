@@ -335,6 +335,28 @@ TEST(Triads, WhatIsWithdrawnBeforeATriadHasFormedIsNotMoved) {
   EXPECT_EQ(rig.replies.back().code, ReplyCode::kDone);
 }
 
+// The answers to its proposal are on their way.
+TEST(Triads, AProposalWhoseCauseIsWithdrawnFormsNoTriadAndFreesWhoAccepted) {
+  for (const base::Duration after : {base::Duration(100), base::Duration(2'100)}) {
+    SCOPED_TRACE(after.count());  // while it is stored; while those asked store their acceptances
+    Rig rig(3);
+    rig.migrate(kSink);
+    rig.run(after);
+    EXPECT_EQ(rig.sent.empty(), after < base::Duration(500));
+    rig.give(kSource, PersonWithdraw{1});
+    EXPECT_EQ(rig.replies.back().code, ReplyCode::kError);
+    rig.run(base::Duration(100'000));
+    EXPECT_FALSE(rig.core(kSource).triad());
+    for (const std::size_t node : {kSource, kSink, kThird}) {
+      EXPECT_FALSE(rig.disk(node).contains(kAcceptanceKey)) << node;
+    }
+    rig.run(kPersonWait);
+    EXPECT_FALSE(rig.did("0 freeze"));
+    rig.migrate(kSink);
+    EXPECT_TRUE(rig.run_until([&] { return rig.did("0 kill") && rig.all_free(); }));
+  }
+}
+
 TEST(Triads, WhoWantsAJobMovedThatEndsIsAnsweredAtOnce) {
   Rig rig(3);
   rig.cut = {{kThird, kSource}};

@@ -52,9 +52,12 @@ std::optional<Drain::Move> Drain::next(base::Time now, NodeId self,
   std::vector<const DrainJob*> order;
   order.reserve(jobs.size());
   for (const DrainJob& job : jobs) {
+    const auto stays = stay_.find(job.facts.id);
+    if (stays != stay_.end()) stays->second.busy = job.busy;
     const auto moving = moving_.find(job.facts.id);
-    if (moving != moving_.end() && moving->second) put(job, *moving->second, view);
-    if (job.parking || moving != moving_.end()) continue;
+    const std::optional<NodeId> to = moving == moving_.end() ? job.leaves_for : moving->second;
+    if (to) put(job, *to, view);
+    if (job.parking || job.busy || moving != moving_.end()) continue;
     if (reach_ == Reach::kAll || job.home != self) order.push_back(&job);
   }
   std::sort(order.begin(), order.end(), [self](const DrainJob* a, const DrainJob* b) {
@@ -97,7 +100,7 @@ void Drain::reach(Reach reach) {
 
 void Drain::moved(base::Time now, const base::JobId& job, std::string why) {
   const auto move = moving_.extract(job);
-  if (!move || why.empty()) return;
+  if (!move || why.empty() || !on()) return;  // what was called off has not failed
   Stays& stays = stay_[job];
   stays.again = now + kDrainRetry;
   stays.why = std::move(why);
@@ -113,7 +116,7 @@ base::Time Drain::next_try() const {
   base::Time next = base::kNever;
   if (!on() || busy()) return next;
   for (const auto& [job, stays] : stay_) {
-    if (!moving_.contains(job)) next = std::min(next, stays.again);
+    if (!moving_.contains(job) && !stays.busy) next = std::min(next, stays.again);
   }
   return next;
 }
@@ -123,11 +126,12 @@ std::vector<Drain::Left> Drain::left(const std::vector<DrainJob>& jobs) const {
   for (const DrainJob& job : jobs) {
     const auto stays = stay_.find(job.facts.id);
     const auto moving = moving_.find(job.facts.id);
-    const bool moves = moving != moving_.end();
-    const bool parks = job.parking || (moves && !moving->second);
+    const bool moves = moving != moving_.end() || job.leaves_for;
+    const bool parks = job.parking || (moving != moving_.end() && !moving->second);
     all.push_back({job.facts.id, job.name,
                    parks                  ? "it is being parked"
                    : moves                ? "it is being moved"
+                   : !on()                ? "it stays for now"
                    : stays == stay_.end() ? "it is next"
                                           : stays->second.why});
   }

@@ -7,7 +7,8 @@
 // after another, guests first, for the owner waits for those; each of equal rank with the smallest
 // memory first, as it is gone soonest. Where time is short (at_once()) some are asked for together:
 // a node has one seat (design.md §3), so still one moves at a time, but none of them waits while
-// another's home is busy or does not answer, and what they will take where they go is counted.
+// another's home is busy or does not answer. What those that are moving, for whomever, will take
+// where they go is counted.
 // A guest goes home if home takes it without becoming PLUS, else to the least loaded MINUS node
 // with room, else home all the same: that is where it belongs. A job at home here goes to a MINUS
 // node with room or stays. What could not leave is tried again after kDrainRetry; what cannot move
@@ -36,6 +37,8 @@ struct DrainJob {  // one that is here
   std::string name;
   base::NodeId home;
   bool parking = false;  // by somebody: it leaves by itself
+  bool busy = false;     // likewise, or being woken, or a handover of it is not over: not chosen
+  std::optional<base::NodeId> leaves_for;  // the SINK of that handover
 };
 
 enum class Reach : std::uint8_t { kNobody, kGuests, kAll };  // who leaves
@@ -52,7 +55,7 @@ class Drain {
     std::string why;
   };
 
-  // kNobody ends it; what has begun is finished.
+  // kNobody ends it, or interrupts it; what has begun is finished.
   void reach(Reach reach);
   [[nodiscard]] bool on() const { return reach_ != Reach::kNobody; }
   [[nodiscard]] Reach reach() const { return reach_; }
@@ -77,6 +80,7 @@ class Drain {
     std::string why;
     int failed = 0;        // moves
     bool no_room = false;  // nobody has any
+    bool busy = false;     // as DrainJob has it
     base::Time park_again = base::Time::min();
   };
   [[nodiscard]] std::optional<Move> next_park(base::Time now, base::NodeId self,

@@ -324,6 +324,7 @@ class Node {
     return config_.accepts_jobs && !person_drains_ && stance_.yield == Yield::kNothing;
   }
   [[nodiscard]] Reach reach() const;
+  [[nodiscard]] Reach reach_now() const;
   void heed_owner();
   // node_sleep.cc
   [[nodiscard]] std::size_t leave_before_sleep() const;

@@ -1,5 +1,6 @@
 // `tern drain`: this node takes no guests and sends away whom it has. The choice is Drain's.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "node/node.h"
@@ -39,7 +40,7 @@ void Node::recover_drain(const Records& records) {
   const auto drains = records.find(kDrainKey);
   person_drains_ = drains != records.end();
   person_parks_ = person_drains_ && drains->second == kParks;
-  drain_.reach(reach());
+  drain_.reach(reach_now());
   drain_.parks(person_parks_);
 }
 
@@ -55,7 +56,7 @@ void Node::on(const DrainNode& event) {
     person_parks_ = event.park;
     persist({{kDrainKey, event.park ? kParks : kDrains}}, 0, 0);
   }
-  drain_.reach(reach());
+  drain_.reach(reach_now());
   drain_.parks(person_parks_);
   on_local();
   if (event.off || !event.wait) return reply(event.request, 0, "");
@@ -68,6 +69,11 @@ void Node::on(const DrainNode& event) {
 Reach Node::reach() const {
   if (person_drains_ || stance_.yield == Yield::kDrain) return Reach::kAll;
   return stance_.yield == Yield::kSendHome ? Reach::kGuests : Reach::kNobody;
+}
+
+// While the machine falls asleep nothing begins that sleep would cut short.
+Reach Node::reach_now() const {
+  return sleep_.phase() == Sleep::kAsleep ? Reach::kNobody : reach();
 }
 
 void Node::heed_owner() {
@@ -83,18 +89,25 @@ void Node::heed_owner() {
                    ? "guests are welcome again"
                    : std::string(yield_name(stance.yield)) + ": " + stance.why;
   out(std::move(event));
-  drain_.reach(reach());
+  drain_.reach(reach_now());
 }
 
 std::vector<DrainJob> Node::drain_jobs() const {
   std::vector<DrainJob> jobs;
+  std::map<base::JobId, NodeId> leaving;
+  for (const balance::Balance::Unsettled& one : unsettled()) {
+    if (one.source) leaving[one.job] = one.other;
+  }
   for (const balance::JobFacts& facts : local_.jobs) {
     const jobs::Job* job = jobs_->find(facts.id);
     if (job == nullptr || !job->here || job->wait_status) continue;
     // Parked it is in nobody's way; while it is being parked that may still fail.
     if (job->rest == jobs::Rest::kParked || job->rest == jobs::Rest::kRemoving) continue;
     const bool parking = job->rest == jobs::Rest::kParking;
-    jobs.push_back({facts, job->spec.name, job->spec.home, parking});
+    const bool busy = job->rest != jobs::Rest::kNone || balance_->in_doubt(facts.id);
+    const auto left_for = leaving.find(facts.id);
+    jobs.push_back({facts, job->spec.name, job->spec.home, parking, busy, {}});
+    if (left_for != leaving.end()) jobs.back().leaves_for = left_for->second;
   }
   return jobs;
 }
@@ -120,18 +133,16 @@ void Node::withdraw_drain() {
 
 // A job in doubt is moving already, by a rule or a person: it is seen again afterwards.
 void Node::tend_drain() {
-  if (!drain_.on()) return withdraw_drain();
-  if (!sampled_) return;
+  drain_.reach(reach_now());
+  if (!drain_.on()) withdraw_drain();
+  if (!sampled_ || (!drain_.on() && drain_waiters_.empty())) return;
   drain_.at_once(sleep_.phase() == Sleep::kLeaving ? kLeaveAtOnce : 1);
   const std::vector<DrainJob> jobs = drain_jobs();
-  std::vector<DrainJob> free = jobs;
-  std::erase_if(free, [&](const DrainJob& job) {
-    return balance_->in_doubt(job.facts.id) || jobs_->find(job.facts.id)->rest != jobs::Rest::kNone;
-  });
-  const bool chooses = !free.empty() && !drain_.busy();
+  const bool chooses = drain_.on() && !drain_.busy() &&
+                       std::any_of(jobs.begin(), jobs.end(), [](const auto& j) { return !j.busy; });
   const std::vector<balance::NodeLoad> view = chooses ? loads() : std::vector<balance::NodeLoad>();
   for (std::size_t i = 0; i < kLeaveAtOnce; ++i) {
-    const std::optional<Drain::Move> move = drain_.next(now_, self_, free, view);
+    const std::optional<Drain::Move> move = drain_.next(now_, self_, jobs, view);
     if (!move) break;
     const std::uint64_t token = next_query_++;
     drain_moves_[token] = move->job;

@@ -121,6 +121,69 @@ TEST(Drain, BeforeSleepSomeAreAskedForTogetherAndWhatTheyTakeIsCounted) {
       << "not the one that failed";
 }
 
+// One that it has asked for, and one that a rule or a person moves.
+TEST(Drain, WhatJobsWhoseHandoverIsUnderWayTakeIsCounted) {
+  const NodeId away = node_id(9);
+  const std::vector<NodeLoad> view = {load(kHome, 0, probe::Trit::kMinus),
+                                      load(kOther, 200'000, probe::Trit::kMinus)};
+  for (const bool own : {true, false}) {
+    SCOPED_TRACE(own);
+    std::vector<DrainJob> jobs = {job(1, away), job(2, away)};
+    Drain drain;
+    drain.reach(Reach::kGuests);
+    drain.at_once(2);
+    if (own) {
+      drain.moving(*drain.next(at(0), kSelf, jobs, view));
+    } else {
+      jobs[0].leaves_for = kHome;
+    }
+    jobs[0].busy = true;
+    const auto second = drain.next(at(0), kSelf, jobs, view);
+    ASSERT_TRUE(second);
+    EXPECT_EQ(second->job, jobs[1].facts.id);
+    EXPECT_EQ(second->target, kOther) << "kHome takes the first one";
+    EXPECT_EQ(drain.left(jobs)[0].why, "it is being moved");
+  }
+}
+
+// Else the handover itself would make its failures forgotten, and it would never be parked.
+TEST(Drain, WhatFailedIsRememberedWhileAHandoverIsUnderWay) {
+  const std::vector<NodeLoad> view = {load(kOther, 0, probe::Trit::kMinus)};
+  std::vector<DrainJob> jobs = {job(1, kSelf)};
+  Drain drain;
+  drain.reach(Reach::kAll);
+  drain.parks(true);
+  for (int i = 0; i < kDrainTries; ++i) {
+    const Time now = at(0) + kDrainRetry * i;
+    drain.moving(*drain.next(now, kSelf, jobs, view));
+    jobs[0].busy = true;
+    EXPECT_FALSE(drain.next(now, kSelf, jobs, view));
+    drain.moved(now, jobs[0].facts.id, "no such file there");
+    EXPECT_FALSE(drain.next(now, kSelf, jobs, view));
+    EXPECT_EQ(drain.next_try(), base::kNever) << "its end is an event";
+    jobs[0].busy = false;
+  }
+  const auto park = drain.next(at(0) + kDrainRetry * (kDrainTries - 1), kSelf, jobs, view);
+  ASSERT_TRUE(park);
+  EXPECT_FALSE(park->target);
+}
+
+TEST(Drain, WhatIsCalledOffHasNotFailed) {
+  const std::vector<NodeLoad> view = {load(kHome, 0, probe::Trit::kMinus)};
+  const std::vector<DrainJob> jobs = {job(1, kHome)};
+  Drain drain;
+  drain.reach(Reach::kAll);
+  drain.moving(*drain.next(at(0), kSelf, jobs, view));
+  drain.reach(Reach::kNobody);
+  EXPECT_EQ(drain.left(jobs)[0].why, "it is being moved");
+  drain.moved(at(1), jobs[0].facts.id, "it is not to be moved any more");
+  EXPECT_EQ(drain.left(jobs)[0].why, "it stays for now");
+  EXPECT_EQ(drain.next_try(), base::kNever);
+  EXPECT_FALSE(drain.next(at(1), kSelf, jobs, view));
+  drain.reach(Reach::kAll);
+  EXPECT_TRUE(drain.next(at(1), kSelf, jobs, view));
+}
+
 TEST(Drain, WhatWasRefusedIsTriedAgainLaterAndSaysWhy) {
   const std::vector<NodeLoad> view = {load(kHome, 0, probe::Trit::kMinus)};
   const std::vector<DrainJob> jobs = {job(1, kHome), job(2, kHome)};

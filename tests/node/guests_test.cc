@@ -218,6 +218,29 @@ TEST(Guests, WhoCannotLeaveInTimeStaysAndTheMachineSleeps) {
   g.settle();
 }
 
+// A person's drain is on: it is interrupted, and goes on when the machine is awake.
+TEST(Guests, NothingLeavesAMachineThatFallsAsleep) {
+  Guest g(63, Yield::kNothing, Yield::kDrain, 2);
+  g.world.crash(0, 40s);  // home
+  const auto asked = g.world.post(1, [](std::uint64_t request) -> Event {
+    return DrainNode{request, false, true, false};
+  });
+  g.sleep_news(true, 5s);
+  ASSERT_TRUE(g.world.run_until([&] { return !g.world.sleep_waits[1]; }, 6s));
+  ASSERT_TRUE(g.world.run_until([&] { return g.world.node(0) != nullptr; }, 60s));
+  g.world.run(60s);
+  EXPECT_EQ(g.world.where(g.job), 1) << "home could take it";
+  EXPECT_TRUE(g.world.node(1)->unsettled().empty());
+  ASSERT_FALSE(g.world.answered(asked));
+  EXPECT_NE(g.world.replies(asked).back().sentence.find("it stays for now"), std::string::npos)
+      << g.world.replies(asked).back().sentence;
+  g.sleep_news(false, {});
+  ASSERT_TRUE(g.world.run_until([&] { return g.world.answered(asked); }, 60s));
+  EXPECT_EQ(g.world.replies(asked).back().exit_code, 0);
+  EXPECT_EQ(g.world.where(g.job), 0);
+  g.settle();
+}
+
 TEST(Guests, SleepDoesNotWaitForAJobThatCannotMove) {
   Guest g(60, Yield::kNothing);
   ASSERT_TRUE(g.world.sleep_waits[1]);

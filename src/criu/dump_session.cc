@@ -290,11 +290,13 @@ DumpSession::~DumpSession() {
 
 void DumpSession::pause() {
   impl_->paused = true;
+  if (impl_->server) impl_->server->pause();
   for (auto& [index, pipe] : impl_->pipes) pipe.watch.stop();
 }
 
 void DumpSession::resume() {
   if (!std::exchange(impl_->paused, false)) return;
+  if (impl_->server) impl_->server->resume();
   for (auto& [index, pipe] : impl_->pipes) {
     if (base::Status status = impl_->watch(index, pipe); !status) {
       return impl_->fail(status.error());

@@ -5,7 +5,8 @@
 
 namespace criu {
 
-// CRIU 4.2 keeps up to seven pipes open at once; a run that opens more than this is failed.
+// CRIU 4.2 keeps up to seven pipes open at once, and some that it has closed are not read yet; a
+// run that opens more than this is failed.
 inline constexpr std::size_t kPipesMax = 64;
 // Images of one job: a handful for the whole, about six for each process.
 inline constexpr std::size_t kImagesMax = 65536;

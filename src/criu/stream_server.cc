@@ -58,9 +58,10 @@ struct StreamServer::Impl : std::enable_shared_from_this<Impl> {
     if (socket >= 0) ::close(std::exchange(socket, -1));
   }
   void accept_one();
-  void read_all();
-  bool read_bytes();       // false: wait, or over
-  bool read_descriptor();  // likewise
+  void read_ready();
+  bool read_bytes();  // false: wait, or over
+  void read_descriptor();
+  void resume();
   bool took(base::ByteView message);
   void fail(base::Error error);
   void end();
@@ -75,6 +76,8 @@ struct StreamServer::Impl : std::enable_shared_from_this<Impl> {
   std::array<std::uint8_t, kRequestSizeMax> buffer{};
   std::size_t have = 0;
   std::size_t want = kHeaderSize;
+  bool connected = false;
+  bool paused = false;
   bool closed = false;
 };
 
@@ -113,12 +116,22 @@ void StreamServer::Impl::accept_one() {
       (peer.uid != criu_uid && peer.uid != 0)) {
     return fail(base::fail(base::Code::kUnauthentic, "a stranger connected in CRIU's place"));
   }
-  if (base::Status status = watch_with(&Impl::read_all); !status) fail(status.error());
+  connected = true;
+  if (base::Status status = watch_with(&Impl::read_ready); !status) fail(status.error());
 }
 
-void StreamServer::Impl::read_all() {
-  while (!closed && (step == Step::kDescriptor ? read_descriptor() : read_bytes())) {
+// One pipe a turn of the loop: CRIU writes small images without waiting for anybody, so a machine
+// that is busy would find hundreds of them here, before it has read and closed the first.
+void StreamServer::Impl::read_ready() {
+  while (!closed && step != Step::kDescriptor && read_bytes()) {
   }
+  if (!closed && step == Step::kDescriptor) read_descriptor();
+}
+
+void StreamServer::Impl::resume() {
+  if (!std::exchange(paused, false) || closed) return;
+  base::Status status = watch_with(connected ? &Impl::read_ready : &Impl::accept_one);
+  if (!status) fail(status.error());
 }
 
 bool StreamServer::Impl::read_bytes() {
@@ -157,20 +170,18 @@ bool StreamServer::Impl::took(base::ByteView message) {
   return true;
 }
 
-bool StreamServer::Impl::read_descriptor() {
+void StreamServer::Impl::read_descriptor() {
   ssize_t got = 0;
   const int fd = receive_descriptor(socket, &got);
   if (fd < 0) {
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    fail(got == 0 ? base::fail(base::Code::kTruncated, "CRIU hung up before it sent a pipe")
-                  : failed_with("CRIU sent no pipe"));
-    return false;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    return fail(got == 0 ? base::fail(base::Code::kTruncated, "CRIU hung up before it sent a pipe")
+                         : failed_with("CRIU sent no pipe"));
   }
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
   ::fcntl(fd, F_SETPIPE_SZ, kPipeSize);  // refused over the user's quota: then it stays as it is
   step = Step::kHeader;
   callbacks.descriptor(fd);
-  return true;
 }
 
 base::Result<std::unique_ptr<StreamServer>> StreamServer::listen(uv_loop_s* loop,
@@ -213,6 +224,13 @@ base::Status StreamServer::reply(bool exists) {
   if (put == static_cast<ssize_t>(message.size())) return {};
   return failed_with("CRIU's connection");  // an empty socket takes these few bytes, or is broken
 }
+
+void StreamServer::pause() {
+  impl_->paused = true;
+  impl_->watch.stop();
+}
+
+void StreamServer::resume() { impl_->resume(); }
 
 void StreamServer::skip_descriptor() { impl_->step = Step::kHeader; }
 

@@ -40,6 +40,9 @@ class StreamServer {
   ~StreamServer();
   base::Status reply(bool exists);  // only within callback `request`
   void skip_descriptor();           // only within callback `request`
+  // Whoever cannot read its pipes now is given no more of them, until resume().
+  void pause();
+  void resume();
 
  private:
   struct Impl;

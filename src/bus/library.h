@@ -16,19 +16,15 @@ namespace bus {
   F(sd_bus_get_timeout)             \
   F(sd_bus_process)                 \
   F(sd_bus_add_match_async)         \
-  F(sd_bus_call)                    \
   F(sd_bus_call_method_async)       \
   F(sd_bus_slot_unref)              \
-  F(sd_bus_message_append)          \
   F(sd_bus_message_enter_container) \
   F(sd_bus_message_exit_container)  \
   F(sd_bus_message_get_error)       \
   F(sd_bus_message_get_sender)      \
   F(sd_bus_message_is_method_error) \
-  F(sd_bus_message_new_method_call) \
   F(sd_bus_message_read)            \
-  F(sd_bus_message_skip)            \
-  F(sd_bus_message_unref)
+  F(sd_bus_message_skip)
 
 struct Library {
 #define TERN_BUS_MEMBER(name) decltype(&::name) name = nullptr;

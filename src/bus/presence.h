@@ -11,7 +11,7 @@ struct Presence {
   bool network = false;  // org.freedesktop.NetworkManager
 };
 
-// Blocking, a few seconds where the bus does not answer. Starts no service.
+// Blocking, at most two seconds where the bus does not answer or lets nobody in. Starts no service.
 [[nodiscard]] Presence find_services();
 
 }  // namespace bus

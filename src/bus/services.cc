@@ -26,6 +26,8 @@ struct Services::State {
   void on_ahead(sd_bus_message* signal, Ahead what);
   void on_delay_max(sd_bus_message* reply);
   void tend_delay();
+  void ask_to_delay(const char* what);
+  [[nodiscard]] base::Duration patience(Ahead of) const;
   void on_inhibited(sd_bus_message* reply);
   void let_sleep();
   void desktop_changed();
@@ -46,8 +48,9 @@ struct Services::State {
   std::optional<base::Time> worked;  // somebody, until then
   std::optional<Ahead> ahead;        // until it is said to be over
   base::Duration delay_max{};
-  int inhibitor = -1;  // the login manager waits for whoever holds it
-  Slot inhibiting;     // it is asked for
+  int inhibitor = -1;   // the login manager waits for whoever holds it
+  Slot inhibiting;      // it is asked for
+  bool of_both = true;  // it is, or was asked for, of shutdown too
 };
 
 void Services::State::start() {
@@ -115,7 +118,12 @@ void Services::State::on_ahead(sd_bus_message* signal, Ahead what) {
   } else {
     ahead = what;
   }
-  services.callbacks_.ahead(what, begins != 0, inhibitor >= 0 ? delay_max : base::Duration(0));
+  services.callbacks_.ahead(what, begins != 0, patience(what));
+}
+
+base::Duration Services::State::patience(Ahead of) const {
+  const bool waits = inhibitor >= 0 && (of_both || of == Ahead::kSleep);
+  return waits ? delay_max : base::Duration(0);
 }
 
 void Services::State::on_delay_max(sd_bus_message* reply) {
@@ -129,11 +137,16 @@ void Services::State::tend_delay() {
   if (!services.delays_) return let_sleep();
   if (ahead || !login.here() || inhibitor >= 0 || inhibiting) return;
   delay_property.ask(connection->raw(), login);
+  of_both = true;
+  ask_to_delay("sleep:shutdown");
+}
+
+void Services::State::ask_to_delay(const char* what) {
   sd_bus_slot* slot = nullptr;
   if (sd().sd_bus_call_method_async(connection->raw(), &slot, login.owner(), kLoginPath,
                                     kLoginManager, "Inhibit", call<State, &State::on_inhibited>,
-                                    this, "ssss", "sleep:shutdown", "tern",
-                                    "jobs of others leave first", "delay") >= 0) {
+                                    this, "ssss", what, "tern", "jobs of others leave first",
+                                    "delay") >= 0) {
     inhibiting.reset(slot);
   }
   connection->flush();
@@ -142,12 +155,14 @@ void Services::State::tend_delay() {
 void Services::State::on_inhibited(sd_bus_message* reply) {
   inhibiting.reset();
   int fd = -1;
-  const bool read = sd().sd_bus_message_is_method_error(reply, nullptr) == 0 &&
-                    sd().sd_bus_message_read(reply, "h", &fd) >= 0;
+  const bool refused = sd().sd_bus_message_is_method_error(reply, nullptr) != 0;
+  if (refused && std::exchange(of_both, false)) return ask_to_delay("sleep");
+  const bool read = !refused && sd().sd_bus_message_read(reply, "h", &fd) >= 0;
   inhibitor = read ? ::fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;  // `fd` is the message's
   if (inhibitor >= 0) {
     services.said_no_delay_.clear();
-    services.log_.debug("sleep_is_delayed", {{"seconds_at_most", delay_max.count() / 1'000'000}});
+    services.log_.debug("sleep_is_delayed", {{"seconds_at_most", delay_max.count() / 1'000'000},
+                                             {"shutdown_too", of_both}});
   } else if (std::string why = error_of(reply); services.said_no_delay_ != why) {  // each minute
     services.log_.info("sleep_is_not_delayed", {{"why", why}});
     services.said_no_delay_ = std::move(why);

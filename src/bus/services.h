@@ -3,7 +3,8 @@
 //   org.freedesktop.NetworkManager  Metered: the network costs by what goes through it
 //   org.freedesktop.login1          PrepareForSleep: the machine is about to sleep, or has woken;
 //                                   PrepareForShutdown: to shut down, or not after all;
-//                                   Inhibit: that both wait, for at most InhibitDelayMaxUSec;
+//                                   Inhibit: that both wait, for at most InhibitDelayMaxUSec, or
+//                                   sleep alone, as some let who is not root delay only that;
 //                                   its sessions: whether somebody works at a desktop here
 //
 // No bus, or no such service: not metered, and never about to sleep or shut down. Only what the

@@ -3,8 +3,12 @@
 #include "bus/services.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <vector>
 
@@ -183,17 +187,17 @@ TEST(Services, ThatSleepDoesNotWaitIsSaidOnceForEachReason) {
   };
   bus.say("refuse not you");
   desk.services->delay_sleep(true);
-  ask_thrice("refused");
+  ask_thrice("refused sleep");
   expected.emplace_back("sleep_is_not_delayed not you");
   EXPECT_EQ(told.lines, expected);
   bus.say("refuse nobody");
-  ask_thrice("refused");
+  ask_thrice("refused sleep");
   expected.emplace_back("sleep_is_not_delayed nobody");
   EXPECT_EQ(told.lines, expected);
   bus.say("refuse");
   EXPECT_TRUE(desk.wait_for([&] {
     desk.services->look();
-    return bus.heard() == "inhibited sleep:shutdown delay";
+    return bus.heard().starts_with("inhibited sleep");  // or of sleep alone, asked for before that
   }));
   bus.say("delay 1000000");
   bus.say("sleep");
@@ -203,9 +207,37 @@ TEST(Services, ThatSleepDoesNotWaitIsSaidOnceForEachReason) {
   bus.say("refuse nobody");
   desk.services->delay_sleep(true);
   bus.say("wake");
-  ask_thrice("refused");
+  ask_thrice("refused sleep");
   expected.push_back(expected.back());
   EXPECT_EQ(told.lines, expected);
+}
+
+// As older login managers do to who is not root.
+TEST(Services, WhereAShutdownMayNotBeDelayedSleepIs) {
+  testing::StandInBus bus;
+  Lines told;
+  bus.say("delay 7000000");
+  bus.say("refuse-both not you");
+  Desk desk(&bus, told);
+  desk.services->delay_sleep(true);
+  EXPECT_EQ(desk.heard(), "refused sleep:shutdown");
+  EXPECT_EQ(desk.heard(), "inhibited sleep delay");
+  bus.say("sleep");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 1; }));
+  EXPECT_EQ(desk.sleeps.back().patience, 7s);
+  bus.say("wake");
+  bus.say("shutdown");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 3; }));
+  EXPECT_EQ(desk.sleeps.back().what, Ahead::kShutdown);
+  EXPECT_EQ(desk.sleeps.back().patience, base::Duration(0));
+  EXPECT_TRUE(told.lines.empty()) << told.lines.front();
+  bus.say("stay");
+  ASSERT_TRUE(desk.wait_for([&] { return desk.sleeps.size() == 4; }));
+  desk.services->delay_sleep(false);
+  EXPECT_EQ(desk.heard(), "released");
+  bus.say("refuse-both");
+  desk.services->delay_sleep(true);
+  EXPECT_EQ(desk.heard(), "inhibited sleep:shutdown delay") << "each time anew";
 }
 
 // A bus takes signals from every user, to whomever.
@@ -289,6 +321,25 @@ TEST(Presence, SaysWhichServicesAreThere) {
   EXPECT_FALSE(found.network);
   bus.end();
   EXPECT_NE(find_services().no_bus, "");
+}
+
+// Who connects there is let in by the kernel, and nobody ever answers.
+TEST(Presence, ASilentBusIsNotWaitedForLong) {
+  std::string folder = ::testing::TempDir() + "tern-bus-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = folder + "/bus";
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener, 4), 0);
+  ::setenv("DBUS_SYSTEM_BUS_ADDRESS", ("unix:path=" + path).c_str(), 1);
+  EXPECT_EQ(find_services().no_bus, "it does not answer");  // sd-bus itself gives up otherwise
+  ::unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
+  ::close(listener);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Services, WithoutABusThereIsNothing) {

@@ -4,6 +4,7 @@
 //   metered N       what Metered says, and that it changed
 //   delay MICROS    what InhibitDelayMaxUSec says
 //   refuse WHY      from now on nobody may inhibit; without WHY: they may again
+//   refuse-both WHY the same of "sleep:shutdown" alone
 //   sleep, wake     PrepareForSleep
 //   shutdown, stay  PrepareForShutdown
 //   forge           the same, of somebody else, to who inhibits; then "forged"
@@ -15,7 +16,7 @@
 //
 // Written to standard output: "ready"; "done" once an order is carried out, so that what is asked
 // on the bus afterwards finds it so; and, of each inhibitor, "inhibited WHAT MODE" and "released",
-// or "refused".
+// or "refused WHAT".
 #include <fcntl.h>
 #include <poll.h>
 #include <systemd/sd-bus.h>
@@ -55,7 +56,8 @@ struct Services {
   std::uint32_t metered = 0;
   std::uint64_t delay_micros = 5'000'000;
   bool odd = false;
-  std::string refuses;  // why; empty: it does not
+  std::string refuses;       // why; empty: it does not
+  std::string refuses_both;  // likewise, sleep and shutdown at once
   Session session;
   std::string inhibits;         // who, by its unique name
   std::vector<int> inhibitors;  // reading ends: they hang up when the others are closed
@@ -74,16 +76,18 @@ int checked(int status, const char* what) {
 
 int on_inhibit(sd_bus_message* call, void* userdata, sd_bus_error* error) {
   Services& services = *static_cast<Services*>(userdata);
-  if (!services.refuses.empty()) {
-    say("refused");
-    return ::sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, services.refuses.c_str());
-  }
   const char* what = nullptr;
   const char* who = nullptr;
   const char* why = nullptr;
   const char* mode = nullptr;
   int ends[2];
   checked(::sd_bus_message_read(call, "ssss", &what, &who, &why, &mode), "Inhibit");
+  const bool both = services.refuses.empty() && std::strcmp(what, "sleep:shutdown") == 0;
+  if (const std::string& refusal = both ? services.refuses_both : services.refuses;
+      !refusal.empty()) {
+    say("refused " + std::string(what));
+    return ::sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, refusal.c_str());
+  }
   checked(::pipe2(ends, O_CLOEXEC), "pipe");
   services.inhibits = ::sd_bus_message_get_sender(call);
   services.inhibitors.push_back(ends[0]);
@@ -188,6 +192,7 @@ void obey(Services& services, const std::string& line) {
         "PropertiesChanged");
   }
   if (word == "refuse") services.refuses = value;
+  if (word == "refuse-both") services.refuses_both = value;
   if (word == "delay") services.delay_micros = std::stoull(value);
   if (word == "sleep" || word == "wake") {
     prepare(services.bus, nullptr, "PrepareForSleep", word == "sleep");

@@ -227,8 +227,10 @@ Status AdoptDesk::gather(Task& task, const machine::AdoptView& view,
   // Now its groups are ours; whose it is, and what it has open, cannot change any more.
   machine::ProcessTree where_it_was = task.tree;
   for (machine::TreeProcess& one : where_it_was.processes) one.cgroup.clear();
+  machine::AdoptView still = view;
+  still.stands_still = true;
   const std::lock_guard lock(hashes->one_at_a_time);
-  const machine::AdoptLook look = machine::look_at_tree(where_it_was, view, hashes->files);
+  const machine::AdoptLook look = machine::look_at_tree(where_it_was, still, hashes->files);
   if (!look.obstacles.empty()) return fail(Code::kRefused, join(look.obstacles));
   task.terminal = look.terminal;
   task.journal.stopped = machine::stopped_members(task.group);

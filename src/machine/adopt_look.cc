@@ -266,6 +266,7 @@ AdoptLook look_at_tree(const ProcessTree& tree, const AdoptView& view, FileHashe
   InspectOptions options;
   options.stays = true;
   options.leave_terminals = view.leave_terminal;
+  options.stands_still = view.stands_still;
   const Preflight here = inspect_processes(tree.pids(), options, hashes);
   options.stays = false;
   const Preflight away = inspect_processes(tree.pids(), options, hashes);

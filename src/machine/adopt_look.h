@@ -30,6 +30,7 @@ struct AdoptView {
   std::string proc = "/proc";
   TreeAsker asker;
   bool leave_terminal = false;  // its input may end, and its output go to the job's
+  bool stands_still = false;    // it is frozen
   std::string criu_missing;     // why there is none; empty: there is one
   std::uint64_t memory_available =
       0;  // bytes; the checkpoint and the copy come beside the original

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -20,6 +21,7 @@
 #include "machine/preflight_count.h"
 #include "machine/preflight_fds.h"
 #include "machine/preflight_ipc.h"
+#include "machine/preflight_packages.h"
 #include "machine/preflight_sockets.h"
 #include "machine/preflight_tasks.h"
 #include "machine/process_name.h"
@@ -41,8 +43,10 @@ std::string target_of(const std::string& link) {
 
 class Inspection {
  public:
-  Inspection(const InspectOptions& options, FileHashes& hashes)
-      : options_(options), hashes_(hashes) {}
+  Inspection(const InspectOptions& options, bool paused, FileHashes& hashes)
+      : options_(options), paused_(paused), hashes_(hashes) {
+    if (paused || options.stands_still) patience_ = {};
+  }
   void process(pid_t pid);
   void sockets();
   void terminals();
@@ -51,7 +55,6 @@ class Inspection {
   Preflight finish();
 
  private:
-  void name_packages(Requirement& needs) const;
   void object(const std::string& sentence) { obstacles_.insert(sentence); }
   void identity(const probe::ProcessStatus& status, std::string_view text);
   void namespaces();
@@ -59,7 +62,7 @@ class Inspection {
   void descriptors();
   void descriptor(const std::string& number);
   [[nodiscard]] bool terminal(dev_t device, const std::string& details);
-  void regular(const std::string& link, const std::string& target, const struct stat& info,
+  void regular(const std::string& link, const std::string& target, struct stat info,
                int access_mode);
   void folder(const char* name);
   [[nodiscard]] bool look(const std::string& file, const std::string& name, struct stat* out);
@@ -74,7 +77,9 @@ class Inspection {
   [[nodiscard]] std::string who() const { return name_ + " (" + std::to_string(pid_) + ")"; }
 
   const InspectOptions& options_;
+  bool paused_;
   FileHashes& hashes_;
+  std::chrono::milliseconds patience_ = kBorrowedMax;
   pid_t pid_ = 0;
   std::string name_;
   std::map<std::string, std::string> inner_namespaces_;  // as the first process has them
@@ -105,7 +110,8 @@ void Inspection::process(pid_t pid) {
     }
     return;
   }
-  if (const std::string shared = shared_with_parent(pid_, status->ppid); !shared.empty()) {
+  if (const std::string shared = shared_with_parent(pid_, status->ppid, patience_);
+      !shared.empty()) {
     object(who() + " " + shared);
   }
   memory_ += static_cast<std::uint64_t>(std::max<std::int64_t>(status->rss_bytes, 0));
@@ -122,7 +128,7 @@ void Inspection::process(pid_t pid) {
 }
 
 void Inspection::identity(const probe::ProcessStatus& status, std::string_view text) {
-  if (!first_) first_ = status;  // init, whose user is the job's
+  if (!first_) first_ = status;
   const std::string other = options_.stays ? "" : other_user(*first_, status);
   if (!other.empty()) object(who() + " " + other);
   uids_.insert(status.uids.begin(), status.uids.end());
@@ -263,7 +269,7 @@ void Inspection::descriptor(const std::string& number) {
   }
   if (target.starts_with("anon_inode:")) {
     const std::string kind = target.substr(11);
-    if (kind == "inotify" && has_unread_events(pid_, number)) {
+    if (kind == "inotify" && !paused_ && has_unread_events(pid_, number)) {
       object(who() +
              " has inotify events that it has not read yet, which would be lost; try again " +
              "when it has read them");
@@ -310,11 +316,13 @@ void Inspection::descriptor(const std::string& number) {
   }
 }
 
-void Inspection::regular(const std::string& file, const std::string& target,
-                         const struct stat& info, int access_mode) {
+void Inspection::regular(const std::string& file, const std::string& target, struct stat info,
+                         int access_mode) {
   if (target.empty()) return;  // closed or unmapped after it was looked at
   const bool memory = target.starts_with("/memfd:") || target.starts_with("/dev/zero");
   if (memory || info.st_nlink == 0 || target.ends_with(kDeleted)) {
+    // The name may have been removed after that.
+    if (!memory && info.st_nlink != 0 && ::stat(file.c_str(), &info) != 0) return;
     if (!memory && info.st_nlink != 0) {  // CRIU could only make it a name in its folder
       return object(who() + " has " + target.substr(0, target.rfind(kDeleted)) + " open, a name " +
                     "that was removed while the file has another one, which cannot move " +
@@ -426,24 +434,6 @@ void Inspection::sockets() {
   for (const std::string& why : socket_obstacles(sockets_, options_.tcp_close)) object(why);
 }
 
-// They are for sentences: where all would be too long it goes without.
-void Inspection::name_packages(Requirement& needs) const {
-  if (options_.packages == nullptr) return;
-  const auto of_system = [](const RequiredFile& file) {
-    return file.flags == 0 && S_ISREG(file.mode);
-  };
-  std::set<std::string> paths;
-  for (const RequiredFile& file : needs.files) {
-    if (of_system(file)) paths.insert(file.path);
-  }
-  auto packages = options_.packages->of(paths);
-  for (RequiredFile& file : needs.files) {
-    if (of_system(file)) file.package = packages[file.path];
-  }
-  if (encode_requirement(needs)) return;
-  for (RequiredFile& file : needs.files) file.package.clear();
-}
-
 Preflight Inspection::finish() {
   Preflight out;
   Requirement& needs = out.requirement;
@@ -463,7 +453,7 @@ Preflight Inspection::finish() {
     if (socket.port) ports.insert(*socket.port);
   }
   needs.ports.assign(ports.begin(), ports.end());
-  name_packages(needs);
+  if (options_.packages != nullptr) name_packages(needs, *options_.packages);
   if (const std::string why = tasks_.obstacle(); !why.empty()) object(why);
   if (needs.uids.size() > kRequiredIdsMax || needs.gids.size() > kRequiredIdsMax) {
     object("it runs as too many users or groups");
@@ -474,27 +464,37 @@ Preflight Inspection::finish() {
   return out;
 }
 
+Preflight inspect(const std::vector<pid_t>& pids, const InspectOptions& options, bool paused,
+                  FileHashes& hashes) {
+  Inspection inspection(options, paused, hashes);
+  for (const pid_t pid : pids) inspection.process(pid);
+  inspection.sockets();
+  inspection.terminals();
+  if (!pids.empty()) inspection.system_v(pids.front());
+  inspection.named_folder();
+  return inspection.finish();
+}
+
 }  // namespace
 
 base::Result<Preflight> inspect_job(const Cgroup& job, const InspectOptions& options,
                                     FileHashes& hashes) {
+  const auto events = job.events();
   auto pids = job.processes();
   if (!pids) return pids.error();
   if (pids->empty()) return base::fail(base::Code::kNotFound, "nobody lives in " + job.path());
-  return inspect_processes(*pids, options, hashes);
+  std::sort(pids->begin(), pids->end());
+  // Where numbers began anew, it need not have the lowest.
+  if (const auto init = find_init(job)) {
+    const auto at = std::find(pids->begin(), pids->end(), init->pid);
+    if (at != pids->end()) std::rotate(pids->begin(), at, at + 1);
+  }
+  return inspect(*pids, options, events && events->frozen, hashes);
 }
 
 Preflight inspect_processes(const std::vector<pid_t>& pids, const InspectOptions& options,
                             FileHashes& hashes) {
-  std::vector<pid_t> sorted = pids;
-  std::sort(sorted.begin(), sorted.end());
-  Inspection inspection(options, hashes);
-  for (const pid_t pid : sorted) inspection.process(pid);
-  inspection.sockets();
-  inspection.terminals();
-  if (!sorted.empty()) inspection.system_v(sorted.front());
-  inspection.named_folder();
-  return inspection.finish();
+  return inspect(pids, options, /*paused=*/false, hashes);
 }
 
 }  // namespace machine

@@ -20,6 +20,9 @@
 //    file capabilities away until it is set back (capabilities(7)).
 //  - Locks move, as they are in the images; at the sink nobody may hold one against them
 //    (daemon/image_admission.h). Leases do not, nor System V objects: no image of those is taken.
+//  - A job that is paused (frozen) can do nothing about what is in the way. Its unread inotify
+//    events do not hold it here, since it may have to go before a sleep: they are lost, as when the
+//    queue overflows (inotify(7)). Descriptors on their way and a parent's memory do hold it.
 //  - Everything blocks (whole files are hashed): off the loop.
 #pragma once
 
@@ -51,17 +54,21 @@ struct InspectOptions {
   // its files, and what is the same for all of it, are no obstacle, nothing is hashed, and all
   // their namespaces have to be this process's.
   bool stays = false;
+  // Nobody of it runs: what is between two steps stays so, and is not waited for.
+  bool stands_still = false;
   bool leave_terminals = false;  // they will not have those of others any more
   std::string dir;               // the folder that was named with --dir; empty: none
   Packages* packages = nullptr;  // names the system's files' versions; none: not wanted
   bool own_files_only = false;   // the system's are not looked at, nor anything hashed
 };
 
-// The job may run meanwhile; processes that end are left out. kNotFound: nobody is there.
+// The job may run meanwhile; processes that end are left out. Frozen, it is taken for paused.
+// kNotFound: nobody is there.
 [[nodiscard]] base::Result<Preflight> inspect_job(const Cgroup& job, const InspectOptions& options,
                                                   FileHashes& hashes);
 
-// The same of certain processes, wherever they live.
+// The same of certain processes, wherever they live; the first of them is the job's first, whose
+// user is the job's.
 [[nodiscard]] Preflight inspect_processes(const std::vector<pid_t>& pids,
                                           const InspectOptions& options, FileHashes& hashes);
 

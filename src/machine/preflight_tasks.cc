@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -12,11 +13,16 @@ namespace machine {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kBorrowedMax{1000};  // between vfork(2) and exec, on a busy machine
 constexpr milliseconds kBorrowedAgain{5};
 
 bool same(pid_t one, pid_t other, int what) {
   return ::syscall(SYS_kcmp, one, other, what, 0, 0) == 0;
+}
+
+// A zombie has neither memory nor a folder, so two of them compare as equal.
+bool has_memory(pid_t pid) {
+  char byte = 0;
+  return ::readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), &byte, 1) > 0;
 }
 
 }  // namespace
@@ -35,18 +41,25 @@ std::string other_user(const probe::ProcessStatus& job, const probe::ProcessStat
          "(CAP_SYS_RESOURCE is missing, as in containers); have all of the job run as one user";
 }
 
-std::string shared_with_parent(pid_t pid, pid_t parent) {
-  const auto until = std::chrono::steady_clock::now() + kBorrowedMax;
-  while (same(pid, parent, KCMP_VM)) {
-    if (std::chrono::steady_clock::now() >= until) {
-      return "shares its memory with its parent, as between vfork and exec, which cannot move; try "
-             "again when it runs a program of its own";
-    }
-    std::this_thread::sleep_for(kBorrowedAgain);
+std::string shared_with_parent(pid_t pid, pid_t parent, milliseconds& patience) {
+  const auto began = std::chrono::steady_clock::now();
+  milliseconds left = patience;
+  const auto wait = [&] {
+    std::this_thread::sleep_for(std::min(kBorrowedAgain, left));
+    const auto waited = std::chrono::steady_clock::now() - began;
+    left = std::max(patience - std::chrono::duration_cast<milliseconds>(waited), milliseconds(0));
+  };
+  bool memory = same(pid, parent, KCMP_VM);
+  for (; memory && left > milliseconds(0); memory = same(pid, parent, KCMP_VM)) wait();
+  patience = left;
+  const bool folder = !memory && same(pid, parent, KCMP_FS);
+  if ((!memory && !folder) || !has_memory(pid)) return {};
+  if (folder) {
+    return "shares its working folder with its parent (clone with CLONE_FS), which cannot move; "
+           "have it not do so";
   }
-  if (!same(pid, parent, KCMP_FS)) return {};
-  return "shares its working folder with its parent (clone with CLONE_FS), which cannot move; "
-         "have it not do so";
+  return "shares its memory with its parent, as between vfork and exec, which cannot move; try "
+         "again when it runs a program of its own";
 }
 
 }  // namespace machine

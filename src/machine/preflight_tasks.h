@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 
 #include "probe/proc_parse.h"
@@ -19,9 +20,14 @@ namespace machine {
 [[nodiscard]] std::string other_user(const probe::ProcessStatus& job,
                                      const probe::ProcessStatus& process);
 
+// Between vfork(2) and exec a child has its parent's memory, for a moment: that is waited for, in
+// one inspection for so long altogether, on a busy machine.
+inline constexpr std::chrono::milliseconds kBorrowedMax{1000};
+
 // Whether two processes share what each has of its own after fork(2). Empty: they do not, or one
-// of them is gone. Between vfork(2) and exec a child has its parent's memory, for a moment: that is
-// waited for, kBorrowedMax at most. Else how a sentence goes on after the child's name.
-[[nodiscard]] std::string shared_with_parent(pid_t pid, pid_t parent);
+// of them is gone or a zombie. Else how a sentence goes on after the child's name. What it waits
+// for shared memory is taken from `patience`; 0, as for what stands still: it does not wait.
+[[nodiscard]] std::string shared_with_parent(pid_t pid, pid_t parent,
+                                             std::chrono::milliseconds& patience);
 
 }  // namespace machine

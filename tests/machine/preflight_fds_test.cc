@@ -1,31 +1,39 @@
-// With descriptors of this process, and children of it.
+// With descriptors of this process, children of it, and jobs (preflight_rig.h).
 #include "machine/preflight_fds.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/capability.h>
 #include <mqueue.h>
 #include <sched.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "machine/preflight.h"
 #include "machine/preflight_tasks.h"
 #include "machine/spawn.h"
+#include "preflight_rig.h"
 
 namespace machine {
 namespace {
 
-namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 class PreflightFds : public testing::Test {
@@ -135,15 +143,64 @@ TEST(PreflightTasks, WhatAChildSharesWithItsParentIsSeen) {
     };
     const pid_t child = ::clone(wait, stack.data() + stack.size(), row.flags | SIGCHLD, ends);
     ASSERT_GT(child, 0);
-    EXPECT_THAT(shared_with_parent(child, ::getpid()), testing::StartsWith(row.says));
-    if (*row.says == '\0') {
-      EXPECT_EQ(shared_with_parent(child, ::getpid()), "");
+    std::chrono::milliseconds patience{20};
+    const std::string says = shared_with_parent(child, ::getpid(), patience);
+    EXPECT_THAT(says, testing::StartsWith(row.says));
+    EXPECT_EQ(says.empty(), *row.says == '\0');
+    if (row.flags == CLONE_VM) {
+      EXPECT_EQ(patience, std::chrono::milliseconds(0)) << "it was waited for";
     }
     ASSERT_EQ(::write(to.get(), "x", 1), 1);
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_EQ(shared_with_parent(child, ::getpid()), "");  // it is gone
+    EXPECT_EQ(shared_with_parent(child, ::getpid(), patience), "");  // it is gone
   }
+}
+
+TEST(PreflightTasks, ZombiesShareNothing) {
+  pid_t zombies[2];
+  for (pid_t& zombie : zombies) {
+    zombie = ::fork();
+    if (zombie == 0) ::_exit(0);
+    siginfo_t ended{};
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(zombie), &ended, WEXITED | WNOWAIT), 0);
+  }
+  std::chrono::milliseconds patience{0};
+  EXPECT_EQ(shared_with_parent(zombies[0], zombies[1], patience), "");
+  for (const pid_t zombie : zombies) EXPECT_EQ(::waitpid(zombie, nullptr, 0), zombie);
+}
+
+// A second for each of them would hold every other preflight for as long.
+TEST_F(PreflightFds, ManyThatShareMemoryAreWaitedForOnce) {
+  constexpr std::size_t kMany = 60;
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd from(ends[0]);
+  const Fd to(ends[1]);
+  std::vector<std::vector<char>> stacks(kMany, std::vector<char>(1 << 16));
+  std::vector<pid_t> children;
+  const auto wait = [](void* end) {
+    char byte = 0;
+    return static_cast<int>(::read(*static_cast<int*>(end), &byte, 1));
+  };
+  for (std::vector<char>& stack : stacks) {
+    children.push_back(::clone(wait, stack.data() + stack.size(), CLONE_VM | SIGCHLD, ends));
+    ASSERT_GT(children.back(), 0);
+  }
+  InspectOptions options;
+  options.stays = true;
+  FileHashes hashes;
+  const auto began = std::chrono::steady_clock::now();
+  const auto found = inspect_processes(children, options, hashes).obstacles;
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(30));
+  EXPECT_EQ(std::count_if(found.begin(), found.end(),
+                          [](const std::string& sentence) {
+                            return sentence.find("shares its memory") != sentence.npos;
+                          }),
+            kMany);
+  const std::string go(kMany, 'x');
+  ASSERT_EQ(::write(to.get(), go.data(), go.size()), static_cast<ssize_t>(go.size()));
+  for (const pid_t child : children) EXPECT_EQ(::waitpid(child, nullptr, 0), child);
 }
 
 TEST(PreflightTasks, AnotherUsersProcessNeedsItsLimitsRead) {
@@ -152,6 +209,49 @@ TEST(PreflightTasks, AnotherUsersProcessNeedsItsLimitsRead) {
   EXPECT_EQ(other_user(job, process), "");
   process.gids = {7, 7, 7, 7};
   EXPECT_EQ(other_user(job, process).empty(), may_read_limits());
+}
+
+// Paused by its owner's policy it could not read them, nor ever leave before a sleep.
+TEST_F(PreflightTest, UnreadInotifyEventsHoldARunningJobOnly) {
+  start(std::string(kPython) + "import ctypes\nlibc = ctypes.CDLL(None)\n" +
+        "watcher = libc.inotify_init()\nlibc.inotify_add_watch(watcher, b\".\", 0x100)\n" +
+        "open(\"made\", \"w\").close()\nprint(\"up\", flush=True)\ntime.sleep(1000)\n'\n" +
+        "read -r -u ${COPROC[0]}");
+  const auto unread = HasSubstr("inotify events that it has not read yet");
+  EXPECT_THAT(inspect().obstacles, ElementsAre(unread));
+  ASSERT_TRUE(job_->freeze(kLong).ok());
+  EXPECT_THAT(inspect().obstacles, IsEmpty());
+  ASSERT_TRUE(job_->thaw(kLong).ok());
+  EXPECT_THAT(inspect().obstacles, ElementsAre(unread));
+}
+
+// Numbers begin anew when they are used up: one that init forked may have a lower one.
+TEST_F(PreflightTest, TheJobsUserIsInitsWhateverItsNumber) {
+  const pid_t lower = ::fork();
+  if (lower == 0) {
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(1);
+    for (;;) ::pause();
+  }
+  ASSERT_GT(lower, 0);
+  start("true");
+  const pid_t init = child_.pid;
+  ASSERT_TRUE(job_->add(lower).ok());
+  Preflight found;
+  std::thread([&] {
+    __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[2] = {};
+    ASSERT_EQ(::syscall(SYS_capget, &header, sets), 0);
+    sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective &= ~CAP_TO_MASK(CAP_SYS_RESOURCE);
+    ASSERT_EQ(::syscall(SYS_capset, &header, sets), 0);
+    found = inspect();
+  }).join();
+  end_job();
+  EXPECT_EQ(::waitpid(lower, nullptr, 0), lower);
+  const std::string other = "runs as another user";
+  EXPECT_THAT(found.obstacles,
+              Contains(AllOf(HasSubstr("(" + std::to_string(lower) + ")"), HasSubstr(other))));
+  const std::string of_init = "(" + std::to_string(init) + ")";
+  EXPECT_THAT(found.obstacles, Not(Contains(AllOf(HasSubstr(of_init), HasSubstr(other)))));
 }
 
 TEST(PreflightDetails, FlagsAndLocksAreRead) {

@@ -100,7 +100,7 @@ void ShareIn::off_loop(std::function<void()> work, std::function<void()> done) {
 }
 
 void ShareIn::start_work() {
-  if (workers_ >= kShareWorkersMax || work_.empty()) return;
+  if (!swept_ || workers_ >= kShareWorkersMax || work_.empty()) return;
   ++workers_;
   Work next = std::move(work_.front());
   work_.pop_front();
@@ -477,6 +477,8 @@ void ShareIn::sweep(bool first) {
         if (!*alive) return;
         if (!*looked) log_.warn("inbox_unusable", {{"why", looked->error().detail}});
         sweeper_.start(kSweepStagesEvery);
+        swept_ = true;
+        for (std::size_t i = 0; i < kShareWorkersMax; ++i) start_work();
       });
 }
 

@@ -103,6 +103,7 @@ class ShareIn {
   };
   std::deque<Work> work_;  // that waits; at most one of each guest, and one to tidy up behind it
   std::size_t workers_ = 0;
+  bool swept_ = false;  // once: before that a stage that is made could be taken for what was left
   loop::Timer timer_;
   loop::Timer sweeper_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -194,7 +194,7 @@ Result<std::vector<InboxStage>> Inbox::stages() const {
 
 Status Inbox::keep_stage(const std::string& key, base::ByteView offer) const {
   Status kept;
-  for (int tries = 0; tries < 2; ++tries) {  // remove_remains() may take an empty one away
+  for (int tries = 0; tries < 2; ++tries) {  // an old one may just be being removed
     if (Status made = make_folder(partial_.get(), key); !made) return made;
     auto stage = open_folder(partial_.get(), key);
     kept = stage ? write_file(stage->get(), "offer", offer) : Status(stage.error());

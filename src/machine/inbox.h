@@ -70,7 +70,7 @@ class Inbox {
   // At once for whoever looks, also where this process is killed meanwhile.
   [[nodiscard]] base::Status remove_stage(const std::string& key) const;
   // What a process that was killed left: of stages that were being removed, and stages of nobody's
-  // offer. Not while one is being made elsewhere, but for keep_stage(), which makes it again.
+  // offer. Not while one is being made elsewhere.
   [[nodiscard]] base::Status remove_remains() const;
   // Gives back its room on the disk. Where tops may have arrived, the note of them stays.
   [[nodiscard]] base::Status empty_stage(const std::string& key) const;

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 
 #include <deque>
+#include <filesystem>
+#include <fstream>
 
 #include "loop_rig.h"
 #include "share_offer.h"
@@ -155,6 +157,25 @@ TEST_F(ShareInTest, WhatAKilledDaemonLeftOfStagesGoesAtTheNextStart) {
   };
   EXPECT_TRUE(until([&] { return left() == std::vector<std::string>{"kept"}; }));
   EXPECT_TRUE(fs::exists(partial / "kept/offer"));
+}
+
+// A stage that is made meanwhile could be taken for what was left, and removed.
+TEST_F(ShareInTest, NothingIsAdmittedBeforeThatIsGone) {
+  namespace fs = std::filesystem;
+  const fs::path partial = fs::path(inbox_) / machine::kPartialName;
+  (void)*machine::Inbox::open(inbox_);
+  fs::create_directories(partial / "over.gone");
+  for (int i = 0; i < 5'000; ++i) {  // takes longer than an offer to be answered
+    std::ofstream(partial / "over.gone" / std::to_string(i)).flush();
+  }
+  start(SharePolicy::kYes);
+  Sender& sender = connect();
+  say(sender, encode(offer_of(1)));
+  ASSERT_TRUE(answered(sender));
+  EXPECT_EQ(sender.answers[0].verdict, ShareAnswer::Verdict::kAccept);
+  const bool swept = !fs::exists(partial / "over.gone");
+  EXPECT_TRUE(swept);
+  EXPECT_TRUE(swept || until([&] { return !fs::exists(partial / "over.gone"); }));
 }
 
 // Work that cannot go on: where the offer would be written there is a pipe without a reader.

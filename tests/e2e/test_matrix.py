@@ -135,6 +135,7 @@ const timer = setInterval(() => { console.log(++n); }, 25);
 # The children are many, and never stopped by anybody (CLD_STOPPED).
 WAITS = """
 import ctypes, os, signal, struct, sys, threading
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's only handler
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
 children = [os.posix_spawn("/bin/sleep", ["sleep", "3000"], {}) for _ in range(70)]
 libc = ctypes.CDLL(None)

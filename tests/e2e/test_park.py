@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 from harness import (COUNTER, Counter, Mesh, check, die_with_parent, end_group, event_of, procs,
                      python, read, run_tests, say, tern_binary, wait_for)
@@ -407,21 +406,21 @@ def queue():
 
 
 def by_rule():
-    """S < 0: what was parked a minute ago is woken by itself, the oldest first"""
+    """S < 0: what was parked a minute ago is woken by itself"""
     with Mesh(["a"]) as mesh:
         a = mesh["a"]
         counters = [Counter(mesh, a, pause=0.05, name=f"job{i}") for i in range(2)]
         for counter in counters:
             a.tern("park", counter.job)
-            # Ages are told in seconds.
-            wait_for("the second to be over", lambda then=int(time.time()): int(time.time()) > then)
         for counter in counters:
             wait_for(f"{counter.job} to be woken", lambda c=counter: state_of(a, c.job) == "running",
                      150)
             counter.wait_further(seconds=SETTLE)
             counter.check_output()
-        woken = [e["job"] for e in a.events() if e["kind"] == "wake"]
-        check(woken == [counter.job for counter in counters], f"woken in the order {woken}")
+        # The oldest first, as tests/balance shows; two that are due at one sampling are woken at
+        # once, and whose restore ends first is anybody's guess.
+        woken = sorted(e["job"] for e in a.events() if e["kind"] == "wake")
+        check(woken == sorted(counter.job for counter in counters), f"woken: {woken}")
         for counter in counters:
             counter.end()
 

@@ -286,7 +286,7 @@ void Node::route(Said said) {
   while (!said_.empty()) {
     auto action = std::move(said_.front());
     said_.pop_front();
-    std::visit([this](auto& a) { take(a); }, action);
+    std::visit([this](auto& a) { this->take(a); }, action);
   }
   routing_ = false;
 }

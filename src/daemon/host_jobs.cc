@@ -180,7 +180,7 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     if (!placement.here) {
       where = placement.elsewhere ? node_->name_of(*placement.elsewhere) : "the queue";
     }
-    return client->done(control::to_json(control::KillReport{where, ""}));
+    return client->done(control::to_json(control::KillReport{where}));
   }
   spec.home = node_->self();
   spec.started_at = loop::Loop::wall_now();
@@ -276,7 +276,7 @@ void Host::answer(const control::KillRequest& request, const std::shared_ptr<Cli
       if (known != nullptr && client->uid() != 0 && client->uid() != known->spec.uid) {
         return client->fail(Exit::kRefused, "only its owner or root may signal it");
       }
-      return client->done(control::to_json(control::KillReport{node_->name_of(info.node), ""}));
+      return client->done(control::to_json(control::KillReport{node_->name_of(info.node)}));
     }
     node::KillJob order;
     order.uid = client->uid();
@@ -375,7 +375,7 @@ void Host::answer(const control::ResolveRequest& request, const std::shared_ptr<
       if (!reply.over) return client->line(control::progress_line(reply.sentence));
       if (reply.exit_code != 0)
         return client->fail(exit_of(reply.exit_code), reply.sentence, next_of(reply.exit_code));
-      client->done(control::to_json(control::KillReport{node_->name_of(node_->self()), ""}));
+      client->done(control::to_json(control::KillReport{node_->name_of(node_->self())}));
     });
     post(node::ResolveJob{asked, info.id});
   });

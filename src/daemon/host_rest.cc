@@ -39,7 +39,7 @@ void Host::answer(const control::WakeRequest& request, const std::shared_ptr<Cli
     }
     if (target) return move(info, target, {request.dry_run, false}, client);
     if (request.dry_run) {
-      return client->done(control::to_json(control::KillReport{node_->name_of(info.node), ""}));
+      return client->done(control::to_json(control::KillReport{node_->name_of(info.node)}));
     }
     node::WakeJob order;
     order.uid = client->uid();

@@ -11,14 +11,14 @@ void Host::answer(const control::ThrottleRequest& request, const std::shared_ptr
       return client->fail(Exit::kError, "that job has ended already");
     }
     const std::string at = node_->name_of(info.node);
-    if (request.dry_run) return client->done(control::to_json(control::KillReport{at, ""}));
+    if (request.dry_run) return client->done(control::to_json(control::KillReport{at}));
     node::ThrottleJob order;
     order.uid = client->uid();
     order.job = info.id;
     order.host = info.node;
     order.percent = request.percent;
     order.request = ask([client, at](const node::Reply& reply) {
-      if (reply.exit_code == 0) return client->done(control::to_json(control::KillReport{at, ""}));
+      if (reply.exit_code == 0) return client->done(control::to_json(control::KillReport{at}));
       const bool away = reply.exit_code == static_cast<int>(Exit::kUnreachable);
       const bool refused = reply.exit_code == static_cast<int>(Exit::kRefused);
       client->fail(away      ? Exit::kUnreachable

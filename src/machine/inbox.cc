@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 
@@ -141,15 +140,19 @@ Result<std::shared_ptr<Inbox>> Inbox::open(const std::string& path) {
   return inbox;
 }
 
+std::uint64_t room_of(const struct statvfs& disk) {
+  const std::uint64_t total = std::uint64_t{disk.f_blocks} * disk.f_frsize;
+  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20);
+  return free > reserve ? free - reserve : 0;
+}
+
 Result<InboxRoom> Inbox::room() const {
   struct statvfs info {};
   if (::fstatvfs(folder_.get(), &info) != 0) return io_error("look at the inbox's disk");
-  const std::uint64_t total = std::uint64_t{info.f_blocks} * info.f_frsize;
-  const std::uint64_t free = std::uint64_t{info.f_bavail} * info.f_frsize;
-  const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20);
   // Some file systems count no files.
   const std::uint64_t files = info.f_files == 0 ? UINT64_MAX : std::uint64_t{info.f_favail};
-  return InboxRoom{free > reserve ? free - reserve : 0, files};
+  return InboxRoom{room_of(info), files};
 }
 
 Result<std::vector<InboxItem>> Inbox::list() const {

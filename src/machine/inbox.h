@@ -14,6 +14,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <cstdint>
 #include <ctime>
@@ -35,6 +36,8 @@ inline constexpr std::size_t kInboxListMax = 1000;
 inline constexpr std::size_t kOfferRecordMax = 4096;
 // Left free for the machine's own use: a twentieth of the disk, at most this much.
 inline constexpr std::uint64_t kInboxReserveMax = std::uint64_t{1} << 30;
+// Bytes that may still come to a disk, beside that.
+[[nodiscard]] std::uint64_t room_of(const struct statvfs& disk);
 
 struct InboxItem {
   std::string name;  // bytes

@@ -47,14 +47,6 @@ Status write_at(int fd, std::uint64_t offset, base::ByteView bytes, const std::s
 
 constexpr std::uint64_t kLookEvery = std::uint64_t{16} << 20;
 
-// Bytes that may still come to a disk.
-std::uint64_t room_of(const struct statvfs& info) {
-  const std::uint64_t total = std::uint64_t{info.f_blocks} * info.f_frsize;
-  const std::uint64_t free = std::uint64_t{info.f_bavail} * info.f_frsize;
-  const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20);
-  return free > reserve ? free - reserve : 0;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<JobPlacer>> JobPlacer::open(const PlacerSpec& spec) {

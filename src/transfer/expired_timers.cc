@@ -9,9 +9,6 @@ namespace {
 using base::Bytes;
 using base::ByteView;
 using images::changed;
-using images::each_entry;
-using images::rewrite;
-using images::whole;
 using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
@@ -34,7 +31,6 @@ bool expired(ByteView timer) {
 
 Bytes rearmed(ByteView file) {
   const ByteView timer = bytes_of(file, kFileTimer);
-  if (!expired(timer)) return base::to_bytes(file);
   const Bytes body = changed(timer, [&](Field& field) {
     if (field.number == kLeftSeconds) field.value = number_of(timer, kIntervalSeconds);
     if (field.number == kLeftNanos) field.value = number_of(timer, kIntervalNanos);
@@ -49,10 +45,8 @@ Bytes rearmed(ByteView file) {
 void rearm_expired_timers(ImageSet& images) {
   const auto files = images.find(kFiles);
   if (files == images.end()) return;
-  bool any = false;
-  const Bytes bytes = whole(files->second);
-  each_entry(bytes, [&](ByteView file) { any = any || expired(bytes_of(file, kFileTimer)); });
-  if (any) rewrite(files->second, rearmed);
+  images::rewrite_where(
+      files->second, [](ByteView file) { return expired(bytes_of(file, kFileTimer)); }, rearmed);
 }
 
 }  // namespace transfer

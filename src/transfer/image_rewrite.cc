@@ -97,4 +97,13 @@ void rewrite(Image& image, const std::function<Bytes(ByteView)>& change) {
   image.chunks.push_back(std::move(buffer));
 }
 
+void rewrite_where(Image& image, const std::function<bool(ByteView)>& wanted,
+                   const std::function<Bytes(ByteView)>& change) {
+  bool any = false;
+  each_entry(whole(image), [&](ByteView entry) { any = any || wanted(entry); });
+  if (!any) return;
+  rewrite(image,
+          [&](ByteView entry) { return wanted(entry) ? change(entry) : base::to_bytes(entry); });
+}
+
 }  // namespace transfer::images

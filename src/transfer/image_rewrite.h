@@ -15,6 +15,9 @@ namespace transfer::images {
 void each_entry(base::ByteView image, const std::function<void(base::ByteView)>& visit);
 void add_entry(Image& image, base::ByteView entry);
 void rewrite(Image& image, const std::function<base::Bytes(base::ByteView)>& change);
+// Only entries that are wanted; an image without them stays as it is.
+void rewrite_where(Image& image, const std::function<bool(base::ByteView)>& wanted,
+                   const std::function<base::Bytes(base::ByteView)>& change);
 // `message` with each field as `change` leaves it; what the field then borrows must last as long.
 [[nodiscard]] base::Bytes changed(base::ByteView message,
                                   const std::function<void(protobuf::Field&)>& change);

@@ -118,23 +118,17 @@ std::vector<std::string> candidates(const ImageSet& images) {
   return names;
 }
 
-void repeat_call(Image& image) {
-  bool any = false;
-  const auto again = [](ByteView core) {
-    return number_of(core, kMachine) == kX86 &&
-           made_again(bytes_of(bytes_of(core, kThreadInfo), kRegisters));
-  };
-  images::each_entry(images::whole(image), [&](ByteView core) { any = any || again(core); });
-  if (!any) return;
-  images::rewrite(
-      image, [&](ByteView core) { return again(core) ? repeated(core) : base::to_bytes(core); });
+bool waits_again(ByteView core) {
+  return number_of(core, kMachine) == kX86 &&
+         made_again(bytes_of(bytes_of(core, kThreadInfo), kRegisters));
 }
 
 }  // namespace
 
 void repeat_interrupted_calls(ImageSet& images) {
   for (const std::string& name : candidates(images)) {
-    if (const auto image = images.find(name); image != images.end()) repeat_call(image->second);
+    const auto image = images.find(name);
+    if (image != images.end()) images::rewrite_where(image->second, waits_again, repeated);
   }
 }
 

@@ -121,12 +121,9 @@ void foretell_continued_children(ImageSet& images) {
   for (const auto& [parent, child] : children(images, tree->second)) {
     const auto core = images.find("core-" + std::to_string(parent) + ".img");
     if (core == images.end()) continue;
-    bool any = false;
-    const Bytes before = images::whole(core->second);
-    images::each_entry(before,
-                       [&](ByteView one) { any = any || would_wait(bytes_of(one, kTask)); });
-    if (!any) continue;
-    images::rewrite(core->second, [&, born = child](ByteView one) { return foretold(one, born); });
+    images::rewrite_where(
+        core->second, [](ByteView one) { return would_wait(bytes_of(one, kTask)); },
+        [&, born = child](ByteView one) { return foretold(one, born); });
   }
 }
 

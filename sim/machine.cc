@@ -71,8 +71,11 @@ Copy& Machine::add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t jo
   CHECK(find(job) == nullptr);
   settle(now, jobs);
   threads_.push_back(jobs[job].plan.threads);
-  Copy copy{job, false, epoch, probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros),
+  // A sample at once, as the daemon takes one.
+  const base::Time before = now - probe::kSampleSpacingMin;
+  Copy copy{job, false, epoch, probe::LoadAverage(before, probe::kLoadWindowDefault, load_micros),
             {},  {}};
+  copy.load.sample(now, static_cast<std::uint32_t>(jobs[job].plan.threads));
   copy.held_back = probe::LoadAverage(now);
   copies_.push_back(std::move(copy));
   jobs[job].epoch = std::max(jobs[job].epoch, epoch);
@@ -208,7 +211,8 @@ node::Sample Machine::sample(base::Time now, const std::vector<JobTruth>& jobs) 
     sample.memory_free_bytes -= job.plan.memory_bytes;
     node::JobSample one;
     one.job = job.id;
-    one.load_micros = copy.load.micros();
+    one.load_micros = copy.load.measured_micros();
+    one.young_load_micros = one.load_micros - copy.load.micros();
     one.hidden_load_micros = copy.held_back.micros() / 1000;
     one.memory_bytes = job.plan.memory_bytes;
     probe::Usage usage;

@@ -95,6 +95,7 @@ void World::wakes(std::uint32_t index, const node::jobs::Wake& order) {
                  JobsDone{on<node::jobs::Action>(order)});
   }
   has_moved(index, copy->facts.load_micros);
+  copy->load = probe::LoadAverage(now_, probe::kLoadWindowDefault, copy->facts.load_micros);
   let_go(index, job, "wake");
   node::Rested rested;
   rested.job = order.job;

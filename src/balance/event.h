@@ -83,7 +83,8 @@ struct JobFacts {
   JobId id;
   Epoch epoch;  // under which its copy here runs
   JobState state = JobState::kRunning;
-  std::int64_t load_micros = 0;  // its own average of runnable tasks, as before any throttle
+  // Its own average of runnable tasks, over what it has lived, as before any throttle.
+  std::int64_t load_micros = 0;
   std::int64_t memory_bytes = 0;
   std::int64_t scum_micros = 0;  // as before any throttle
   base::Time arrived{};          // last arrival here: residence counts from it

@@ -1,6 +1,7 @@
 #include "daemon/sampler.h"
 
 #include <algorithm>
+#include <set>
 
 #include "machine/input_devices.h"
 #include "probe/held_back.h"
@@ -11,6 +12,16 @@ namespace {
 
 constexpr base::Duration kIntervalMax = std::chrono::seconds(5);
 constexpr base::Duration kIntervalMin = std::chrono::milliseconds(500);
+
+// Since the oldest of a job's processes began on this machine.
+base::Duration age_of(const std::vector<probe::ProcessSample>& processes,
+                      base::Duration since_boot) {
+  base::Duration age{};
+  for (const probe::ProcessSample& process : processes) {
+    age = std::max(age, since_boot - process.started);
+  }
+  return age;
+}
 
 }  // namespace
 
@@ -101,7 +112,10 @@ void Sampler::begin() {
 void Sampler::finish(const Seen& seen) {
   node::Sample sample;
   if (settings_.source == machine::LoadSource::kCgroup) {
-    if (!average_) average_.emplace(seen.at, settings_.window);
+    if (!average_) {
+      average_.emplace(seen.at, settings_.window);
+      average_began_ = seen.at;
+    }
     average_->sample(seen.at, seen.runnable);
     sample.load_micros = average_->micros();
   } else {
@@ -116,22 +130,16 @@ void Sampler::finish(const Seen& seen) {
   sample.memory_free_bytes = seen.memory.usable.available_bytes;
   memory_available_ =
       static_cast<std::uint64_t>(std::max<std::int64_t>(sample.memory_free_bytes, 0));
-  std::map<base::JobId, probe::LoadAverage> averages;
+  std::set<base::JobId> there;
   for (const Seen::Job& seen_job : seen.jobs) {
     const node::jobs::Job* job = describe_(seen_job.copy.job);
     if (job == nullptr) continue;
     const base::JobId id = seen_job.copy.job;
-    auto known = job_averages_.find(id);
-    if (known == job_averages_.end()) {
-      known = job_averages_
-                  .emplace(id, probe::LoadAverage(seen.at, settings_.window, job->spec.load_micros))
-                  .first;
-    }
-    known->second.sample(seen.at, seen_job.runnable);
     node::JobSample one;
     one.job = id;
     one.pid = seen_job.copy.init.pid;
-    one.load_micros = known->second.micros();
+    measure_load(seen, id, job->spec.load_micros, seen_job.runnable,
+                 age_of(seen_job.processes, seen.since_boot), one);
     probe::JobPast past;
     past.cpu_time = base::Duration(static_cast<std::int64_t>(job->spec.cpu_micros));
     past.age = std::chrono::seconds(std::max<std::int64_t>(
@@ -152,12 +160,28 @@ void Sampler::finish(const Seen& seen) {
       one.hidden_load_micros = hidden_load(seen.at, seen_job.copy, seen_job.runnable,
                                            one.cpu_time_micros, sample.cpus_millis);
     }
-    averages.emplace(id, known->second);
+    there.insert(id);
     sample.jobs.push_back(std::move(one));
   }
-  job_averages_ = std::move(averages);
+  std::erase_if(job_averages_, [&](const auto& known) { return !there.contains(known.first); });
   std::erase_if(held_back_, [&](const auto& h) { return !job_averages_.contains(h.first); });
   sink_(std::move(sample));
+}
+
+void Sampler::measure_load(const Seen& seen, const base::JobId& id, std::int64_t known_micros,
+                           std::uint32_t runnable, base::Duration age, node::JobSample& out) {
+  // The first sample counts, for a little: else nothing would be known of a job until the second.
+  const base::Time before = seen.at - probe::kSampleSpacingMin;
+  const auto found = job_averages_.try_emplace(
+      id, JobAverage{probe::LoadAverage(before, settings_.window, known_micros), known_micros > 0});
+  JobAverage& known = found.first->second;
+  known.average.sample(seen.at, runnable);
+  out.load_micros = known.average.measured_micros();
+  // What came is in the node's effective load from its arrival on.
+  if (known.came) return;
+  if (settings_.source == machine::LoadSource::kCgroup)
+    age = std::min(age, seen.at - average_began_);
+  out.young_load_micros = probe::not_shown_micros(out.load_micros, age, settings_.window);
 }
 
 std::int64_t Sampler::hidden_load(base::Time at, const CopyView& copy, std::uint32_t runnable,

@@ -41,6 +41,12 @@ class Sampler {
   struct Seen;
   void begin();
   void finish(const Seen& seen);
+  struct JobAverage {
+    probe::LoadAverage average;
+    bool came = false;  // from elsewhere, with its average
+  };
+  void measure_load(const Seen& seen, const base::JobId& id, std::int64_t known_micros,
+                    std::uint32_t runnable, base::Duration age, node::JobSample& out);
   [[nodiscard]] std::int64_t hidden_load(base::Time at, const CopyView& copy,
                                          std::uint32_t runnable, std::uint64_t cpu_time_micros,
                                          std::int64_t cpus_millis);
@@ -54,7 +60,8 @@ class Sampler {
   // Shared with the work off the loop, which may outlive this object.
   std::shared_ptr<machine::ProcSource> source_ = std::make_shared<machine::ProcSource>();
   std::optional<probe::LoadAverage> average_;
-  std::map<base::JobId, probe::LoadAverage> job_averages_;
+  base::Time average_began_{};
+  std::map<base::JobId, JobAverage> job_averages_;
   // What a quota keeps from the system's load average, in thousandths of tasks.
   struct HeldBack {
     probe::LoadAverage average;

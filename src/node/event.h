@@ -52,9 +52,10 @@ struct Persisted {
 
 struct JobSample {
   base::JobId job;
-  std::int64_t load_micros = 0;  // its own average of runnable tasks
-  // Of that, what a quota holds back and the node's average does not show.
+  std::int64_t load_micros = 0;  // its own average of runnable tasks, over what it has lived
+  // Of that, what the node's average does not show: a quota holds it back; the job is too young.
   std::int64_t hidden_load_micros = 0;
+  std::int64_t young_load_micros = 0;
   std::int64_t memory_bytes = 0;
   std::int64_t scum_micros = 0;
   std::int64_t cpu_micros = 0;        // 1'000'000 = one CPU, as ps counts

@@ -26,7 +26,7 @@ void Node::take_owner(const balance::OwnerChanged& change) {
   if (ran) {
     for (const JobSample& seen : sample_.jobs) {
       if (seen.job != change.job) continue;
-      moved_.sent_away(now_, seen.load_micros - seen.hidden_load_micros);
+      moved_.sent_away(now_, seen.load_micros - seen.hidden_load_micros - seen.young_load_micros);
     }
   }
   if (came) moved_.taken_in(now_, job->spec.load_micros);

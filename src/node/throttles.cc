@@ -317,9 +317,9 @@ JobSample Throttles::counted(base::Time now, const JobSample& job) const {
 }
 
 std::int64_t Throttles::load_correction(base::Time now, const JobSample& job) const {
-  const std::int64_t hidden = std::clamp<std::int64_t>(job.hidden_load_micros, 0,
-                                                       std::max<std::int64_t>(job.load_micros, 0));
-  return hidden + std::min(job.load_micros, load_bound(now, job.job)) - job.load_micros;
+  const std::int64_t old = std::max<std::int64_t>(job.load_micros - job.young_load_micros, 0);
+  const std::int64_t hidden = std::clamp<std::int64_t>(job.hidden_load_micros, 0, old);
+  return hidden + std::min(old, load_bound(now, job.job)) - old;
 }
 
 }  // namespace node

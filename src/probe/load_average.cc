@@ -8,6 +8,7 @@ namespace probe {
 namespace {
 
 constexpr unsigned kFractionBits = 40;
+constexpr std::uint64_t kOne = std::uint64_t{1} << kFractionBits;
 constexpr std::uint64_t kMillion = 1'000'000;
 static_assert((std::uint64_t{kTasksMax} << kFractionBits) >> kFractionBits == kTasksMax);
 
@@ -21,7 +22,8 @@ LoadAverage::LoadAverage(base::Time start, base::Duration window, std::int64_t s
     : last_(start),
       window_(window),
       value_(from_micros(
-          static_cast<std::uint64_t>(std::clamp<std::int64_t>(start_micros, 0, kLoadMicrosMax)))) {}
+          static_cast<std::uint64_t>(std::clamp<std::int64_t>(start_micros, 0, kLoadMicrosMax)))),
+      weight_(start_micros > 0 ? kOne : 0) {}
 
 void LoadAverage::sample(base::Time now, std::uint32_t runnable) {
   if (now < last_ + kSampleSpacingMin) return;
@@ -33,12 +35,27 @@ void LoadAverage::sample(base::Time now, std::uint32_t runnable) {
   } else {
     value_ -= scale_up(value_ - target, approach);
   }
+  weight_ += scale_up(kOne - weight_, approach);
 }
 
 std::int64_t LoadAverage::micros() const {
-  const std::uint64_t part = value_ & ((std::uint64_t{1} << kFractionBits) - 1);
+  const std::uint64_t part = value_ & (kOne - 1);
   return static_cast<std::int64_t>((value_ >> kFractionBits) * kMillion +
                                    ((part * kMillion) >> kFractionBits));
+}
+
+std::int64_t LoadAverage::measured_micros() const {
+  if (weight_ == 0) return 0;
+  // Both are rounded up at each sample: a little more than the tasks that there were is not meant.
+  const std::uint64_t whole = std::min<std::uint64_t>(value_ / weight_, kTasksMax);
+  const std::uint64_t part = whole == kTasksMax ? 0 : value_ % weight_;  // < 2^40
+  return static_cast<std::int64_t>(whole * kMillion + part * kMillion / weight_);
+}
+
+std::int64_t not_shown_micros(std::int64_t load_micros, base::Duration age, base::Duration window) {
+  const auto load = std::clamp<std::int64_t>(load_micros, 0, kLoadMicrosMax);
+  return static_cast<std::int64_t>(
+      scale_down(static_cast<std::uint64_t>(load), decay_of(age, window)));
 }
 
 }  // namespace probe

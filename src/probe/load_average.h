@@ -11,7 +11,11 @@
 // time since the last one, as in the kernel's calc_load_n.
 //
 // Like the kernel's, a fresh average starts at 0 and needs a few windows to show a constant load.
-// Who knows better (a job that arrives with its own average) gives a start value.
+// Who knows better (a job that arrives with its own average) gives a start value. And for planning,
+// the 0 that nobody measured can be left out: the samples' weights sum to 1 - e^(-age/window), so
+//     average / (1 - e^(-age/window))
+// is their mean by the same weights (as Kingma & Ba 2015, "Adam", §3, correct theirs), equal to a
+// constant load from the first sample on.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +27,26 @@ namespace probe {
 
 class LoadAverage {
  public:
-  // `start_micros` is clamped to [0, kLoadMicrosMax].
+  // `start_micros` is clamped to [0, kLoadMicrosMax]; 0: nothing is known of before.
   explicit LoadAverage(base::Time start, base::Duration window = kLoadWindowDefault,
                        std::int64_t start_micros = 0);
   // `runnable` above kTasksMax counts as that. A sample less than kSampleSpacingMin after the last
   // one, or before it, is left out; the next one stands for its time too.
   void sample(base::Time now, std::uint32_t runnable);
   [[nodiscard]] std::int64_t micros() const;  // in micro-tasks, rounded down
+  // Over the time that was measured alone; 0 before the first sample.
+  [[nodiscard]] std::int64_t measured_micros() const;
 
  private:
   base::Time last_;
   base::Duration window_;
-  std::uint64_t value_;  // in 2^-40 tasks; kTasksMax of them fit 63 bits
+  std::uint64_t value_;   // in 2^-40 tasks; kTasksMax of them fit 63 bits
+  std::uint64_t weight_;  // of what was measured, in 2^-40
 };
+
+// What the average of a machine does not show yet of a constant load that began `age` ago: its part
+// e^(-age/window).
+[[nodiscard]] std::int64_t not_shown_micros(std::int64_t load_micros, base::Duration age,
+                                            base::Duration window);
 
 }  // namespace probe

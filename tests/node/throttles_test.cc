@@ -107,6 +107,17 @@ TEST(Throttles, AJobThatSleptHalfOfTheTimeCountsNoMoreThanBefore) {
   EXPECT_EQ(job.throttles.load_correction(job.now, job.sample), 0);
 }
 
+TEST(Throttles, WhatAYoungJobWillAddIsNoneOfWhatItsNodeCarries) {
+  Spinner job;
+  job.run(seconds(15), 1'000'000);
+  job.sample.load_micros = 1'000'000;
+  job.sample.young_load_micros = 800'000;
+  EXPECT_EQ(job.throttles.load_correction(job.now, job.sample), 0);
+  ASSERT_TRUE(job.throttles.by_rule(job.now, kJob, kStay, true));
+  job.sample.hidden_load_micros = 100'000;
+  EXPECT_EQ(job.throttles.load_correction(job.now, job.sample), 100'000);
+}
+
 TEST(Throttles, WhatAQuotaHidesCountsForAYoungJobToo) {
   Spinner job;
   job.run(seconds(15), 1'000'000);

@@ -22,6 +22,65 @@ constexpr Time kStart{1h};
 
 double seconds(Duration d) { return static_cast<double>(d.count()) / 1e6; }
 
+TEST(MeasuredLoad, IsAConstantLoadFromTheFirstSampleOn) {
+  base::Rng rng(2);
+  for (int i = 0; i < 200; ++i) {
+    const Duration window = rng.between(kLoadWindowMin, kLoadWindowMax);
+    const auto tasks = static_cast<std::uint32_t>(rng.between(0us, 5000us).count());
+    LoadAverage average(kStart, window);
+    EXPECT_EQ(average.measured_micros(), 0) << "nothing is measured";
+    for (Time at = kStart; at < kStart + window * 3;) {
+      at += rng.between(kSampleSpacingMin, window / 3);
+      average.sample(at, tasks);
+      ASSERT_NEAR(static_cast<double>(average.measured_micros()), tasks * 1e6, 2.0 + tasks)
+          << "after " << (at - kStart).count() << "us of " << window.count();
+    }
+  }
+}
+
+TEST(MeasuredLoad, IsTheMeanByTheWeightsOfTheAverage) {
+  LoadAverage average(kStart, 60s);
+  average.sample(kStart + 20s, 4);
+  average.sample(kStart + 30s, 0);
+  const double first = (1 - std::exp(-20.0 / 60)) * std::exp(-10.0 / 60);
+  const double both = 1 - std::exp(-30.0 / 60);
+  EXPECT_NEAR(static_cast<double>(average.measured_micros()), 4e6 * first / both, 2.0);
+  EXPECT_NEAR(static_cast<double>(average.micros()), 4e6 * first, 2.0);
+  for (int i = 0; i < 200; ++i) average.sample(kStart + 35s + i * 5s, 3);
+  EXPECT_EQ(average.measured_micros(), average.micros()) << "as soon as it is old";
+}
+
+TEST(MeasuredLoad, TakesAStartValueForMeasured) {
+  LoadAverage average(kStart, 60s, 2 * kTask);
+  EXPECT_EQ(average.measured_micros(), 2 * kTask);
+  average.sample(kStart + 20s, 0);
+  EXPECT_EQ(average.measured_micros(), average.micros());
+}
+
+TEST(MeasuredLoad, HasTheLimitsOfALoad) {
+  LoadAverage average(kStart, kLoadWindowMax);
+  average.sample(kStart + kSampleSpacingMin, UINT32_MAX);
+  EXPECT_EQ(average.measured_micros(), kLoadMicrosMax);
+}
+
+// A job that runs for `age` and leaves: the machine's average is as if it had never been there.
+TEST(NotShown, IsWhatAJobsMachineHasNotCountedYet) {
+  LoadAverage machine(kStart, 60s);
+  LoadAverage job(kStart, 60s);
+  for (int i = 1; i <= 30; ++i) {
+    const Duration age = i * 5s;
+    machine.sample(kStart + age, 2);
+    job.sample(kStart + age, 2);
+    const std::int64_t shown =
+        job.measured_micros() - not_shown_micros(job.measured_micros(), age, 60s);
+    ASSERT_NEAR(static_cast<double>(shown), static_cast<double>(machine.micros()), 20.0);
+  }
+  EXPECT_EQ(not_shown_micros(kTask, 0us, 60s), kTask);
+  EXPECT_EQ(not_shown_micros(kTask, -5s, 60s), kTask);
+  EXPECT_EQ(not_shown_micros(-5, 0us, 60s), 0);
+  EXPECT_EQ(not_shown_micros(kTask, 24h, 60s), 0);
+}
+
 TEST(HeldBack, IsTheShareOfItsTimeThatAJobDidNotGet) {
   EXPECT_EQ(held_back_millis({1, 500'000, 500'000, 4000}), 500U);
   EXPECT_EQ(held_back_millis({4, 1'000'000, 1'000'000, 4000}), 3000U);

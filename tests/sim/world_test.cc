@@ -90,9 +90,11 @@ TEST_F(Worlds, EveryKindOfFaultHappens) {
 // Above gossip::kViewMax a view is a sample, and a triad's members are strangers to each other.
 TEST_F(Worlds, JobsMoveInAMeshOfWhichNobodyKnowsTheWhole) {
   const auto world = parse_scenario(
-      "seed 3\nnodes 270\nseconds 60\nall cpus 2 memory 8G\n"
+      "seed 3\nnodes 270\nseconds 60\nall cpus 4 memory 8G\n"
       "job at 5s on 0 threads 2 work 400s output 1000\n"
-      "job at 6s on 0 threads 2 work 400s output 1000\nexpect commits >= 1\n");
+      "job at 6s on 0 threads 2 work 400s output 1000\n"
+      "job at 7s on 0 threads 2 work 400s output 1000\n"
+      "job at 8s on 0 threads 2 work 400s output 1000\nexpect commits >= 1\n");
   ASSERT_TRUE(world) << world.error().detail;
   const Outcome outcome = run_scenario(*world, {});
   EXPECT_FALSE(outcome.failed());

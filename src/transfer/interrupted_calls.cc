@@ -1,7 +1,13 @@
 #include "transfer/interrupted_calls.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "transfer/image_rewrite.h"
@@ -18,7 +24,8 @@ using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
 
-// CRIU's images/pstree.proto, images/core.proto and images/core-x86.proto.
+// CRIU's images/pstree.proto, images/core.proto and images/core-x86.proto; of x86_64 the calls,
+// too.
 constexpr char kTree[] = "pstree.img";
 constexpr std::uint32_t kPid = 1;
 constexpr std::uint32_t kThreads = 5;  // the first one, too
@@ -38,7 +45,34 @@ constexpr std::uint32_t kMode = 28;
 constexpr std::uint64_t kNative = 1;
 
 constexpr std::uint64_t kInterrupted = ~std::uint64_t{4} + 1;  // -EINTR, of x86_64
-constexpr std::uint64_t kInstructionSize = 2;                  // syscall
+constexpr std::uint64_t kRestarted = 219;                      // restart_syscall(2)
+constexpr std::uint64_t kPoll = 7;
+constexpr std::uint64_t kNanosleep = 35;
+constexpr std::uint64_t kFutex = 202;
+constexpr std::uint64_t kClockNanosleep = 230;
+constexpr std::array<std::uint8_t, 2> kInstruction{0x0f, 0x05};  // syscall
+constexpr std::uint8_t kLoad = 0xb8;                             // mov $number,%eax
+constexpr std::size_t kLoadSize = 5;
+constexpr std::size_t kCodeSize = kLoadSize + kInstruction.size();
+
+// CRIU's images/mm.proto, vma.proto, pagemap.proto, remap-file-path.proto and regfile.proto.
+constexpr char kFiles[] = "files.img";
+constexpr char kRemaps[] = "remap-fpath.img";
+constexpr std::uint32_t kAreas = 14;
+constexpr std::uint32_t kAreaStart = 1;
+constexpr std::uint32_t kAreaEnd = 2;
+constexpr std::uint32_t kAreaOffset = 3;
+constexpr std::uint32_t kAreaFile = 4;
+constexpr std::uint32_t kAreaStatus = 7;
+constexpr std::uint64_t kFilePrivate = 1U << 6U;
+constexpr std::uint32_t kPagesAt = 1;
+constexpr std::uint32_t kPages = 2;
+constexpr std::uint32_t kPages64 = 5;
+constexpr std::uint64_t kPageSize = 4096;
+constexpr std::uint32_t kRemapped = 1;
+constexpr std::uint32_t kFileId = 2;
+constexpr std::uint32_t kFileReg = 3;
+constexpr std::uint32_t kRegPath = 6;
 
 constexpr std::uint64_t kIgnored = 1;  // SIG_IGN; SIG_DFL is less
 // The C library's own signals, for pthread_cancel(3) and setuid(2): no program can ask for them,
@@ -51,30 +85,31 @@ bool asks_elsewhere(std::uint64_t request, std::uint64_t left) {
   return left != 0 && left != request;
 }
 
-// By the numbers of x86_64.
-bool made_again(ByteView registers) {
-  if (number_of(registers, kMode, kNative) != kNative) return false;
-  if (number_of(registers, kResult) != kInterrupted) return false;
-  switch (number_of(registers, kCall)) {
-    case 7:    // poll
-    case 202:  // futex
+bool interrupted(ByteView core) {
+  const ByteView registers = bytes_of(bytes_of(core, kThreadInfo), kRegisters);
+  return number_of(core, kMachine) == kX86 && number_of(registers, kMode, kNative) == kNative &&
+         number_of(registers, kResult) == kInterrupted;
+}
+
+bool made_again(std::uint64_t call, ByteView registers) {
+  switch (call) {
+    case kPoll:
+    case kFutex:
       return true;
-    case 35:  // nanosleep(request, left)
+    case kNanosleep:  // (request, left)
       return !asks_elsewhere(number_of(registers, kDi), number_of(registers, kSi));
-    case 230:  // clock_nanosleep(clock, flags, request, left)
+    case kClockNanosleep:  // (clock, flags, request, left)
       return !asks_elsewhere(number_of(registers, kDx), number_of(registers, kR10));
     default:
       return false;
   }
 }
 
-Bytes repeated(ByteView core) {
+Bytes repeated(ByteView core, std::uint64_t call) {
   const ByteView info = bytes_of(core, kThreadInfo);
-  const ByteView registers = bytes_of(info, kRegisters);
-  const std::uint64_t call = number_of(registers, kCall);
-  const Bytes fresh = changed(registers, [&](Field& field) {
-    if (field.number == kResult) field.value = call;
-    if (field.number == kAt) field.value -= kInstructionSize;
+  const Bytes fresh = changed(bytes_of(info, kRegisters), [&](Field& field) {
+    if (field.number == kResult || field.number == kCall) field.value = call;
+    if (field.number == kAt) field.value -= kInstruction.size();
   });
   const Bytes thread = changed(info, [&](Field& field) {
     if (field.number == kRegisters) field.bytes = fresh;
@@ -84,7 +119,84 @@ Bytes repeated(ByteView core) {
   });
 }
 
-std::string core_of(std::uint64_t thread) { return "core-" + std::to_string(thread) + ".img"; }
+std::string image_of(std::string_view kind, std::uint64_t id) {
+  return std::string(kind) + "-" + std::to_string(id) + ".img";
+}
+
+// What is mapped where in a process, as far as it is a file's.
+class MappedCode {
+ public:
+  MappedCode(const ImageSet& images, const FileReader& read) : images_(images), read_(read) {}
+
+  // The call whose number the program loads right before `at`, which is behind the instruction.
+  // Threads that wait mostly do so at few places.
+  std::optional<std::uint64_t> call_before(std::uint64_t process, std::uint64_t at) {
+    const auto [known, fresh] = calls_.try_emplace({process, at});
+    if (fresh) known->second = look(process, at);
+    return known->second;
+  }
+
+ private:
+  std::optional<std::uint64_t> look(std::uint64_t process, std::uint64_t at) const {
+    if (at < kCodeSize) return std::nullopt;
+    const std::uint64_t start = at - kCodeSize;
+    if (of_its_own(process, start) || of_its_own(process, at - 1)) return std::nullopt;
+    std::optional<std::uint64_t> call;
+    each(image_of("mm", process), [&](ByteView memory) {
+      protobuf::Reader reader(memory);
+      while (const auto field = reader.next()) {
+        if (field->number != kAreas || number_of(field->bytes, kAreaStart) > start ||
+            number_of(field->bytes, kAreaEnd) < at) {
+          continue;
+        }
+        const Bytes code = content(field->bytes, start);
+        if (code.size() != kCodeSize || code[0] != kLoad ||
+            !std::equal(kInstruction.begin(), kInstruction.end(), code.begin() + kLoadSize)) {
+          continue;
+        }
+        call = base::get_le32(ByteView(code).subspan(1));
+      }
+    });
+    return call;
+  }
+
+  void each(std::string_view name, const std::function<void(ByteView)>& visit) const {
+    const auto image = images_.find(name);
+    if (image != images_.end()) images::each_entry(images::whole(image->second), visit);
+  }
+
+  // Its page is in the checkpoint: the program, or who debugged it, wrote there.
+  bool of_its_own(std::uint64_t process, std::uint64_t address) const {
+    bool found = false;
+    each(image_of("pagemap", process), [&](ByteView pages) {
+      const std::uint64_t first = number_of(pages, kPagesAt);
+      const std::uint64_t count = number_of(pages, kPages64, number_of(pages, kPages));
+      found = found || (address >= first && (address - first) / kPageSize < count);
+    });
+    return found;
+  }
+
+  Bytes content(ByteView area, std::uint64_t address) const {
+    if ((number_of(area, kAreaStatus) & kFilePrivate) == 0) return {};
+    const std::uint64_t file = number_of(area, kAreaFile);
+    bool unlinked = false;
+    each(kRemaps,
+         [&](ByteView remap) { unlinked = unlinked || number_of(remap, kRemapped) == file; });
+    if (unlinked) return {};
+    std::string path;
+    each(kFiles, [&](ByteView entry) {
+      const ByteView name = bytes_of(bytes_of(entry, kFileReg), kRegPath);
+      if (number_of(entry, kFileId) == file) path.assign(name.begin(), name.end());
+    });
+    if (path.empty()) return {};
+    return read_(path, number_of(area, kAreaOffset) + address - number_of(area, kAreaStart),
+                 kCodeSize);
+  }
+
+  const ImageSet& images_;
+  const FileReader& read_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::optional<std::uint64_t>> calls_;
+};
 
 // No: also where the image does not tell.
 bool without_handlers(const Image& leader) {
@@ -98,37 +210,52 @@ bool without_handlers(const Image& leader) {
   return without;
 }
 
-// The threads' images, of processes without handlers.
-std::vector<std::string> candidates(const ImageSet& images) {
-  std::vector<std::string> names;
+struct Thread {
+  std::uint64_t process = 0;
+  std::string core;
+};
+
+// Of processes without handlers.
+std::vector<Thread> candidates(const ImageSet& images) {
+  std::vector<Thread> threads;
   const auto tree = images.find(kTree);
-  if (tree == images.end()) return names;
-  const Bytes bytes = images::whole(tree->second);
-  images::each_entry(bytes, [&](ByteView process) {
-    const std::string leader = core_of(number_of(process, kPid));
+  if (tree == images.end()) return threads;
+  images::each_entry(images::whole(tree->second), [&](ByteView process) {
+    const std::uint64_t pid = number_of(process, kPid);
+    const std::string leader = image_of("core", pid);
     const auto core = images.find(leader);
     if (core == images.end() || !without_handlers(core->second)) return;
-    names.push_back(leader);
+    threads.push_back({pid, leader});
     protobuf::Reader reader(process);
     while (const auto field = reader.next()) {
       if (field->number != kThreads) continue;
-      if (std::string thread = core_of(field->value); thread != leader) names.push_back(thread);
+      if (std::string thread = image_of("core", field->value); thread != leader) {
+        threads.push_back({pid, thread});
+      }
     }
   });
-  return names;
-}
-
-bool waits_again(ByteView core) {
-  return number_of(core, kMachine) == kX86 &&
-         made_again(bytes_of(bytes_of(core, kThreadInfo), kRegisters));
+  return threads;
 }
 
 }  // namespace
 
-void repeat_interrupted_calls(ImageSet& images) {
-  for (const std::string& name : candidates(images)) {
-    const auto image = images.find(name);
-    if (image != images.end()) images::rewrite_where(image->second, waits_again, repeated);
+void repeat_interrupted_calls(ImageSet& images, const FileReader& read) {
+  MappedCode code(images, read);
+  for (const Thread& thread : candidates(images)) {
+    const auto image = images.find(thread.core);
+    if (image == images.end()) continue;
+    std::uint64_t call = 0;
+    const auto again = [&](ByteView core) {
+      if (!interrupted(core)) return false;
+      const ByteView registers = bytes_of(bytes_of(core, kThreadInfo), kRegisters);
+      call = number_of(registers, kCall);
+      if (call == kRestarted) {
+        call = code.call_before(thread.process, number_of(registers, kAt)).value_or(kRestarted);
+      }
+      return made_again(call, registers);
+    };
+    images::rewrite_where(image->second, again,
+                          [&](ByteView core) { return repeated(core, call); });
   }
 }
 

@@ -13,15 +13,27 @@
 //    that came while it was frozen (an alarm that ends a wait). The C library's own handlers do not
 //    count. Where the images do not tell who handles what, nothing is made again.
 //  - A call that was interrupted before without an end (by SIGSTOP and SIGCONT, or a freeze) is
-//    restart_syscall(2) by then: which one it was nothing in the images tells, so it keeps EINTR.
+//    restart_syscall(2) by then, with the arguments it had. Which one it was only the program's
+//    code tells, where that loads the number right before the instruction, as glibc does. That is
+//    read from the file that is mapped there; elsewhere (code made at run time, or written to) the
+//    call keeps EINTR.
 //  - x86_64 only; elsewhere CRIU's images do not tell which call it was.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/bytes.h"
 #include "transfer/image_stream.h"
 
 namespace transfer {
 
+// `size` bytes of a file that the job has mapped; fewer, or none: they cannot be had.
+using FileReader =
+    std::function<base::Bytes(const std::string& path, std::uint64_t offset, std::size_t size)>;
+
 // Of images that were checked, or made here.
-void repeat_interrupted_calls(ImageSet& images);
+void repeat_interrupted_calls(ImageSet& images, const FileReader& read);
 
 }  // namespace transfer

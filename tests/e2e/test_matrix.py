@@ -11,12 +11,14 @@ jobs that are compiled.
 """
 
 import contextlib
+import glob
 import hashlib
 import http.client
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -24,8 +26,8 @@ import test_attached
 import test_files
 import test_moves
 import test_terminals
-from harness import (WAIT, Mesh, check, helper_binary, inside, leave_out, python, run_tests, say,
-                     tern_binary, wait_for)
+from harness import (WAIT, Mesh, check, helper_binary, inside, leave_out, procs, python, read, run_tests,
+                     say, tern_binary, wait_for)
 from test_files import Disks, tree
 
 EVERYTHING = os.environ.get("TERN_E2E_MATRIX") == "1" or len(sys.argv) > 1
@@ -333,16 +335,33 @@ def node_server():
 # ---- what the kernel keeps for a program that waits
 
 
+RESTART_SYSCALL = "219"  # as x86_64 numbers it
+
+
+def stopped_and_continued(host, job):
+    """Its main process: the kernel goes on with poll() and sleep() as another call then."""
+    main = max((pid for group in host.job_groups(job) for pid in procs(group)),
+               key=lambda pid: len(os.listdir(f"/proc/{pid}/task")))
+    os.kill(main, signal.SIGSTOP)
+    wait_for("it to stop", lambda: ") T " in read(f"/proc/{main}/stat"))
+    os.kill(main, signal.SIGCONT)
+    wait_for("its waits to go on", lambda: [
+        read(call).split(" ")[0] for call in glob.glob(f"/proc/{main}/task/*/syscall")
+    ].count(RESTART_SYSCALL) == 2)
+
+
 def waits():
-    """a timer, poll() and sleep() in threads, 70 children, a command longer than its description"""
+    """a timer, poll() and sleep() in threads, also after a stop, 70 children, a command longer
+    than its description"""
     with Mesh(["a", "b"]) as mesh:
         a, enough = mesh["a"], os.path.join(mesh.dir, "enough")
         more = [str(n) for n in range(1500)] + ["x" * 60000]
         job = test_moves.Counting(mesh, a, python(), "-c", WAITS, enough, *more)
         a.restart()  # reads the description again
         mesh.wait_alive()
-        for to in MOVES:
+        for here, to in zip("ab", MOVES):
             job.wait_further(BETWEEN)
+            stopped_and_continued(mesh[here], job.job)
             move = a.migrate(job.job, to)
             check(move["outcome"] == "commit", lambda: f"not moved: {move}")
             check(mesh.only_copy(job.job).name == to, f"it does not run on {to}")

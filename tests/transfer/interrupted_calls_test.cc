@@ -6,6 +6,7 @@
 #include <csignal>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "transfer/image_rewrite.h"
@@ -93,6 +94,8 @@ ImageSet process(const Registers& of, const Bytes& task) {
   return set;
 }
 
+base::Bytes no_file(const std::string&, std::uint64_t, std::size_t) { return {}; }
+
 // CRIU resumes a thread at its instruction pointer, with what its registers hold.
 TEST(InterruptedCalls, AreMadeAgainUnlessTheProgramAskedForTheRest) {
   struct Row {
@@ -119,7 +122,7 @@ TEST(InterruptedCalls, AreMadeAgainUnlessTheProgramAskedForTheRest) {
     SCOPED_TRACE(row.name);
     ImageSet set = process(row.registers, task({}));
     const Bytes before = images::whole(set["core-1.img"]);
-    repeat_interrupted_calls(set);
+    repeat_interrupted_calls(set, no_file);
     const Bytes after = images::whole(set["core-1.img"]);
     EXPECT_EQ(after.size(), set["core-1.img"].size);
     if (!row.again) {
@@ -162,7 +165,7 @@ TEST(InterruptedCalls, AreMadeAgainOnlyWhereNoSignalIsHandled) {
     SCOPED_TRACE(row.name);
     const ImageSet before = process({7, kInterrupted, 0x1000, 1, 0, 0}, row.task);
     ImageSet after = process({7, kInterrupted, 0x1000, 1, 0, 0}, row.task);
-    repeat_interrupted_calls(after);
+    repeat_interrupted_calls(after, no_file);
     for (const char* name : {"core-1.img", "core-2.img"}) {
       EXPECT_EQ(images::whole(after.at(name)) != images::whole(before.at(name)), row.again) << name;
     }
@@ -170,8 +173,104 @@ TEST(InterruptedCalls, AreMadeAgainOnlyWhereNoSignalIsHandled) {
   ImageSet treeless = process({7, kInterrupted, 0x1000, 1, 0, 0}, task({}));
   treeless.erase("pstree.img");
   const Bytes before = images::whole(treeless["core-1.img"]);
-  repeat_interrupted_calls(treeless);
+  repeat_interrupted_calls(treeless, no_file);
   EXPECT_EQ(images::whole(treeless["core-1.img"]), before);
+}
+
+constexpr char kProgram[] = "/bin/program";
+constexpr std::uint64_t kMappedAt = 0x400000;
+constexpr std::uint64_t kMappedFrom = 0x1000;
+
+struct Mapping {
+  std::uint64_t status = 0x41;  // a private one of a file
+  std::uint64_t end = kMappedAt + 0x2000;
+  std::uint64_t page = 0;  // one of the process's own
+  bool unlinked = false;
+};
+
+void map_program(ImageSet& set, const Mapping& how) {
+  constexpr std::uint64_t kFile = 5;
+  Bytes area;
+  images::append(area, number(1, kMappedAt));
+  images::append(area, number(2, how.end));
+  images::append(area, number(3, kMappedFrom));
+  images::append(area, number(4, kFile));
+  images::append(area, number(7, how.status));
+  Bytes memory;
+  images::append(memory, {14, WireType::kBytes, 0, area});
+  set["mm-1.img"] = image(memory);
+  Bytes pages;
+  images::append(pages, number(1, how.page));
+  images::append(pages, number(2, how.page == 0 ? 0 : 1));
+  set["pagemap-1.img"] = image(pages);
+  const std::string_view path = kProgram;
+  Bytes reg;
+  const Bytes name(path.begin(), path.end());
+  images::append(reg, {6, WireType::kBytes, 0, name});
+  Bytes file;
+  images::append(file, number(1, 1));
+  images::append(file, number(2, kFile));
+  images::append(file, {3, WireType::kBytes, 0, reg});
+  set["files.img"] = image(file);
+  if (!how.unlinked) return;
+  Bytes remap;
+  images::append(remap, number(1, kFile));
+  images::append(remap, number(2, 6));
+  set["remap-fpath.img"] = image(remap);
+}
+
+TEST(InterruptedCalls, OfARestartedOneTheCodeTellsWhichItWas) {
+  const auto loads = [](std::uint8_t call) { return Bytes{0xb8, call, 0, 0, 0, 0x0f, 0x05}; };
+  constexpr std::uint64_t kPage = kAt & ~std::uint64_t{0xfff};
+  struct Row {
+    const char* name;
+    Bytes code;
+    std::uint64_t si, r10;
+    Mapping mapping;
+    std::uint64_t again;  // 0: keeps EINTR
+  };
+  const Row rows[] = {
+      {"poll", loads(7), 1, 0, {}, 7},
+      {"futex", loads(202), 9, 0x2000, {}, 202},
+      {"sleep(3)", loads(230), 0, 0x1000, {}, 230},
+      {"the rest asked for", loads(230), 0, 0x9, {}, 0},
+      {"nanosleep, the rest asked for", loads(35), 0x9, 0, {}, 0},
+      {"a call that does not restart", loads(1), 1, 0, {}, 0},
+      {"a higher number", {0xb8, 7, 1, 0, 0, 0x0f, 0x05}, 1, 0, {}, 0},
+      {"loaded elsewhere", {0x90, 7, 0, 0, 0, 0x0f, 0x05}, 1, 0, {}, 0},
+      {"of 32 bits", {0xb8, 7, 0, 0, 0, 0xcd, 0x80}, 1, 0, {}, 0},
+      {"code that cannot be read", {}, 1, 0, {}, 0},
+      {"memory without a file", loads(7), 1, 0, {.status = 0x201}, 0},
+      {"a file that is gone", loads(7), 1, 0, {.unlinked = true}, 0},
+      {"code that was written to", loads(7), 1, 0, {.page = kPage}, 0},
+      {"its first byte was written to", loads(7), 1, 0, {.page = kPage - 0x1000}, 0},
+      {"another page was written to", loads(7), 1, 0, {.page = kPage + 0x1000}, 7},
+      {"mapped elsewhere", loads(7), 1, 0, {.end = kAt - 1}, 0},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    ImageSet set = process({219, kInterrupted, 0x1000, row.si, 0x1000, row.r10}, task({}));
+    map_program(set, row.mapping);
+    const auto read = [&](const std::string& path, std::uint64_t from, std::size_t size) {
+      EXPECT_EQ(path, kProgram);
+      EXPECT_EQ(from, kMappedFrom + (kAt - 7 - kMappedAt));
+      EXPECT_EQ(size, 7U);
+      return row.code;
+    };
+    const Bytes before = images::whole(set["core-2.img"]);
+    repeat_interrupted_calls(set, read);
+    const Bytes after = images::whole(set["core-2.img"]);
+    if (row.again == 0) {
+      EXPECT_EQ(after, before);
+      continue;
+    }
+    images::each_entry(after, [&](base::ByteView entry) {
+      const base::ByteView registers = bytes_of(bytes_of(entry, 2), 2);
+      EXPECT_EQ(number_of(registers, 11), row.again);
+      EXPECT_EQ(number_of(registers, 17), kAt - 2);
+      EXPECT_EQ(number_of(registers, 14), row.si);
+    });
+  }
 }
 
 }  // namespace

@@ -200,7 +200,10 @@ void Balance::on(Step step, const Stopping& event) {
     if (!person.formed) waiting.push_back(person);
   }
   std::erase_if(people_, [](const Person& person) { return !person.formed; });
-  for (const Person& person : waiting) reply(step, person, ReplyCode::kError, kIsStopping);
+  for (const Person& person : waiting) {
+    formation_.withdraw(step, person.job);
+    reply(step, person, ReplyCode::kError, kIsStopping);
+  }
   for (Triad* triad : triads()) triad->stopping(step, event.withdraw);
 }
 

@@ -36,11 +36,11 @@ const char* progress_sentence(Phase phase) {
 
 void Balance::heed_formation(Step step) {
   if (auto formed = formation_.take_formed()) {
-    // Who proposed may have given up meanwhile, and another one want the job elsewhere.
-    const NodeId& sink = formed->form.seat(Seat::kSink)->node;
+    // Of nobody who was told no: what had been proposed for him was withdrawn.
     for (Person& person : people_) {
-      if (formed->form.cause != Cause::kPerson || formed->form.job != person.job) continue;
-      person.formed = person.target.value_or(sink) == sink;
+      if (formed->form.cause == Cause::kPerson && formed->form.job == person.job) {
+        person.formed = true;
+      }
     }
     start(step, std::move(*formed));
   }
@@ -295,6 +295,7 @@ void Balance::tell_who_waits(Step step) {
 void Balance::person_failed(Step step, People::iterator who) {
   const Person person = *who;
   people_.erase(who);
+  formation_.withdraw(step, person.job);
   ReplyCode code = ReplyCode::kError;
   if (!person.last_code) code = ReplyCode::kUnreachable;
   if (person.last_code == wire::AnswerCode::kPolicy) code = ReplyCode::kRefused;

@@ -34,6 +34,17 @@ TEST(Stopping, NothingNewBegins) {
   EXPECT_FALSE(rig.did("0 collect"));
 }
 
+TEST(Stopping, WhoWaitsIsToldNoAndNoTriadFormsAfterThat) {
+  Rig rig(3);
+  rig.cut = {{kThird, kSource}};
+  rig.migrate(kSink);
+  rig.run(std::chrono::seconds(1));
+  rig.give(kSource, Stopping{false});
+  EXPECT_TRUE(rig.replies.back().over);
+  rig.cut = {};
+  EXPECT_FALSE(rig.run_until([&] { return !rig.no_seats(); }));
+}
+
 TEST(Stopping, NobodyIsOfferedWork) {
   Rig rig(2);
   rig.give(kSink, Stopping{false});

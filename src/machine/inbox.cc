@@ -140,10 +140,10 @@ Result<std::shared_ptr<Inbox>> Inbox::open(const std::string& path) {
   return inbox;
 }
 
-std::uint64_t room_of(const struct statvfs& disk) {
+std::uint64_t room_of(const struct statvfs& disk, bool for_a_while) {
   const std::uint64_t total = std::uint64_t{disk.f_blocks} * disk.f_frsize;
   const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
-  const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20);
+  const std::uint64_t reserve = std::min(kInboxReserveMax, total / 20) / (for_a_while ? 2 : 1);
   return free > reserve ? free - reserve : 0;
 }
 

@@ -36,8 +36,9 @@ inline constexpr std::size_t kInboxListMax = 1000;
 inline constexpr std::size_t kOfferRecordMax = 4096;
 // Left free for the machine's own use: a twentieth of the disk, at most this much.
 inline constexpr std::uint64_t kInboxReserveMax = std::uint64_t{1} << 30;
-// Bytes that may still come to a disk, beside that.
-[[nodiscard]] std::uint64_t room_of(const struct statvfs& disk);
+// Bytes that may still come to a disk, beside that; or, of what gives as much back soon, beside
+// half of it.
+[[nodiscard]] std::uint64_t room_of(const struct statvfs& disk, bool for_a_while = false);
 
 struct InboxItem {
   std::string name;  // bytes

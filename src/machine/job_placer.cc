@@ -168,31 +168,61 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
   return plan;
 }
 
+// What has other names may be another file of the job's by now, what has another inode is somebody
+// else's.
+bool JobPlacer::mends(const std::string& path, const struct stat& info) const {
+  const auto here = placed_.find(path);
+  return here != placed_.end() && here->second == Inode{info.st_dev, info.st_ino} &&
+         info.st_nlink == 1 && S_ISREG(info.st_mode) && known_.contains(path);
+}
+
+// Bytes that the disk has again when this entry has taken the place of what is there.
+std::uint64_t JobPlacer::gives_back(std::uint32_t entry, const struct stat& info) const {
+  const Verdict verdict = verdicts_.at(entry);
+  const bool goes = (verdict == Verdict::kReplace || verdict == Verdict::kReturn) &&
+                    !keep_as_.contains(entry) && S_ISREG(info.st_mode) && info.st_nlink == 1;
+  return goes ? static_cast<std::uint64_t>(info.st_blocks) * 512 : 0;
+}
+
 // Free space is checked of each file system, by the nearest folder that is there.
 std::string JobPlacer::space_refusal() const {
-  std::map<std::uint64_t, std::pair<std::uint64_t, std::string>> needs;  // by device
+  struct Need {
+    std::uint64_t all = 0;
+    std::uint64_t grows = 0;
+    std::string at;
+  };
+  std::map<std::uint64_t, Need> needs;  // by device
   for (const auto& [entry, verdict] : verdicts_) {
     const JobFile& file = list_->at(entry);
     if (file.stored == 0) continue;
     std::string at = parent_of(file.path);
     Fd folder = open_plainly(at, O_RDONLY | O_DIRECTORY);
+    struct stat info {};
+    std::uint64_t back = 0;
+    bool in_place = false;
+    if (folder.valid() &&
+        ::fstatat(folder.get(), name_of(file.path).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
+      back = std::min(gives_back(entry, info), file.stored);
+      in_place = verdict == Verdict::kReplace && mends(file.path, info);
+    }
     while (!folder.valid() && at != "/") {
       at = parent_of(at);
       folder = open_plainly(at, O_PATH | O_DIRECTORY);
     }
-    struct stat info {};
     if (!folder.valid() || ::fstat(folder.get(), &info) != 0) continue;
-    auto& need = needs[info.st_dev];
-    need.first += file.stored;
-    need.second = at;
+    Need& need = needs[info.st_dev];
+    need.grows += file.stored - back;
+    need.all += file.stored - (in_place ? back : 0);
+    need.at = at;
   }
   for (const auto& [device, need] : needs) {
     struct statvfs info {};
-    if (::statvfs(need.second.c_str(), &info) != 0) continue;
-    const std::uint64_t room = room_of(info);
-    if (need.first <= room) continue;
-    return "no space for the job's files in " + need.second + ": they need " +
-           std::to_string((need.first >> 20) + 1) + " MiB, " + std::to_string(room >> 20) +
+    if (::statvfs(need.at.c_str(), &info) != 0) continue;
+    const bool grows = need.grows > room_of(info);
+    if (!grows && need.all <= room_of(info, true)) continue;
+    return "no space for the job's files in " + need.at + ": they need " +
+           std::to_string(((grows ? need.grows : need.all) >> 20) + 1) + " MiB, " +
+           std::to_string(room_of(info, !grows) >> 20) +
            " MiB are free there; make room there, or move it to another node";
   }
   return {};
@@ -247,16 +277,13 @@ Status JobPlacer::open_file(std::uint32_t entry) {
   coming.verdict = verdict;
   const auto known = known_.find(file.path);
   if (verdict != Verdict::kMake && known != known_.end()) base_chunks_ = known->second.chunks;
-  const auto here = placed_.find(file.path);
-  if (verdict == Verdict::kReplace && here != placed_.end() && known != known_.end()) {
+  struct stat info {};
+  if (verdict == Verdict::kReplace && placed_.contains(file.path)) {
     file_ = open_plainly(file.path, O_RDWR);  // mended in place
-    // What has other names may be another file of the job's by now, what has another inode is
-    // somebody else's.
-    struct stat info {};
-    const bool mends = file_.valid() && ::fstat(file_.get(), &info) == 0 && info.st_nlink == 1 &&
-                       here->second == Inode{info.st_dev, info.st_ino};
-    if (!mends) file_.reset();
+    const bool good = file_.valid() && ::fstat(file_.get(), &info) == 0 && mends(file.path, info);
+    if (!good) file_.reset();
   }
+  covered_ = 0;
   if (file_.valid()) {
     const auto cut = std::min(known->second.size, file.size);
     if (::ftruncate(file_.get(), static_cast<off_t>(cut)) != 0)
@@ -269,12 +296,14 @@ Status JobPlacer::open_file(std::uint32_t entry) {
     file_ = Fd(::openat(parent.get(), coming.fresh.c_str(),
                         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!file_.valid()) return disk_error(file.path, "make it as the job's user");
+    if (::fstatat(parent.get(), name_of(file.path).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
+      covered_ = gives_back(entry, info);
+    }
     if (!base_chunks_.empty()) base_ = open_plainly(file.path, O_RDONLY | O_NONBLOCK);
   }
   if (::ftruncate(file_.get(), static_cast<off_t>(file.size)) != 0) {
     return disk_error(file.path, "make it");
   }
-  struct stat info {};
   if (::fstat(file_.get(), &info) != 0) return about(file.path, io_error("look at it"));
   device_ = info.st_dev;
   coming.device = info.st_dev;
@@ -287,11 +316,13 @@ Status JobPlacer::open_file(std::uint32_t entry) {
 
 // Others fill the disk too, and what the files need is their sender's word.
 Status JobPlacer::take_room(std::uint64_t bytes) {
-  std::uint64_t& left = room_[device_];
+  const bool covered = bytes <= covered_;
+  if (covered) covered_ -= bytes;
+  std::uint64_t& left = room_[{device_, covered}];
   if (bytes > left) {
     struct statvfs info {};
     if (::fstatvfs(file_.get(), &info) != 0) return io_error("look at the disk");
-    const std::uint64_t room = room_of(info);
+    const std::uint64_t room = room_of(info, covered);
     if (room < bytes) {
       return fail(Code::kFull, list_->at(*at_).path +
                                    ": no space there for more of the job's files, as what is still "
@@ -304,13 +335,22 @@ Status JobPlacer::take_room(std::uint64_t bytes) {
   return {};
 }
 
+// What is mended in place has its place, but where it was a hole.
+bool JobPlacer::has_place(std::uint32_t chunk, std::uint64_t bytes) const {
+  if (!coming_.at(*at_).fresh.empty() || chunk >= base_chunks_.size()) return false;
+  const std::uint64_t before = known_.at(list_->at(*at_).path).size;
+  return base_chunks_[chunk] != transfer::zero_chunk_hash() && chunk * kJobChunk + bytes <= before;
+}
+
 Status JobPlacer::chunk(const ChunkAt& at, base::ByteView bytes) {
   const FileUser user(spec_.uid, spec_.gids);
   if (!user.good()) return fail(Code::kRefused, "cannot write as the job's user");
   if (at_ != at.entry) {
     if (Status opened = open_file(at.entry); !opened) return opened;
   }
-  if (Status room = take_room(bytes.size()); !room) return room;
+  if (!has_place(at.chunk, bytes.size())) {
+    if (Status room = take_room(bytes.size()); !room) return room;
+  }
   const std::string& path = list_->at(at.entry).path;
   chunks_[at.chunk] = transfer::chunk_hash(bytes);
   came_[at.chunk] = true;
@@ -337,7 +377,9 @@ Status JobPlacer::holes(const ChunkAt& first, std::uint32_t count) {
   }
   const base::Bytes zeros(kJobChunk);
   for (std::uint32_t i = first.chunk; i < first.chunk + count; ++i) {
-    if (Status room = take_room(zeros.size()); !room) return room;
+    if (!has_place(i, zeros.size())) {
+      if (Status room = take_room(zeros.size()); !room) return room;
+    }
     Status put = write_at(file_.get(), std::uint64_t{i} * kJobChunk, zeros, path);
     if (!put) return put;
   }

@@ -5,6 +5,9 @@
 // (machine/ledger_files.h) and only then renamed, without replacing anything but what tern put
 // there; home's own is first moved aside. In the final round what came in the first is mended in
 // place: nobody uses it before the job is let go. Whatever happens, undo_ledgers() takes it back.
+//
+// Of a disk's reserve (inbox.h) it takes nothing, but for a while up to half for what takes the
+// place of an older version; what is mended in place needs no more than it grows.
 #pragma once
 
 #include <sys/stat.h>
@@ -114,8 +117,11 @@ class JobPlacer {
   [[nodiscard]] bool linked(const transfer::JobFile& wanted, const Inode& inode) const;
   [[nodiscard]] bool comes_below(const std::string& path) const;
   [[nodiscard]] bool left_as(const std::string& path, const base::crypto::Hash256& digest) const;
+  [[nodiscard]] bool mends(const std::string& path, const struct stat& info) const;
+  [[nodiscard]] std::uint64_t gives_back(std::uint32_t entry, const struct stat& info) const;
   [[nodiscard]] std::string space_refusal() const;
   [[nodiscard]] base::Status take_room(std::uint64_t bytes);
+  [[nodiscard]] bool has_place(std::uint32_t chunk, std::uint64_t bytes) const;
   [[nodiscard]] base::Status make_folders();
   [[nodiscard]] base::Result<std::string> keep_name(const std::string& path) const;
   [[nodiscard]] base::Status keep_home(std::uint32_t entry, int parent);
@@ -160,11 +166,13 @@ class JobPlacer {
   LaidBeside laid_;
   std::map<std::string, std::string> beside_of_;  // the last of them, by the path that was wanted
 
-  std::map<std::uint64_t, std::uint64_t> room_;  // by device: bytes until it is looked at again
+  // Bytes until a disk is looked at again; apart for what takes the place of something else.
+  std::map<std::pair<std::uint64_t, bool>, std::uint64_t> room_;
 
   // ---- the file that is open
   std::optional<std::uint32_t> at_;
   std::uint64_t device_ = 0;
+  std::uint64_t covered_ = 0;  // bytes of it that take the place of others
   Fd file_;
   Fd base_;  // what it is made from, where that is another file
   transfer::ChunkHashes base_chunks_;

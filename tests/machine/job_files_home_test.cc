@@ -1,5 +1,6 @@
 // A job's files when they come home.
 #include "job_files_rig.h"
+#include "with_mount.h"
 
 namespace machine {
 namespace {
@@ -65,6 +66,34 @@ TEST_F(JobFilesOnDisk, ComeHomeWholeOrNotAtAll) {
   ASSERT_EQ(to->beside().size(), 1U);
   EXPECT_EQ(text_of(to->beside()[0]), "by the job");
   EXPECT_EQ(names().size(), 4U);
+}
+
+// The place of home's own version is free again soon.
+TEST_F(JobFilesOnDisk, WhatReplacesHomesOwnMayTakeHalfOfTheReserveForAWhile) {
+  constexpr std::size_t kMebibyte = 1 << 20;
+  constexpr std::size_t kReserve = 5 * kMebibyte;  // a twentieth
+  const std::string old(40 * kMebibyte, 'x');
+  write(dir_ / "data", old);
+  const Left home = leave();
+  write(dir_ / "data", "by the job" + old.substr(10));
+  const Left away = leave();
+  fs::remove(dir_ / "data");
+  const bool mounted = with_mount({"tmpfs", dir_.string(), "tmpfs", 0, "size=100m,mode=755"}, [&] {
+    write(dir_ / "data", old);
+    remember(home);
+    placer_.at_home = true;
+    const auto leave_free = [&](std::size_t bytes) {
+      fs::remove(dir_ / "others");
+      write(dir_ / "others", std::string(fs::space(dir_).available - bytes, 'y'));
+    };
+    auto to = placer();
+    leave_free(old.size() + kReserve / 2 - kMebibyte);
+    EXPECT_NE(arrive(*to, away, true).find("no space for the job's files"), std::string::npos);
+    leave_free(old.size() + kReserve - kMebibyte);
+    EXPECT_EQ(arrive(*to, away, true), "");
+    EXPECT_TRUE(text_of(dir_ / "data").starts_with("by the job"));
+  });
+  if (!mounted) GTEST_SKIP() << "nothing may be mounted here";
 }
 
 // Names of one file, at home and where the job was: they come home, changed or not.

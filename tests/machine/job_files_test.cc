@@ -291,6 +291,28 @@ TEST_F(JobFilesOnDisk, TheReserveOfTheDiskIsLeftWhileTheyCome) {
   if (!mounted) GTEST_SKIP() << "nothing may be mounted here";
 }
 
+TEST_F(JobFilesOnDisk, WhatIsMendedInPlaceNeedsNoRoomOfADiskAtItsReserve) {
+  constexpr std::size_t kMebibyte = 1 << 20;
+  const auto leave_as = [&](char first, std::size_t size) {
+    write(dir_ / "data", first + std::string(size, 'x'));
+    return leave();
+  };
+  const Left before = leave_as('a', 12 * kMebibyte);
+  const Left after = leave_as('b', 12 * kMebibyte);
+  const Left grown = leave_as('b', 14 * kMebibyte);
+  fs::remove(dir_ / "data");
+  const bool mounted = with_mount({"tmpfs", dir_.string(), "tmpfs", 0, "size=24m,mode=755"}, [&] {
+    auto to = placer();
+    ASSERT_EQ(arrive(*to, before, false), "");
+    write(dir_ / "others", std::string(fs::space(dir_).available - kMebibyte, 'y'));
+    const std::string why = arrive(*to, grown, true);
+    EXPECT_NE(why.find("they need 2 MiB, 0 MiB are free"), std::string::npos) << why;
+    EXPECT_EQ(arrive(*to, after, true), "");
+    EXPECT_EQ(text_of(dir_ / "data").front(), 'b');
+  });
+  if (!mounted) GTEST_SKIP() << "nothing may be mounted here";
+}
+
 TEST_F(JobFilesOnDisk, ATrialSaysWhereTheJobsUserMayNotWrite) {
   if (::geteuid() != 0) GTEST_SKIP() << "takes root";
   as_nobody();

@@ -23,6 +23,7 @@
 #include "transfer/interrupted_calls.h"
 #include "transfer/stopped_children.h"
 #include "transfer/terminal_numbers.h"
+#include "transfer/terminal_output.h"
 
 namespace ternd {
 namespace {
@@ -156,6 +157,7 @@ void go_on(transfer::ImageSet& images) {
   transfer::rearm_expired_timers(images);
   transfer::repeat_interrupted_calls(images, part_of);
   transfer::foretell_continued_children(images);
+  transfer::unprocess_terminal_output(images);
 }
 
 void fit_here(transfer::ImageSet& images) {

@@ -14,8 +14,9 @@ namespace ternd {
 [[nodiscard]] base::Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
                                         bool allow_root, const std::string& init_root);
 
-// Of any images that are about to be restored: timers, system calls and parents go on as the
-// job expects (transfer/expired_timers.h, interrupted_calls.h and stopped_children.h there).
+// Of any images that are about to be restored: timers, system calls, parents and terminals go
+// on as the job expects (transfer/expired_timers.h, interrupted_calls.h, stopped_children.h and
+// terminal_output.h there).
 void go_on(transfer::ImageSet& images);
 
 // The same; and the job's terminals get numbers that are free here. Between this and the restore

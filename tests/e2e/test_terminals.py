@@ -183,6 +183,35 @@ def a_terminal_moves():
         person.ends(4)
 
 
+def what_nobody_has_read_moves():
+    """--tty: what the job wrote before a move, and nobody read, comes as it would have"""
+    with Mesh(["a", "b"]) as mesh:
+        host = mesh["a"]
+        begin, written = os.path.join(mesh.dir, "begin"), os.path.join(mesh.dir, "written")
+        writes = f"while ! test -e {begin}; do sleep 0.05; done; printf 'one\\ntwo\\n'; : > {written}; cat"
+        person = Terminal(*command(host, "run", "--tty", "--name", "writes", "--", "/bin/sh", "-c",
+                                   f"echo here; {writes}"))
+        person.expect(rb"here\r\n")
+        job = job_called(host, "writes")
+
+        def init(at):
+            return next(pid for group in mesh[at].job_groups(job) for pid in procs(group)
+                        if read(f"/proc/{pid}/status").split("NSpid:")[1].split()[1] == "1")
+        reader = init("a")
+        os.kill(reader, signal.SIGSTOP)
+        wait_for("its reader to stop", lambda: ") T " in read(f"/proc/{reader}/stat"))
+        with open(begin, "w", encoding="ascii"):
+            pass
+        wait_for("it to write", lambda: os.path.exists(written))
+        moved = host.migrate(job, "b")
+        check(moved["outcome"] == "commit", lambda: f"not moved: {moved}")
+        os.kill(init("b"), signal.SIGCONT)
+        seen = person.expect(rb"(one[\r\n]+two[\r\n]+)").group(1)
+        check(seen == b"one\r\ntwo\r\n", lambda: f"it shows {seen!r}")
+        person.type(b"\x04")
+        person.ends(0)
+
+
 def a_users_terminal_moves():
     """--tty of somebody who is not root, to a node that takes such jobs and back"""
     def policy(mesh):
@@ -286,7 +315,7 @@ def the_daemon_is_away():
 
 
 TESTS = (lines_from_a_terminal, in_the_background, a_parked_terminal, a_terminal_moves,
-         a_users_terminal_moves, away_and_back, the_daemon_is_away)
+         what_nobody_has_read_moves, a_users_terminal_moves, away_and_back, the_daemon_is_away)
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 400))

@@ -211,6 +211,10 @@ int show_jobs(Context& context, const std::string& data) {
   context.out.write(table.render(context.out.style()));
   for (const control::JobReport& job : jobs->jobs) {
     tell_beside(context, brief(job.id), {job.beside, job.kept, job.beside_more}, kBesideShown);
+    if (job.homeward) {
+      context.err.notice(brief(job.id) + " has ended on " + escape_line(job.node) +
+                         "; its output, and what it changed of its files, are on their way home");
+    }
     if (job.waits_for.empty()) continue;
     context.err.notice(
         brief(job.id) + " is held until " + escape_line(job.waits_for) +

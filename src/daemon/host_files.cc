@@ -113,7 +113,7 @@ void Host::job_ended(const base::JobId& job, std::int32_t wait_status, node::Str
   const node::jobs::Job* known = node_->jobs().find(job);
   if (known == nullptr || known->spec.home == node_->self() || !files_home_) return tell();
   ended_here_.insert(job);
-  post(node::FilesGoHome{job});
+  post(node::FilesGoHome{job, wait_status});
   files_home_->bring(known->spec, known->epoch, tell);
 }
 

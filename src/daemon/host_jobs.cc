@@ -30,6 +30,11 @@ std::string_view next_of(int code) {
   }
 }
 
+// It has ended where it was a guest, and home has not heard of it yet.
+bool homeward(const node::JobInfo& info) {
+  return info.state == node::JobState::kExited && info.here && info.node != info.home;
+}
+
 using JobIndexes = std::vector<std::pair<base::JobId, std::size_t>>;  // in a report
 
 // Those that began last have room first.
@@ -85,6 +90,7 @@ void Host::answer_jobs(const std::shared_ptr<Client>& client) {
       one.mem_percent_millis = info.memory_micros / 10;
       one.started_at = base::wall_seconds(info.started_at);
       one.moves = info.moves;
+      one.homeward = homeward(info);
       if (!info.waits_for.is_zero()) one.waits_for = node_->name_of(info.waits_for);
       if (info.home == node_->self()) ours.emplace_back(info.id, report.jobs.size());
       if (info.wait_status) one.exit_code = exit_code_of(*info.wait_status);
@@ -268,7 +274,7 @@ void Host::enqueue(const control::RunRequest& request, node::JobSpec spec,
 
 void Host::answer(const control::KillRequest& request, const std::shared_ptr<Client>& client) {
   find_job(request.job, client, [this, request, client](const node::JobInfo& info) {
-    if (info.state == node::JobState::kExited) {
+    if (info.state == node::JobState::kExited && !homeward(info)) {
       return client->fail(Exit::kError, "that job has ended already");
     }
     if (request.dry_run) {

@@ -212,10 +212,11 @@ struct SleepNews {
   base::Duration patience{};
   bool shutdown = false;
 };
-// A job of another home has ended here, and what it changed of its files is on its way there; that
-// it ended is said (jobs::Ended) once they are, or home could not have them in time.
+// A job of another home has ended here, and what it changed of its files is on its way there; home
+// hears of the end (jobs::Ended) once they are, or it could not have them in time.
 struct FilesGoHome {
   base::JobId job;
+  std::int32_t wait_status = 0;
 };
 // The daemon is to end: nothing new begins, and with `withdraw` what may still be given up is. The
 // host goes on with everything until Node::unsettled() is empty, or its patience ends; then Leave.

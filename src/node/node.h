@@ -385,7 +385,8 @@ class Node {
   ThrottleCounts throttle_counts_;
   Pauses pauses_;
   SleepDelay sleep_;
-  std::set<base::JobId> ended_;  // as guests here, whose files are on their way home
+  // As guests here, by their wait status, whose files are on their way home.
+  std::map<base::JobId, std::int32_t> ended_;
 
   struct DrainWaiter {
     std::uint64_t request = 0;

@@ -121,7 +121,7 @@ std::vector<balance::NodeLoad> Node::loads() const {
 // It has nowhere to go, and is waited for until the host says that it ended.
 void Node::on(const FilesGoHome& event) {
   if (jobs_->find(event.job) == nullptr) return;
-  ended_.insert(event.job);
+  ended_[event.job] = event.wait_status;
   on_local();
 }
 
@@ -165,7 +165,7 @@ void Node::tell_drain(const std::vector<DrainJob>& jobs) {
     return;
   }
   std::string said = jobs_text(jobs.size()) + " still here";
-  for (const base::JobId& id : ended_) {
+  for (const auto& [id, wait_status] : ended_) {
     const jobs::Job* job = jobs_->find(id);
     if (job != nullptr) said += "; " + job->spec.name + kFilesComing;
   }

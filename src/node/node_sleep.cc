@@ -24,7 +24,7 @@ std::size_t Node::leave_before_sleep() const {
     if (!job.facts.movable && jobs_->find(job.facts.id)->rest == jobs::Rest::kNone) continue;
     if (job.home != self_ || config_.owner.sleep == Yield::kDrain) jobs.insert(job.facts.id);
   }
-  for (const base::JobId& job : ended_) jobs.insert(job);  // its files are on their way
+  for (const auto& [job, wait_status] : ended_) jobs.insert(job);  // its files are on their way
   for (const balance::Balance::Unsettled& one : unsettled()) {
     if (!one.lingers) jobs.insert(one.job);
   }

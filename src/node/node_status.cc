@@ -198,7 +198,11 @@ JobInfo Node::info_of(const jobs::Job& job) const {
   info.started_at = job.spec.started_at;
   info.moves = job.spec.moves;
   info.wait_status = job.wait_status;
-  if (job.wait_status) {
+  const auto ended = ended_.find(job.spec.id);
+  if (ended != ended_.end() && job.here && !balance_->in_doubt(job.spec.id)) {
+    info.wait_status = ended->second;
+  }
+  if (info.wait_status) {
     info.state = JobState::kExited;
     return info;
   }

@@ -90,10 +90,15 @@ const Row kRows[] = {
      R"({"v":1,"command":"ps"})",
      "exited 7",
      "unreachable: gone"},
+    {"ps says what is on its way home",
+     {"ps"},
+     R"({"ok":true,"data":{"jobs":[{"id":"3fa9aaaa","name":"e","node":"b","homeward":true}]}})",
+     R"({"v":1,"command":"ps"})",
+     "3fa9aaaa",
+     "3fa9aaaa has ended on b; its output, and what it changed"},
     {"ps names whom a job in doubt waits for",
      {"ps"},
-     R"({"ok":true,"data":{"jobs":[{"id":"3fa9aaaabbbb","name":"enc","state":"handover",)"
-     R"("node":"a","waits_for":"b"}],"unreachable":["b"]}})",
+     R"({"ok":true,"data":{"jobs":[{"id":"3fa9aaaa","state":"handover","waits_for":"b"}]}})",
      R"({"v":1,"command":"ps"})",
      "handover",
      "3fa9aaaa is held until b says what became of its move; if that copy is gone for good: tern "

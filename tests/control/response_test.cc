@@ -172,6 +172,7 @@ TEST(Report, TheOthersReadBack) {
                        1'700'000'000, 2, std::nullopt, ""});
   jobs.jobs.push_back(jobs.jobs[0]);
   jobs.jobs[1].exit_code = 255;
+  jobs.jobs[1].homeward = true;
   jobs.jobs.push_back(jobs.jobs[0]);
   jobs.jobs[2].waits_for = "b";
   jobs.jobs[2].beside = {"/home/a/note.job-1", "/home/a/\xff"};

@@ -228,7 +228,9 @@ def a_compile():
             wait_for("some objects", lambda: sum(
                 name.endswith(".o") for name in tree(mesh.disk(at, "tree"))) >= parts)
             moved += a.migrate(job, to.name)["outcome"] == "commit"
-        wait_for("the compile to end", lambda: a.job(job)[0]["state"] == "exited", WAIT * 3)
+        wait_for("the compile to end, and its files to be home",
+                 lambda: [e for e in a.job(job) if e["state"] == "exited" and not e.get("homeward")],
+                 WAIT * 3)
         check(a.job(job)[0]["exit_code"] == 0, lambda: f"make failed: {a.tern('logs', job).stdout}")
         check(tree(mesh.disk(a, "tree")) == tree(plain),
               lambda: f"differs: {set(tree(plain)) ^ set(tree(mesh.disk(a, 'tree')))}")

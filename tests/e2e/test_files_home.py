@@ -136,14 +136,18 @@ class Slow:
 
 
 def files_that_take_long():
-    """a job's end is told after a while without its files, which come home behind it; who wants to
-    end the job meanwhile hears that it has ended"""
+    """a job's end is told after a while without its files, which come home behind it; tern ps, and
+    who wants to end the job, hear meanwhile that it has ended"""
     with Disks(["a", "b"]) as mesh:
         slow = Slow(mesh)
+        entry, shown = mesh["a"].job(slow.job)[0], mesh["a"].tern("ps")
+        check((entry["state"], entry["exit_code"]) == ("exited", 3), lambda: f"tern ps: {entry}")
         killed = mesh["a"].tern("kill", slow.job, ok=False)
         # 1 where this machine was so slow that the end is told by now.
         check(killed.returncode in (0, 1) and "has ended" in killed.stderr,
               lambda: f"tern kill: {killed.returncode}: {killed.stderr}")
+        check(killed.returncode == 1 or (entry.get("homeward") and "on their way home" in shown.stderr),
+              lambda: f"tern ps does not say what is on its way: {entry}, {shown.stderr}")
         slow.ends_before_its_files()
         slow.they_come()
 

@@ -180,7 +180,16 @@ TEST(Guests, LeaveBeforeTheMachineShutsDown) {
 // Its files are on their way home.
 TEST(Guests, WhoHasEndedIsWaitedForAndHasNowhereToGo) {
   Guest g(61, Yield::kNothing);
-  (void)g.world.post(1, [&](std::uint64_t) -> Event { return FilesGoHome{g.job}; });
+  constexpr std::int32_t kExited3 = 3 << 8;
+  (void)g.world.post(1, [&](std::uint64_t) -> Event { return FilesGoHome{g.job, kExited3}; });
+  const auto ps = g.world.post(0, [](std::uint64_t request) -> Event { return AskJobs{request}; });
+  ASSERT_TRUE(g.world.run_until([&] { return g.world.answered(ps); }, 30s));
+  const auto& shown = g.world.replies(ps).back().jobs->jobs;
+  ASSERT_EQ(shown.size(), 1U);
+  EXPECT_EQ(shown[0].state, JobState::kExited) << "at home, too";
+  EXPECT_EQ(shown[0].wait_status, kExited3);
+  EXPECT_EQ(shown[0].node, g.world.id(1));
+  EXPECT_TRUE(shown[0].here);
   const auto asked = g.world.post(1, [](std::uint64_t request) -> Event {
     return DrainNode{request, false, true, false};
   });

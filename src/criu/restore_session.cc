@@ -81,6 +81,7 @@ struct RestoreSession::Impl : std::enable_shared_from_this<Impl> {
   ~Impl() { drop_pipes(); }
   void requested(std::string name);
   void take_pipe(int fd);
+  void watch(std::uint32_t index);
   void serve(std::uint32_t index);
   void close_pipe(std::map<std::uint32_t, Pipe>::iterator at);
   void drop_pipes();
@@ -143,8 +144,14 @@ void RestoreSession::Impl::take_pipe(int fd) {
   Pipe& pipe = pipes[index];
   pipe.fd = fd;
   pipe.name = std::exchange(pending_name, {});
-  base::Status status =
-      pipe.watch.start(loop, fd, Wants::kWrite, weakly([index](Impl& impl) { impl.serve(index); }));
+  watch(index);
+}
+
+void RestoreSession::Impl::watch(std::uint32_t index) {
+  const auto at = pipes.find(index);
+  if (at == pipes.end()) return;
+  base::Status status = at->second.watch.start(loop, at->second.fd, Wants::kWrite,
+                                               weakly([index](Impl& impl) { impl.serve(index); }));
   if (!status) fail(status.error());
 }
 
@@ -153,6 +160,9 @@ void RestoreSession::Impl::serve(std::uint32_t index) {
     const auto at = pipes.find(index);
     if (at == pipes.end()) return;  // the source cancelled or destroyed the session
     const std::string name = at->second.name;
+    if (!images->ready(name, weakly([index](Impl& impl) { impl.watch(index); }))) {
+      return at->second.watch.stop();
+    }
     const base::ByteView next = images->peek(name);
     if (next.empty()) return close_pipe(at);
     const ssize_t put = ::write(at->second.fd, next.data(), std::min(next.size(), budget));

@@ -45,6 +45,11 @@ class ImageSource {
  public:
   virtual ~ImageSource() = default;
   [[nodiscard]] virtual bool exists(std::string_view name) = 0;
+  // False: what comes next is being fetched; `then` is called on the loop, not from within, when it
+  // is there. peek() is for what is ready.
+  [[nodiscard]] virtual bool ready(std::string_view /*name*/, std::function<void()> /*then*/) {
+    return true;
+  }
   // The next bytes of an image that exists, as many as lie together; empty at its end. Valid until
   // the next call for the same image.
   [[nodiscard]] virtual base::ByteView peek(std::string_view name) = 0;

@@ -68,30 +68,56 @@ std::string woken_path(const std::string& dir, Epoch epoch) {
   return dir + "/" + std::string(kWoken) + std::to_string(epoch.value);
 }
 
-// The images as they come, kept for CRIU.
+// The images as they come, kept for CRIU, but for pages that are too many.
 class ToMemory final : public ParkVisitor {
  public:
-  explicit ToMemory(Loaded& loaded) : loaded_(loaded) {}
+  ToMemory(Loaded& loaded, std::uint64_t pages_max) : loaded_(loaded), pages_left_(pages_max) {}
   Status begin(std::uint32_t /*image*/, const std::string& name) override {
-    images_.push_back(&loaded_.images[name]);
+    images_.push_back({name, &loaded_.images[name], std::nullopt});
     return {};
   }
-  Status data(std::uint32_t image, base::ByteView bytes) override {
+  Status data(std::uint32_t number, base::ByteView bytes) override {
+    One& one = images_[number];
+    loaded_.bytes += bytes.size();
+    if (one.name.starts_with("pages-")) {
+      if (!one.hasher && bytes.size() > pages_left_) let_go(one);
+      if (one.hasher) {
+        one.hasher->add(bytes);
+        return {};
+      }
+      pages_left_ -= bytes.size();
+    }
     transfer::Buffer chunk(bytes.size());
     std::memcpy(chunk.mutable_view().data(), bytes.data(), bytes.size());
-    images_[image]->chunks.push_back(std::move(chunk));
-    images_[image]->size += bytes.size();
-    loaded_.bytes += bytes.size();
+    one.image->chunks.push_back(std::move(chunk));
+    one.image->size += bytes.size();
     return {};
   }
-  Status end(std::uint32_t image) override {
-    images_[image]->ended = true;
+  Status end(std::uint32_t number) override {
+    One& one = images_[number];
+    one.image->ended = true;
+    if (!one.hasher) return {};
+    loaded_.not_kept[one.name] = one.hasher->finish();
+    loaded_.images.erase(one.name);
     return {};
   }
 
  private:
+  struct One {
+    std::string name;
+    transfer::Image* image = nullptr;  // in a map, whose nodes do not move
+    std::optional<base::crypto::Hasher> hasher;
+  };
+  void let_go(One& one) {
+    one.hasher.emplace();
+    for (const transfer::Buffer& chunk : one.image->chunks) one.hasher->add(chunk.view());
+    pages_left_ += one.image->size;
+    one.image->chunks.clear();
+  }
+
   Loaded& loaded_;
-  std::vector<transfer::Image*> images_;  // into a map, whose nodes do not move
+  std::uint64_t pages_left_;
+  std::vector<One> images_;
 };
 
 Result<Fd> open_file(const std::string& path) {
@@ -237,9 +263,9 @@ Result<node::ParkManifest> read_manifest(const std::string& file_path) {
   return *decoder.manifest();
 }
 
-Result<Loaded> load(const std::string& file_path, std::uint64_t data_max) {
+Result<Loaded> load(const std::string& file_path, std::uint64_t data_max, std::uint64_t pages_max) {
   Loaded loaded;
-  ToMemory visitor(loaded);
+  ToMemory visitor(loaded, pages_max);
   auto manifest = read(file_path, data_max, visitor);
   if (!manifest) return manifest.error();
   loaded.manifest = std::move(*manifest);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -88,10 +89,14 @@ class Reader {
 struct Loaded {
   node::ParkManifest manifest;
   transfer::ImageSet images;
+  // Of pages that were not kept: to be read again (parked_images.h).
+  std::map<std::string, base::crypto::Hash256, std::less<>> not_kept;
   std::uint64_t bytes = 0;
   std::uint64_t stored_bytes = 0;
 };
-[[nodiscard]] base::Result<Loaded> load(const std::string& path, std::uint64_t data_max);
+// Keeps no more than `pages_max` bytes of pages.
+[[nodiscard]] base::Result<Loaded> load(const std::string& path, std::uint64_t data_max,
+                                        std::uint64_t pages_max = UINT64_MAX);
 
 [[nodiscard]] base::Status mark_woken(const std::string& dir, base::Epoch epoch);
 // The file and its mark, in that order, of all epochs up to `newest`; on the disk.

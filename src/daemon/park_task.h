@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "criu/restore_session.h"
-#include "daemon/image_set_source.h"
 #include "daemon/live_dump.h"
 #include "daemon/park_desk.h"
 #include "daemon/park_file.h"
+#include "daemon/parked_images.h"
 
 namespace ternd {
 
@@ -39,7 +39,7 @@ struct ParkDesk::Task {
   std::string failed;  // why; empty while it did not
   base::Time frozen_at{};
   // wake
-  std::shared_ptr<SetSource> source;  // shared with work off the loop
+  std::shared_ptr<ParkedImages> source;  // shared with work off the loop
   std::unique_ptr<criu::RestoreSession> session;
   std::unique_ptr<criu::CopyTask> release;
 };

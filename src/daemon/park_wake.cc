@@ -41,13 +41,14 @@ void ParkDesk::wake(const node::jobs::Wake& order) {
 void ParkDesk::load(const Handle& task) {
   const std::uint64_t available = callbacks_.memory_available();
   const std::uint64_t room = available > kMemoryReserve ? available - kMemoryReserve : 0;
-  const auto work = [task, room, roots = copies_.roots(),
+  const auto work = [loop = &loop_, task, room, roots = copies_.roots(),
                      root = paths_.init_root(task->job)]() -> Status {
     auto state = park_file::look(task->dir, task->epoch);
     if (!state) return state.error();
     if (!state->parked) return fail(Code::kNotFound, "the parked job's file is not there");
     task->epoch = *state->parked;
-    auto loaded = park_file::load(park_file::path(task->dir, task->epoch), room);
+    const std::string path = park_file::path(task->dir, task->epoch);
+    auto loaded = park_file::load(path, room, kParkedPagesMax);
     if (!loaded) return loaded.error();
     task->manifest = std::move(loaded->manifest);
     if (task->manifest.metadata.spec.id != task->job) {
@@ -56,7 +57,8 @@ void ParkDesk::load(const Handle& task) {
     task->told.bytes = loaded->bytes;
     task->told.stored_bytes = loaded->stored_bytes;
     if (Status whole = output_is_whole(task->dir, task->manifest.metadata); !whole) return whole;
-    task->source = std::make_shared<SetSource>(std::move(loaded->images));
+    task->source = std::make_shared<ParkedImages>(*loop, path, std::move(loaded->images),
+                                                  std::move(loaded->not_kept));
     if (!task->manifest.metadata.queued) fit_here(task->source->images());
     return roots->claim(task->job, task->epoch, root);
   };

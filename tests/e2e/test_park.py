@@ -10,6 +10,7 @@ one that is being written, `woken-e<N>` the mark that it may run.
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -455,7 +456,25 @@ def damaged_file():
         counter.end()
 
 
-TESTS = [park_and_wake, from_another_node, daemon_killed, reboot, stopped_meanwhile, no_space,
+def takes_no_memory_twice():
+    """waking a job of 300 MB takes the daemon some 50 MB, and not those of the job"""
+    with Mesh(["a"]) as mesh:
+        host = mesh["a"]
+        counter = Counter(mesh, host, megabytes=300)
+        counter.wait_further()
+        host.tern("park", counter.job)
+        host.restart()  # what parking took does not count
+        mesh.wait_alive()
+        host.tern("wake", counter.job)
+        peak = int(re.search(r"VmHWM:\s+(\d+)", read(f"/proc/{host.daemon.pid}/status")).group(1))
+        check(peak < 150 << 10, lambda: f"the daemon took {peak >> 10} MB")
+        counter.wait_further()
+        counter.check_output()
+        counter.end()
+        return f"{peak >> 10} MB"
+
+
+TESTS = [park_and_wake, takes_no_memory_twice, from_another_node, daemon_killed, reboot, stopped_meanwhile, no_space,
          damaged_file, wake_elsewhere, queue, by_rule]
 
 

@@ -83,7 +83,8 @@ Status JobPlacer::read_others() {
         auto& to = own ? for_this_job_ : for_others_;
         to.insert({record.path, {record.device, record.inode}});
       }
-      if (own && record.kind == LedgerKind::kLeft) left_[record.path] = record.digest;
+      if (own && record.kind == LedgerKind::kLeft)
+        left_[record.path] = {record.digest, record.other};
       const bool kept = record.kind == LedgerKind::kKept;  // by an attempt that broke off
       if (kept && ledger.name == arrival_ledger(spec_.job, spec_.epoch)) {
         laid_.kept.push_back(record.other);
@@ -114,6 +115,7 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
   found_.clear();
   keep_as_.clear();
   coming_.clear();
+  modes_.clear();
   Plan plan;
   std::vector<transfer::LedgerRecord> taken;  // folders that are there
   for (std::uint32_t i = 0; i < list_->size(); ++i) {
@@ -130,6 +132,7 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
     const bool later = decision.verdict == Verdict::kBeside && !final_;
     if (decision.verdict == Verdict::kUse || later) {
       const bool folder = seen->found.kind == FoundFile::Kind::kFolder;
+      if (transfer::mode_returns(wanted, seen->found)) modes_[wanted.path] = wanted.mode;
       if (folder && (seen->found.empty || seen->found.placed_for_another)) {
         taken.push_back({LedgerKind::kFolder,
                          wanted.path,
@@ -393,7 +396,9 @@ Status JobPlacer::fill(std::uint32_t entry) {
     if (came_[i]) continue;
     if (i >= base_chunks_.size()) return fail(Code::kInvalid, file.path + " came with a gap");
     chunks_[i] = base_chunks_[i];
-    if (!base_.valid() || chunks_[i] == transfer::zero_chunk_hash()) continue;
+    const bool mended = coming_.at(entry).fresh.empty();
+    if (mended || chunks_[i] == transfer::zero_chunk_hash()) continue;
+    if (!base_.valid()) return fail(Code::kStale, file.path + " was changed there meanwhile");
     auto bytes = read_chunk(base_.get(), i, file.size);
     if (!bytes) return about(file.path, bytes.error());
     if (transfer::chunk_hash(*bytes) != chunks_[i]) {

@@ -139,6 +139,7 @@ class JobPlacer {
                                          const std::string& fresh);
   void named_anew(const std::string& path, const struct stat& info);
   [[nodiscard]] base::Status remove_gone();
+  [[nodiscard]] base::Status note_folders();
   [[nodiscard]] bool below_dir(const std::string& path) const;
   [[nodiscard]] base::Status finish_folders();
   [[nodiscard]] base::Status note(const transfer::LedgerRecord& record);
@@ -155,8 +156,13 @@ class JobPlacer {
   std::map<std::string, Inode> folders_;                  // made by it
   std::set<std::pair<std::string, Inode>> for_this_job_;  // by earlier ones
   std::set<std::pair<std::string, Inode>> for_others_;
-  std::map<std::string, base::crypto::Hash256> left_;  // home's own, as it left
-  std::set<std::string> fresh_folders_;                // noted in the ledger
+  struct AsLeft {
+    base::crypto::Hash256 digest{};
+    std::string marks;
+  };
+  std::map<std::string, AsLeft> left_;          // home's own, as it left
+  std::map<std::string, std::uint32_t> modes_;  // its folders' that the job changed
+  std::set<std::string> fresh_folders_;         // noted in the ledger
   std::map<std::string, Known> known_;
   std::map<std::uint32_t, transfer::Verdict> verdicts_;  // but kUse
   std::map<std::uint32_t, Stamp> found_;                 // where something stands

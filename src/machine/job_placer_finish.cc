@@ -290,8 +290,8 @@ Status JobPlacer::remove_gone() {
     it = placed_.erase(it);
   }
   if (!spec_.at_home) return {};
-  for (const auto& [path, digest] : left_) {
-    if (list_->find(path) || !below_dir(path) || digest == transfer::folder_digest()) continue;
+  for (const auto& [path, left] : left_) {
+    if (list_->find(path) || !below_dir(path) || left.digest == transfer::folder_digest()) continue;
     JobFile gone;
     gone.path = path;
     const std::atomic<bool> never{false};
@@ -304,6 +304,20 @@ Status JobPlacer::remove_gone() {
     if (put) put = ledger_->sync();
     if (put) put = rename_new(parent.get(), name_of(path), aside);
     if (!put) return about(path, put.error());
+  }
+  return note_folders();
+}
+
+// What becomes of home's folders when all is settled: until then what went aside lies in them.
+Status JobPlacer::note_folders() {
+  for (auto it = left_.rbegin(); it != left_.rend(); ++it) {
+    const auto& [path, left] = *it;
+    if (left.digest != transfer::folder_digest() || list_->find(path) || !below_dir(path)) continue;
+    if (Status put = note({LedgerKind::kGone, path, {}, 0, 0, {}}); !put) return put;
+  }
+  for (auto it = modes_.rbegin(); it != modes_.rend(); ++it) {
+    Status put = note({LedgerKind::kMode, it->first, {}, it->second, 0, {}});
+    if (!put) return put;
   }
   return {};
 }

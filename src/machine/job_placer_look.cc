@@ -77,6 +77,13 @@ Result<JobPlacer::Look> JobPlacer::look(const JobFile& wanted, const std::atomic
                                                for_this_job_.contains({wanted.path, inode}));
   found.mode = info.st_mode & 07777;
   found.size = static_cast<std::uint64_t>(info.st_size);
+  found.mtime_seconds = info.st_mtim.tv_sec;
+  found.mtime_nanos = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
+  const auto left = left_.find(wanted.path);
+  found.marks_as_they_left =
+      spec_.at_home && left != left_.end() &&
+      left->second.marks ==
+          to_text({S_ISDIR(info.st_mode), info.st_mode, found.mtime_seconds, info.st_mtim.tv_nsec});
   const bool same_time = info.st_ctim.tv_sec == wanted.ctime_seconds &&
                          static_cast<std::uint32_t>(info.st_ctim.tv_nsec) == wanted.ctime_nanos;
   // While the job runs it may write there between the two looks.
@@ -178,7 +185,7 @@ bool JobPlacer::comes_below(const std::string& path) const {
 
 bool JobPlacer::left_as(const std::string& path, const base::crypto::Hash256& digest) const {
   const auto left = left_.find(path);
-  return left != left_.end() && left->second == digest;
+  return left != left_.end() && left->second.digest == digest;
 }
 
 }  // namespace machine

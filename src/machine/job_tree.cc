@@ -304,6 +304,7 @@ std::vector<LeftFile> left_of(const JobTree& tree) {
     if (file.kind == JobFileKind::kLink) one.digest = transfer::link_digest(file.link);
     const auto first = file.kind == JobFileKind::kHardLink ? list.find(file.link) : std::nullopt;
     if (first) one.digest = list.at(*first).digest;
+    one.marks = to_text({one.folder, file.mode, file.mtime_seconds, file.mtime_nanos});
     left.push_back(std::move(one));
   }
   return left;

@@ -61,6 +61,18 @@ void remove_fresh(const std::string& folder, const std::string& ledger) {
   }
 }
 
+// Innermost first, as they were noted. What its owner has put into it stays, and so does it.
+void settle_folder(const LedgerRecord& record) {
+  if (record.kind == LedgerKind::kGone) {
+    const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
+    if (parent.valid()) (void)::unlinkat(parent.get(), name_of(record.path).c_str(), AT_REMOVEDIR);
+  }
+  if (record.kind == LedgerKind::kMode) {
+    const Fd folder = open_plainly(record.path, O_RDONLY | O_DIRECTORY);
+    if (folder.valid()) (void)::fchmod(folder.get(), static_cast<mode_t>(record.device & 0777));
+  }
+}
+
 class Undoing {
  public:
   Undoing(const Ledger& ledger, std::set<InodeOfPath> shared, const Keep& keep)
@@ -154,6 +166,11 @@ class Undoing {
 std::string arrival_ledger(const base::JobId& job, base::Epoch epoch) {
   return job.hex() + "-e" + std::to_string(epoch.value);
 }
+std::string to_text(const Marks& marks) {
+  const std::string mode = std::to_string(marks.mode & 0777);
+  if (marks.folder) return mode;
+  return mode + " " + std::to_string(marks.seconds) + " " + std::to_string(marks.nanos);
+}
 std::string left_ledger(const base::JobId& job) { return job.hex() + "-left"; }
 
 Result<std::unique_ptr<LedgerFile>> LedgerFile::open(const std::string& folder,
@@ -200,6 +217,8 @@ Result<std::vector<Ledger>> read_ledgers(const std::string& folder) {
   std::sort(names->begin(), names->end(), older);
   for (std::string& name : *names) {
     auto bytes = read_file(at->get(), name, transfer::kLedgerSizeMax);
+    // Another job's that was done with meanwhile.
+    if (!bytes && bytes.error().code == Code::kNotFound) continue;
     if (!bytes) return bytes.error();
     Ledger ledger;
     ledger.name = std::move(name);
@@ -342,8 +361,8 @@ Status note_left_home(const std::string& folder, const base::JobId& job, const L
   for (const LeftFile& left : files) {
     if (!left.folder && left.digest == base::crypto::Hash256{}) continue;
     const base::crypto::Hash256 digest = left.folder ? transfer::folder_digest() : left.digest;
-    Status put =
-        (*file)->append({LedgerKind::kLeft, left.path, {}, left.device, left.inode, digest});
+    Status put = (*file)->append(
+        {LedgerKind::kLeft, left.path, left.marks, left.device, left.inode, digest});
     if (!put) return put;
   }
   if (Status synced = (*file)->sync(); !synced) return synced;
@@ -365,6 +384,7 @@ Status settle_ledger(const std::string& folder, const std::string& name) {
       const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
       if (parent.valid()) (void)::unlinkat(parent.get(), name_of(record.other).c_str(), 0);
     }
+    for (const LedgerRecord& record : ledger.records) settle_folder(record);
   }
   return remove_ledger(folder, name);
 }

@@ -74,7 +74,17 @@ struct LeftFile {
   std::uint64_t inode = 0;
   bool folder = false;
   base::crypto::Hash256 digest{};  // of a file, a hard link's too; of a link link_digest()
+  std::string marks = {};
 };
+// Mode and mtime, of a folder its mode, as kLeft keeps them (`other`).
+struct Marks {
+  bool folder = false;
+  std::uint32_t mode = 0;
+  std::int64_t seconds = 0;
+  std::int64_t nanos = 0;
+};
+[[nodiscard]] std::string to_text(const Marks& marks);
+
 [[nodiscard]] base::Status note_guest_leaves(const std::string& folder, const base::JobId& job,
                                              const std::vector<LeftFile>& files);
 // What a job's home keeps in mind of what left with it, in place of what it knew before.

@@ -115,6 +115,13 @@ bool gives_way(const JobFile& wanted, const FoundFile& found) {
   return found.kind == FoundFile::Kind::kFile;
 }
 
+// Of a file whose content is the same. Some file systems keep whole seconds.
+bool marks_differ(const JobFile& wanted, const FoundFile& found) {
+  const bool finer = wanted.mtime_nanos != 0 && found.mtime_nanos != 0;
+  return wanted.mode != (found.mode & 0777) || wanted.mtime_seconds != found.mtime_seconds ||
+         (finer && wanted.mtime_nanos != found.mtime_nanos);
+}
+
 Decision decide_file(const JobFile& wanted, const FoundFile& found, bool at_home) {
   const bool same = found.size == wanted.size && found.digest == wanted.digest;
   const bool written = (wanted.flags & kJobFileWritten) != 0;
@@ -123,8 +130,12 @@ Decision decide_file(const JobFile& wanted, const FoundFile& found, bool at_home
     if (same && !written) return {Verdict::kUse, {}};
     return refuse(wanted.path + " is there for another job, with other content");
   }
-  if (found.placed) return {same ? Verdict::kUse : Verdict::kReplace, {}};
-  if (at_home && same) return {Verdict::kUse, {}};
+  const bool marked = marks_differ(wanted, found);
+  if (found.placed) return {same && !marked ? Verdict::kUse : Verdict::kReplace, {}};
+  if (at_home && same) {
+    const bool by_the_job = marked && found.marks_as_they_left;
+    return {by_the_job ? Verdict::kReturn : Verdict::kUse, {}};
+  }
   if (at_home) return decide_changed(wanted, found);
   if (!same) {
     return refuse(wanted.path +
@@ -275,6 +286,12 @@ Decision decide(const JobFile& wanted, const FoundFile& found, bool at_home) {
       return refuse(wanted.path + " is no regular file there");
   }
   return refuse(wanted.path + " is of an unknown kind");
+}
+
+bool mode_returns(const JobFile& wanted, const FoundFile& found) {
+  return wanted.kind == JobFileKind::kFolder && found.kind == FoundFile::Kind::kFolder &&
+         (wanted.flags & kJobFileWritten) != 0 && found.marks_as_they_left &&
+         wanted.mode != (found.mode & 0777);
 }
 
 // ---- messages

@@ -123,6 +123,8 @@ struct FoundFile {
   Kind kind = Kind::kNothing;
   std::uint64_t size = 0;
   std::uint32_t mode = 0;
+  std::int64_t mtime_seconds = 0;
+  std::uint32_t mtime_nanos = 0;
   std::string link;
   std::optional<base::crypto::Hash256> digest;  // of a file whose size is the one that is wanted
   bool same_inode = false;                      // it is the source's own, on a shared disk
@@ -130,6 +132,7 @@ struct FoundFile {
   bool placed_for_another = false;              // by tern, for another job
   bool empty = false;                           // of a folder
   bool as_it_left = false;  // this is the job's home, and this the content that left with it
+  bool marks_as_they_left = false;  // likewise mode and mtime, of a folder its mode
 };
 enum class Verdict : std::uint8_t {
   kUse,      // it is what the job needs
@@ -146,6 +149,8 @@ struct Decision {
 };
 // `at_home`: the job's home is here. Of a hard link `wanted` has size and digest of its file.
 [[nodiscard]] Decision decide(const JobFile& wanted, const FoundFile& found, bool at_home);
+// Whether the job changed the mode of a folder of its home's, and nobody there.
+[[nodiscard]] bool mode_returns(const JobFile& wanted, const FoundFile& found);
 
 // ---- messages
 

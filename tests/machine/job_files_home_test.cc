@@ -327,6 +327,76 @@ TEST_F(JobFilesOnDisk, UndoingPutsWhatWasKeptBackInThePlaceOfAnEmptyFolder) {
             (std::vector<std::string>{"empty", "not yet", "used", "used.before", "used/new"}));
 }
 
+// Modes and times are changes, too, and so are folders that are gone.
+TEST_F(JobFilesOnDisk, ModesTimesAndRemovedFoldersComeHome) {
+  for (const char* name : {"mode", "touched", "owner's", "same"}) write(dir_ / name, "old");
+  fs::create_hard_link(dir_ / "mode", dir_ / "mode again");
+  fs::create_directories(dir_ / "gone/deep");
+  fs::create_directories(dir_ / "used/deep");
+  fs::create_directory(dir_ / "closed");
+  for (const char* name : {"gone/a", "gone/deep/b", "used/c"}) write(dir_ / name, "old");
+  const timespec old[2] = {{1000, 5}, {2000, 7}};
+  for (const auto& item : fs::recursive_directory_iterator(dir_)) {
+    ASSERT_EQ(::utimensat(AT_FDCWD, item.path().c_str(), old, 0), 0);
+  }
+  remember(leave());
+  ASSERT_EQ(::system(("cp -a " + dir_.string() + " " + (top_ / "home").string()).c_str()), 0);
+  const timespec late[2] = {{1000, 5}, {3000, 9}};
+  for (const char* name : {"touched", "owner's"}) {
+    ASSERT_EQ(::utimensat(AT_FDCWD, (dir_ / name).c_str(), late, 0), 0);
+  }
+  fs::permissions(dir_ / "mode", fs::perms(0750));
+  fs::permissions(dir_ / "closed", fs::perms(0500));
+  fs::remove_all(dir_ / "gone");
+  fs::remove_all(dir_ / "used");
+  const Left away = leave();
+  move_away();
+  fs::rename(top_ / "home", dir_);
+  fs::permissions(dir_ / "owner's", fs::perms(0600));
+  write(dir_ / "used/mine", "by its owner");
+  const auto before = names();
+  placer_.at_home = true;
+  {
+    auto to = placer();
+    ASSERT_EQ(arrive(*to, away, true), "");
+    EXPECT_EQ(sent_, 0U);  // the content is here
+    ASSERT_TRUE(undo().ok());
+    EXPECT_EQ(names(), before);
+    EXPECT_NE(fs::status(dir_ / "mode").permissions(), fs::perms(0750));
+  }
+  auto to = placer();
+  ASSERT_EQ(arrive(*to, away, true), "");
+  ASSERT_TRUE(settle_ledger(placer_.ledgers, arrival_ledger(placer_.job, placer_.epoch)).ok());
+  EXPECT_EQ(names(), (std::vector<std::string>{"closed", "mode", "mode again", "owner's", "same",
+                                               "touched", "used", "used/mine"}));
+  EXPECT_EQ(fs::status(dir_ / "mode").permissions(), fs::perms(0750));
+  EXPECT_TRUE(fs::equivalent(dir_ / "mode", dir_ / "mode again"));
+  EXPECT_EQ(fs::status(dir_ / "closed").permissions(), fs::perms(0500));
+  struct stat info {};
+  ASSERT_EQ(::stat((dir_ / "touched").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mtim.tv_sec, 3000);
+  EXPECT_EQ(info.st_mtim.tv_nsec, 9);
+  ASSERT_EQ(::stat((dir_ / "owner's").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  EXPECT_EQ(info.st_mtim.tv_sec, 2000);
+}
+
+// A file of which little changed is made from home's own; that was removed before it could be read.
+TEST_F(JobFilesOnDisk, WhatCannotBeMadeFromHomesOwnIsNotMade) {
+  write(dir_ / "a", std::string(transfer::kJobChunk * 2, 'x'));
+  remember(leave());
+  fs::copy(dir_, top_ / "home");
+  std::ofstream(dir_ / "a", std::ios::app) << "by the job";
+  const Left away = leave();
+  move_away();
+  fs::rename(top_ / "home", dir_);
+  placer_.at_home = true;
+  auto to = placer();
+  meanwhile_ = [&] { fs::remove(dir_ / "a"); };
+  EXPECT_NE(arrive(*to, away, true).find("was changed there meanwhile"), std::string::npos);
+  EXPECT_FALSE(fs::exists(dir_ / "a"));
+}
+
 // Whatever home made where a file of the job's stands stays, and the file lies beside it.
 TEST_F(JobFilesOnDisk, AFolderThatItsOwnerMadeStays) {
   write(dir_ / "note", "old");

@@ -1,6 +1,8 @@
 // A job's files where it is a guest, and what undoing them leaves.
 #include <fcntl.h>
 
+#include <thread>
+
 #include "job_files_rig.h"
 #include "with_mount.h"
 
@@ -166,6 +168,46 @@ TEST_F(JobFilesOnDisk, AHardLinkThatWasBrokenIsNotMendedWithTheOther) {
   EXPECT_TRUE(fs::equivalent(dir_ / "c", dir_ / "d"));
   ASSERT_TRUE(undo().ok());
   EXPECT_FALSE(fs::exists(dir_));
+}
+
+// Between the rounds it was touched, no more.
+TEST_F(JobFilesOnDisk, ModesAndTimesOfTheLastRoundCount) {
+  write(dir_ / "a", "job's");
+  const Left running = leave();
+  const timespec late[2] = {{1000, 5}, {3000, 9}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, (dir_ / "a").c_str(), late, 0), 0);
+  ASSERT_EQ(::chmod((dir_ / "a").c_str(), 0700), 0);
+  const Left frozen = leave();
+  move_away();
+  auto to = placer();
+  ASSERT_EQ(arrive(*to, running, false), "");
+  ASSERT_EQ(arrive(*to, frozen, true), "");
+  struct stat info {};
+  ASSERT_EQ(::stat((dir_ / "a").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700U);
+  EXPECT_EQ(info.st_mtim.tv_sec, 3000);
+  EXPECT_EQ(text_of(dir_ / "a"), "job's");
+}
+
+// Ledgers of other jobs come and go while one is looked for.
+TEST_F(JobFilesOnDisk, LedgersThatGoMeanwhileAreNoError) {
+  fs::create_directory(placer_.ledgers);
+  write(fs::path(placer_.ledgers) / "last", "");
+  std::atomic<bool> over{false};
+  std::thread others([&] {
+    const auto name = [](int i) { return "other-e" + std::to_string(i); };
+    for (int round = 0; round < 100; ++round) {
+      for (int i = 0; i < 30; ++i) write(fs::path(placer_.ledgers) / name(i), "");
+      for (int i = 0; i < 30; ++i) (void)remove_ledger(placer_.ledgers, name(i));
+    }
+    over = true;
+  });
+  while (!over) {
+    const auto all = read_ledgers(placer_.ledgers);
+    EXPECT_TRUE(all.ok()) << all.error().detail;
+    if (!all.ok()) break;
+  }
+  others.join();
 }
 
 TEST_F(JobFilesOnDisk, WhatIsPutInPlaceOfTernsMeanwhileIsNotWrittenTo) {

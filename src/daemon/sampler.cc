@@ -76,7 +76,8 @@ void Sampler::begin() {
   const std::string cgroup = settings_.cgroup;
   loop::run_blocking(
       loop_,
-      [source = source_, seen, by_cgroup, cgroup, power = power_] {
+      [source = source_, spare = spare_, seen, by_cgroup, cgroup, power = power_] {
+        (void)spare->give_back();
         if (by_cgroup) {
           auto runnable = source->runnable_below(cgroup);
           if (runnable) seen->runnable = *runnable;

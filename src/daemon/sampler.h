@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "daemon/copies.h"
+#include "daemon/spare_memory.h"
 #include "loop/handles.h"
 #include "machine/proc_source.h"
 #include "node/event.h"
@@ -59,6 +60,7 @@ class Sampler {
   loop::Timer timer_;
   // Shared with the work off the loop, which may outlive this object.
   std::shared_ptr<machine::ProcSource> source_ = std::make_shared<machine::ProcSource>();
+  std::shared_ptr<SpareMemory> spare_ = std::make_shared<SpareMemory>();
   std::optional<probe::LoadAverage> average_;
   base::Time average_began_{};
   std::map<base::JobId, JobAverage> job_averages_;

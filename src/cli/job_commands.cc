@@ -291,7 +291,7 @@ void add_run(CLI::App& root, Context& context, Commands& commands) {
                         control::RunRequest request = run_request(context);
                         if (!options->name.empty()) request.name = options->name;
                         if (!options->on.empty()) request.on = options->on;
-                        if (!options->dir.empty()) {
+                        if (app->count("--dir") != 0) {
                           auto dir = real_folder(options->dir);
                           if (!dir) return usage(context, dir.error().detail);
                           request.dir = std::move(*dir);

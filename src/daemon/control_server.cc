@@ -103,7 +103,7 @@ void Client::resume_input() {
 void Client::hear(base::ByteView bytes) {
   while (!bytes.empty() && on_line_ && !closed_ && !final_) {
     const std::size_t piece = std::min(bytes.size(), control::kReadBytesMax);
-    if (!reader_.feed(bytes.first(piece))) return fail(Exit::kUsage, "that line is too long");
+    if (!reader_.feed(bytes.first(piece))) return fail(Exit::kError, "that line is too long");
     bytes = bytes.subspan(piece);
     while (on_line_) {
       const auto line = reader_.next();
@@ -190,7 +190,7 @@ void ControlServer::on_bytes(const std::shared_ptr<Client>& client, base::ByteVi
   while (!bytes.empty() && !client->closed_) {
     const std::size_t piece = std::min(bytes.size(), control::kReadBytesMax);
     if (!client->reader_.feed(bytes.first(piece))) {
-      return client->fail(Exit::kUsage, "the request is too long");
+      return client->fail(Exit::kError, "the request is too long");
     }
     bytes = bytes.subspan(piece);
     auto line = client->reader_.next();

@@ -165,7 +165,7 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     if (*found != node_->self()) target = *found;
   }
   if (std::string why = dir_refusal(request.dir); !why.empty()) {
-    return client->fail(Exit::kUsage, why);
+    return client->fail(Exit::kRefused, why, "see: tern run --help");
   }
   node::JobSpec spec;
   spec.id = random_id<base::JobId>();

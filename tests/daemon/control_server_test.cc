@@ -130,6 +130,7 @@ TEST_F(ControlServerTest, AnOverLongLineIsRefused) {
     return caller.listen();
   }));
   EXPECT_NE(caller.heard.find("too long"), std::string::npos);
+  EXPECT_NE(caller.heard.find("\"exit\":1"), std::string::npos) << caller.heard;
   EXPECT_EQ(requests_, 0);
 }
 

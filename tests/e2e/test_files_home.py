@@ -196,7 +196,18 @@ def a_file_became_a_folder():
         job.end()
 
 
-TESTS = [in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
+def a_folder_that_does_not_travel():
+    """--dir with a folder of the system, or with none: a sentence, and nothing is run"""
+    with Disks(["a"]) as mesh:
+        a = mesh["a"]
+        for folder, says in (("/etc", "/etc is a folder of the system"), ("/", "cannot travel"),
+                             ("", "there is no folder"), (mesh.at("none"), "there is no folder")):
+            done = a.tern("run", "--dir", folder, "--", "/bin/true", ok=False)
+            check(done.returncode != 0 and says in done.stderr, lambda done=done: f"{done}")
+        check(not a.ps(), lambda: f"run all the same: {a.ps()}")
+
+
+TESTS = [a_folder_that_does_not_travel, in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
          a_file_became_a_folder]
 
 if __name__ == "__main__":

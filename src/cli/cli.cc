@@ -1,8 +1,10 @@
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -34,6 +36,14 @@ control::Environment read_environment() {
   if (out.uid == 0 && whole && uid != 0 && uid != UINT32_MAX) out.sudo_uid = uid;
   out.current_dir = std::filesystem::current_path(error).string();
   return out;
+}
+
+// What the caller closed stays closed to us: were a descriptor of ours to get its number, a job's
+// output or a notice would go into that. Reading finds the end, writing fails.
+void hold_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)::open("/dev/null", O_RDONLY);
+  }
 }
 
 // The command's own arguments are not ours to read: everything behind the first "--" of `tern run`.
@@ -126,6 +136,7 @@ CLI::App* add_command(CLI::App& root, Context& context, const CommandText& text)
 }
 
 int run_cli(int argc, char** argv, const Hooks& hooks) {
+  hold_standard_descriptors();
   Context context{hooks, read_environment(), {}, false, {}, {}};
   CLI::App root("Work moves from the busy machine to the idle one, live.", "tern");
   root.set_version_flag("--version", std::string("tern ") + TERN_VERSION);

@@ -26,6 +26,7 @@ struct How {
   std::string input;
   bool terminal = false;   // standard output is one, 60 columns wide
   bool close_out = false;  // nobody reads standard output
+  bool no_out = false;     // it is not even open
   std::vector<std::string> environment;
   std::string signal_when;  // once standard error holds this...
   int signal = 0;           // ...it gets this signal
@@ -61,6 +62,7 @@ inline Ran run_tern(const std::vector<std::string>& arguments, const How& how = 
     posix_spawn_file_actions_adddup2(&actions, in[0], 0);
   }
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  if (how.no_out) posix_spawn_file_actions_addclose(&actions, 1);
   posix_spawn_file_actions_adddup2(&actions, err[1], 2);
   // As from a person's shell, whatever this process was started with (nohup, a background job).
   posix_spawnattr_t attributes;

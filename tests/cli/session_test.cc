@@ -46,6 +46,17 @@ TEST(Session, OutputIsExactAndTheJobsExitCodeIsOurs) {
   }
 }
 
+// `tern run -- x >&-`: the output goes nowhere, and into no descriptor of ours.
+TEST(Session, AClosedOutputIsSaidAndNothingElseGetsItsNumber) {
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{output(1, 0, "x") + ended(0)}}});
+  How how;
+  how.no_out = true;
+  const Ran ran = run_in(dir, kRun, how);
+  EXPECT_EQ(ran.exit, 125);
+  EXPECT_THAT(ran.err, HasSubstr("cannot write the job's output: Bad file descriptor"));
+}
+
 // Where a file was changed at home while the job was away: at its end, and later in tern ps.
 TEST(Session, WhatLiesBesideAFileIsSaid) {
   const std::string lists = R"("beside":["/d/x.job-1"],"kept":["/d/y.home-1"])";

@@ -278,6 +278,9 @@ Status ShareFile::unchanged() const {
   struct stat now {};
   if (::fstat(fd_.get(), &now) != 0) return io_error("look at it");
   if (identity(now) != identity(as_opened_)) return changed();
+  std::uint8_t more = 0;
+  const ssize_t got = retry([&] { return ::pread(fd_.get(), &more, 1, as_opened_.st_size); });
+  if (got > 0) return fail(Code::kStale, "it holds more than its size says, as those of /proc do");
   return {};
 }
 

@@ -327,6 +327,13 @@ TEST_F(ShareFiles, ChangesOfTheSourceAreSeen) {
   EXPECT_FALSE(ShareFile::open(*source, 0).ok()) << "a pipe stands there now";
 }
 
+// Its size is 0, whatever can be read of it.
+TEST_F(ShareFiles, AFileThatHidesItsSizeIsNoEmptyFile) {
+  ASSERT_TRUE(send(*find_share({"/proc/self/status"})));
+  EXPECT_FALSE(results_.at(0).arrived);
+  EXPECT_TRUE(arrived().empty());
+}
+
 TEST_F(ShareFiles, HolesStayHoles) {
   write_to(dir_ / "from/f", "begin");
   ASSERT_EQ(::truncate((dir_ / "from/f").c_str(), 50 * kChunk), 0);

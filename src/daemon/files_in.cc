@@ -122,7 +122,8 @@ void FilesIn::next() {
     batch->push_back(std::move(order));
   }
   working_ = true;
-  timer_.start(kFilesAliveEvery);
+  // Not anew with each piece of work: of short ones the source would hear nothing.
+  if (!std::exchange(ticking_, true)) timer_.start(kFilesAliveEvery);
   callbacks_.work(
       [batch, shared = shared_, spec = spec_, list = receiver_.list(),
        final = receiver_.begin().final]() -> Status {
@@ -138,7 +139,6 @@ void FilesIn::next() {
 
 void FilesIn::worked(const Status& status, bool planned, bool finished) {
   working_ = false;
-  timer_.stop();
   if (failed_ && callbacks_.taken_back) return take_back();
   if (failed_) return;
   if (!status) return fail(status);
@@ -179,7 +179,10 @@ void FilesIn::reply() {
 }
 
 void FilesIn::alive() {
-  if (!working_) return;
+  if (idle()) {
+    ticking_ = false;
+    return;
+  }
   timer_.start(kFilesAliveEvery);
   if (!replies_.empty()) return;
   replies_.push_back(transfer::job_files_message(JobFilesType::kAlive));

@@ -73,6 +73,7 @@ class FilesIn {
   std::size_t queued_ = 0;  // bytes of them
   std::deque<base::Bytes> replies_;
   bool working_ = false;
+  bool ticking_ = false;  // the timer runs
   bool paused_ = false;
   bool failed_ = false;
   base::Status why_;  // of that

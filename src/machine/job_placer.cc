@@ -161,6 +161,7 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
     // A last chunk that is cut off or longer than there has another hash, and is sent.
     if (!have.empty()) plan.have[i] = std::move(have);
   }
+  sync_each_ = plan.wanted.size() < kSyncEachMax;
   plan.refusal = space_refusal();
   if (!plan.refusal.empty()) return plan;
   for (const transfer::LedgerRecord& record : taken) {
@@ -437,7 +438,12 @@ Status JobPlacer::end(std::uint32_t entry) {
     return fail(Code::kStale, file.path + " did not arrive as it was sent");
   }
   if (Status looked = look_after(file, file_.get()); !looked) return looked;
-  if (::fsync(file_.get()) != 0) return disk_error(file.path, "write it");
+  if (sync_each_ && ::fsync(file_.get()) != 0) return disk_error(file.path, "write it");
+  if (!sync_each_ && !unsynced_.contains(device_)) {
+    Fd same(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
+    if (!same.valid()) return about(file.path, io_error("keep it open"));
+    unsynced_.emplace(device_, Unsynced{file.path, std::move(same)});
+  }
   struct stat info {};
   if (::fstat(file_.get(), &info) != 0) return about(file.path, io_error("look at it"));
   Known known;

@@ -1,10 +1,11 @@
 // A job's files on the sink: the work that transfer::JobFilesReceiver orders. Blocking; used by one
 // thread at a time. Everything is done with the rights of the job's user.
 //
-// A file comes under a hidden name in the folder where it belongs, is synced, noted in the ledger
-// (machine/ledger_files.h) and only then renamed, without replacing anything but what tern put
-// there; home's own is first moved aside. In the final round what came in the first is mended in
-// place: nobody uses it before the job is let go. Whatever happens, undo_ledgers() takes it back.
+// A file comes under a hidden name in the folder where it belongs, is synced (many at once), noted
+// in the ledger (machine/ledger_files.h) and only then renamed, without replacing anything but what
+// tern put there; home's own is first moved aside. In the final round what came in the first is
+// mended in place: nobody uses it before the job is let go. Whatever happens, undo_ledgers() takes
+// it back.
 //
 // Of a disk's reserve (inbox.h) it takes nothing, but for a while up to half for what takes the
 // place of an older version; what is mended in place needs no more than it grows.
@@ -44,6 +45,7 @@ struct LaidBeside {
   std::vector<std::string> kept;    // home's own, of what is a folder now and was none, or was one
 };
 
+inline constexpr std::size_t kSyncEachMax = 64;  // files; more are synced with their whole disk
 inline constexpr std::uint64_t kTrialReadMax = 64ULL << 20;  // bytes of one file
 
 class JobPlacer {
@@ -129,6 +131,7 @@ class JobPlacer {
   [[nodiscard]] base::Status open_fresh(std::uint32_t entry, Fd& parent);
   [[nodiscard]] base::Status fill(std::uint32_t entry);
   [[nodiscard]] base::Status look_after(const transfer::JobFile& file, int fd) const;
+  [[nodiscard]] base::Status sync_files();
   [[nodiscard]] base::Status make_links();
   [[nodiscard]] base::Status note_coming(std::uint32_t entry, const Coming& coming);
   [[nodiscard]] base::Status make_hard_links();
@@ -174,6 +177,13 @@ class JobPlacer {
 
   // Bytes until a disk is looked at again; apart for what takes the place of something else.
   std::map<std::pair<std::uint64_t, bool>, std::uint64_t> room_;
+
+  bool sync_each_ = true;
+  struct Unsynced {
+    std::string path;
+    Fd file;  // open since before anything was written: syncfs(2) tells what failed since
+  };
+  std::map<std::uint64_t, Unsynced> unsynced_;  // by device the first of its files
 
   // ---- the file that is open
   std::optional<std::uint32_t> at_;

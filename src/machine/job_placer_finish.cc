@@ -20,6 +20,7 @@ Status JobPlacer::finish() {
   at_.reset();
   file_.reset();
   if (Status made = make_links(); !made) return made;
+  if (Status synced = sync_files(); !synced) return synced;
   for (const auto& [entry, coming] : coming_) {
     if (coming.fresh.empty()) continue;
     if (Status put = note_coming(entry, coming); !put) return put;
@@ -39,6 +40,15 @@ Status JobPlacer::finish() {
   }
   touched_.clear();
   return ledger_->sync();
+}
+
+// What end() left to be synced together.
+Status JobPlacer::sync_files() {
+  for (const auto& [device, first] : unsynced_) {
+    if (::syncfs(first.file.get()) != 0) return about(first.path, io_error("write it"));
+  }
+  unsynced_.clear();
+  return {};
 }
 
 // Before it gets its name. What is laid beside is known by its own name, later.

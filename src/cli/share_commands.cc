@@ -167,8 +167,11 @@ void add_share_commands(CLI::App& root, Context& context, Commands& commands) {
   share_app->add_option("PATH", *paths, "Files and folders")->required();
   share_app->add_option("--to", *to, "Name or id of the node (default: the least loaded)");
   share_app->add_flag("--dry-run", *dry_run, "Only ask who would take it");
-  commands.push_back({share_app, [paths, to, dry_run, &context] {
-                        const auto node = to->empty() ? std::nullopt : std::optional(*to);
+  commands.push_back({share_app, [=, &context] {
+                        // One that is named, though with nothing, is not whoever has the least to
+                        // do.
+                        const bool named = share_app->count("--to") > 0;
+                        const auto node = named ? std::optional(*to) : std::nullopt;
                         return share(context, *paths, node, *dry_run);
                       }});
 

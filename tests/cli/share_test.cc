@@ -123,6 +123,14 @@ TEST(InboxCommand, ListsWhatWaitsAndWhatArrived) {
   EXPECT_THAT(ran.err, HasSubstr("tern inbox accept ID"));
 }
 
+// As of a script whose variable is not set: what is meant for one node does not go to another.
+TEST(ShareCommand, ANodeWithoutANameIsNobody) {
+  const TempDir dir;
+  const Ran ran = run_tern({"share", file_in(dir), "--to", "", "--state", dir.path()});
+  EXPECT_EQ(ran.exit, 2);
+  EXPECT_THAT(ran.err, HasSubstr("neither a name nor an id"));
+}
+
 TEST(InboxCommand, AnswersAnOffer) {
   const TempDir dir;
   const std::string done =

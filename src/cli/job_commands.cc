@@ -289,9 +289,9 @@ void add_run(CLI::App& root, Context& context, Commands& commands) {
   app->prefix_command();
   commands.push_back({app, [app, options, &context] {
                         control::RunRequest request = run_request(context);
-                        if (!options->name.empty()) request.name = options->name;
-                        if (!options->on.empty()) request.on = options->on;
-                        if (app->count("--dir") != 0) {
+                        if (app->count("--name") > 0) request.name = options->name;
+                        if (app->count("--on") > 0) request.on = options->on;
+                        if (app->count("--dir") > 0) {
                           auto dir = real_folder(options->dir);
                           if (!dir) return usage(context, dir.error().detail);
                           request.dir = std::move(*dir);

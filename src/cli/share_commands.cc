@@ -1,5 +1,6 @@
 // tern share, inbox, policy: files to other nodes, and what this one does for others.
 #include <CLI/CLI.hpp>
+#include <tuple>
 
 #include "base/crypto.h"
 #include "cli/context.h"
@@ -130,6 +131,16 @@ int inbox(Context& context, const std::string& action, const std::string& offer)
 
 // ---- policies
 
+// What guests do for a setting of the owner's (node/owner.h).
+std::string guests_do(const std::string& yield) {
+  if (yield == "nothing") return "stay, and may come";
+  if (yield == "refuse") return "stay, and no more come";
+  if (yield == "throttle") return "get half of what they used, and no more come";
+  if (yield == "pause") return "stand still, and no more come";
+  if (yield == "send-home") return "leave, and no more come";
+  return yield == "drain" ? "leave, as do the jobs at home here, and no more come" : yield;
+}
+
 int show_policy(Context& context, const std::string& data) {
   const auto policy = control::parse_policy(data);
   if (!policy) return report(context, policy.error());
@@ -149,6 +160,14 @@ int show_policy(Context& context, const std::string& data) {
   row("jobs", policy->jobs ? "may come" : "none: " + policy->no_jobs, "");
   row("jobs of users", users.empty() ? "of nobody" : "of uid " + users, "policy-uids");
   row("jobs of root", policy->root_jobs ? "may come" : "none", "allow-root-jobs");
+  for (const auto& [cause, yield, key] :
+       {std::tuple("guests while the owner is active", policy->owner_active, "owner-active"),
+        std::tuple("guests on battery", policy->on_battery, "on-battery"),
+        std::tuple("guests when that is low", policy->battery_low, "battery-low"),
+        std::tuple("guests on a metered network", policy->on_metered, "on-metered"),
+        std::tuple("guests before sleep", policy->on_sleep, "on-sleep")}) {
+    if (!yield.empty()) row(cause, guests_do(yield), key);
+  }
   context.out.write(table.render(context.out.style()));
   context.err.notice("Change it in tern.toml (which one: tern config), then: tern down && tern up");
   return 0;

@@ -79,6 +79,9 @@ std::string to_json(const PolicyReport& policy) {
   out.text("share", policy.share).bytes("inbox", policy.inbox).boolean("jobs", policy.jobs);
   out.text("no_jobs", policy.no_jobs).boolean("root_jobs", policy.root_jobs);
   out.raw_list("uids", uids);
+  out.text("owner_active", policy.owner_active).text("on_battery", policy.on_battery);
+  out.text("battery_low", policy.battery_low).text("on_metered", policy.on_metered);
+  out.text("on_sleep", policy.on_sleep);
   return out.finish();
 }
 
@@ -115,6 +118,11 @@ base::Result<PolicyReport> parse_policy(std::string_view json) {
   policy.no_jobs = in.text_or("no_jobs", kSentenceBytesMax);
   policy.root_jobs = in.boolean_or("root_jobs", false);
   if (in.has("uids")) policy.uids = in.integers("uids", 2 * kPolicyUidsMax, 0, UINT32_MAX);
+  policy.owner_active = word(in, "owner_active");
+  policy.on_battery = word(in, "on_battery");
+  policy.battery_low = word(in, "battery_low");
+  policy.on_metered = word(in, "on_metered");
+  policy.on_sleep = word(in, "on_sleep");
   return finished(in, std::move(policy));
 }
 

@@ -48,9 +48,15 @@ struct PolicyReport {
   std::string share;  // yes, no, ask
   std::string inbox;
   bool jobs = false;    // foreign jobs may come
-  std::string no_jobs;  // why none may
+  std::string no_jobs;  // why none may, now or ever
   bool root_jobs = false;
   std::vector<std::int64_t> uids;  // whose foreign jobs may run here
+  // What guests do while the owner needs the machine, as its settings say it (node/owner.h).
+  std::string owner_active;
+  std::string on_battery;
+  std::string battery_low;
+  std::string on_metered;
+  std::string on_sleep;
 };
 
 [[nodiscard]] std::string to_json(const ShareTarget& target);

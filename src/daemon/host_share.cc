@@ -110,9 +110,17 @@ void Host::answer_policy(const std::shared_ptr<Client>& client) {
   policy.share = control::share_policy_text(options_.share);
   policy.inbox = options_.inbox_path();
   policy.no_jobs = no_jobs_.empty() ? no_criu_ : no_jobs_;
+  if (policy.no_jobs.empty() && node_->draining())
+    policy.no_jobs = "drained, until: tern drain --off";
+  if (policy.no_jobs.empty()) policy.no_jobs = node_->stance().why;
   policy.jobs = policy.no_jobs.empty();
   policy.root_jobs = options_.allow_root_jobs;
   for (const std::uint32_t uid : trusted_uids_) policy.uids.push_back(uid);
+  policy.owner_active = options_.owner_active;
+  policy.on_battery = options_.on_battery;
+  policy.battery_low = options_.battery_low;
+  policy.on_metered = options_.on_metered;
+  policy.on_sleep = options_.on_sleep;
   client->done(control::to_json(policy));
 }
 

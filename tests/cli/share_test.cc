@@ -152,7 +152,8 @@ TEST(InboxCommand, AnswersAnOffer) {
 
 TEST(PolicyCommand, SaysWhatThisNodeDoesForOthers) {
   const TempDir dir;
-  const control::PolicyReport policy{"ask", "/in", false, "no CRIU", false, {1000}};
+  const control::PolicyReport policy{"ask",   "/in",    false,   "no CRIU",  false,      {1000},
+                                     "pause", "refuse", "drain", "throttle", "send-home"};
   FakeDaemon daemon(dir.path(),
                     {Script{{"{\"ok\":true,\"data\":" + control::to_json(policy) + "}\n"}}});
   const Ran ran = run_tern({"policy", "--state", dir.path()});
@@ -160,6 +161,13 @@ TEST(PolicyCommand, SaysWhatThisNodeDoesForOthers) {
   EXPECT_THAT(ran.out, HasSubstr("once you said yes (tern inbox), into /in"));
   EXPECT_THAT(ran.out, HasSubstr("none: no CRIU"));
   EXPECT_THAT(ran.out, HasSubstr("of uid 1000"));
+  for (const char* setting :
+       {"stand still, and no more come +owner-active", "stay, and no more come +on-battery",
+        "leave, as do the jobs at home here, and no more come +battery-low",
+        "get half of what they used, and no more come +on-metered",
+        "leave, and no more come +on-sleep"}) {
+    EXPECT_THAT(ran.out, ::testing::ContainsRegex(setting));
+  }
 }
 
 }  // namespace

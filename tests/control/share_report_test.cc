@@ -35,13 +35,19 @@ TEST(ShareReport, InboxReadsBackWithOddNames) {
 }
 
 TEST(ShareReport, PolicyReadsBack) {
-  const PolicyReport policy{"no", "/in", true, "", false, {1000, 1001}};
+  const PolicyReport policy{"no",    "/in",    true,    "",         false,      {1000, 1001},
+                            "pause", "refuse", "drain", "throttle", "send-home"};
   const auto back = parse_policy(to_json(policy));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->share, "no");
   EXPECT_EQ(back->inbox, "/in");
   EXPECT_TRUE(back->jobs);
   EXPECT_EQ(back->uids, policy.uids);
+  EXPECT_EQ(back->owner_active, "pause");
+  EXPECT_EQ(back->on_battery, "refuse");
+  EXPECT_EQ(back->battery_low, "drain");
+  EXPECT_EQ(back->on_metered, "throttle");
+  EXPECT_EQ(back->on_sleep, "send-home");
 }
 
 TEST(ShareReport, EventsOfAShareReadBack) {

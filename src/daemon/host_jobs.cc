@@ -209,9 +209,16 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     order.job = spec.id;
     order.host = node_->self();
     order.target = target;
-    order.request = ask([client, report](const node::Reply& moved) {
+    order.request = ask([this, client, report, id = spec.id](const node::Reply& moved) {
       std::string sentence = moved.sentence;
-      if (moved.over && moved.exit_code != 0) sentence += "; the job runs here, where it started";
+      const node::jobs::Job* job = node_->jobs().find(id);
+      if (moved.over && moved.exit_code != 0) {
+        const bool runs = job != nullptr && !job->wait_status;
+        sentence = runs ? sentence + "; the job runs here, where it started"
+                        : "the job has ended here, before it could move";
+      } else if (moved.over && job != nullptr) {
+        sentence = "moved to " + node_->name_of(job->at);
+      }
       if (!sentence.empty()) client->line(control::progress_line(sentence));
       if (moved.over) client->done(report);
     });

@@ -115,6 +115,8 @@ std::optional<ShareSession::Outcome> ShareSession::take_lines(Connection& connec
     }
     auto event = control::parse_share_event(std::get<control::Event>(**response).json);
     if (event && event->accepted) {
+      sends_since_ = Clock::now();
+      if (!target_) began_ = sends_since_;
       target_ = *event->accepted;
       request_.to = target_->to;
       bytes_before_ = 0;
@@ -258,10 +260,11 @@ void ShareSession::show_progress(bool now) {
   const std::uint64_t total = source_.manifest.bytes();
   const std::uint64_t done = sender_->bytes_done();
   const std::uint64_t sent = done - std::min(done, bytes_before_);
-  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(time - began_).count();
+  const auto took =
+      std::chrono::duration_cast<std::chrono::milliseconds>(time - sends_since_).count();
   const std::uint64_t percent = total == 0 ? 100 : done * 100 / total;
   std::string text = std::to_string(percent) + "%, " + bytes_text(done) + " of " +
-                     bytes_text(total) + ", " + rate_text(sent, time - began_);
+                     bytes_text(total) + ", " + rate_text(sent, time - sends_since_);
   if (sent > 0 && took > 500) {
     const std::uint64_t left = (total - done) / 1000 * static_cast<std::uint64_t>(took) / sent;
     text += ", " + age_text(static_cast<std::int64_t>(left)) + " left";

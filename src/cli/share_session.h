@@ -58,7 +58,8 @@ class ShareSession {
   std::string next_;
   bool asked_ = false;  // a daemon went away while peers were being asked
   int exit_ = 0;
-  Clock::time_point began_;
+  Clock::time_point began_;  // the first attempt that somebody took; a person's yes takes its time
+  Clock::time_point sends_since_;  // this attempt
   Clock::time_point went_on_;
   Clock::time_point shown_;
   std::chrono::milliseconds delay_{200};

@@ -98,6 +98,8 @@ class Balance {
   };
   [[nodiscard]] Outlook outlook(base::Time now, const JobId& job,
                                 const std::optional<NodeId>& target) const;
+  // Why a job's last move came to nothing, while it rests after that; empty: it does not.
+  [[nodiscard]] std::string why_rests(const JobId& job, base::Time now) const;
 
  private:
   struct Person {
@@ -206,7 +208,11 @@ class Balance {
   base::Time wish_after_{};               // back off until then
   base::Time wake_after_ = base::kNever;  // a view that has just begun to fill says nothing of S
   std::map<NodeId, base::Time> avoid_;    // sinks that refused lately
-  std::map<JobId, base::Time> rest_;      // jobs whose move was refused or aborted lately
+  struct Rest {
+    base::Time until{};
+    std::string why;
+  };
+  std::map<JobId, Rest> rest_;  // jobs whose move was refused or aborted lately
   // By job: the sinks where its last moves came to nothing. Others come first, then all again.
   std::map<JobId, std::set<NodeId>> failed_at_;
   struct Asked {  // of the process rule

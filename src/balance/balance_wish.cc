@@ -94,7 +94,7 @@ void Balance::act_on_wish(Step step) {
   if (lingering_.size() >= kLingeringMax) return;
   if (!view_known_ || !local_known_ || step.now < wish_after_ || !people_.empty()) return;
   std::erase_if(avoid_, [&](const auto& a) { return a.second <= step.now; });
-  std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
+  std::erase_if(rest_, [&](const auto& r) { return r.second.until <= step.now; });
   const bool wakes = step.now >= wake_after_ && !by_age(local_.jobs).empty();
   if (!may_wish(local_) && !wakes) return;
   LocalState local = local_;
@@ -122,16 +122,22 @@ void Balance::act_on_wish(Step step) {
 void Balance::wake_here(Step step) {
   if (triad_ || formation_.busy() || damaged_ || stopping_) return;
   if (!view_known_ || step.now < wake_after_) return;
-  std::erase_if(rest_, [&](const auto& r) { return r.second <= step.now; });
+  std::erase_if(rest_, [&](const auto& r) { return r.second.until <= step.now; });
   LocalState local = local_;
   std::erase_if(local.jobs, [&](const JobFacts& job) {
     return !job.waking && (rest_.contains(job.id) || !own_.is_here(job.id) || in_doubt(job.id) ||
                            rests_yet(job, step.now));
   });
   for (const JobId& job : wake_rule(local, trit_sum(view_))) {
-    rest_[job] = step.now + kResidence;  // one that cannot be woken is not tried again and again
+    // One that cannot be woken is not tried again and again.
+    rest_[job] = {step.now + kResidence, {}};
     step.out.act(WakeHere{job});
   }
+}
+
+std::string Balance::why_rests(const JobId& job, base::Time now) const {
+  const auto rest = rest_.find(job);
+  return rest == rest_.end() || rest->second.until <= now ? std::string() : rest->second.why;
 }
 
 // ---- a person
@@ -324,7 +330,7 @@ void Balance::heed_own_events(Step step) {
     const bool moved = event.outcome == Decision::kCommit && !own_.is_here(event.id.job);
     if (event.over && !moved) {
       // What was refused or failed rests a while; else it would be frozen again and again.
-      rest_[event.id.job] = step.now + kResidence;
+      rest_[event.id.job] = {step.now + kResidence, event.reason};
       std::set<NodeId>& failed = failed_at_[event.id.job];
       if (failed.size() >= kFailedSinksMax) failed.clear();
       failed.insert(event.sink);

@@ -25,6 +25,8 @@ Picture Node::picture() const {
   }
   for (const balance::JobFacts& job : local_.jobs) {
     if (const jobs::Job* known = jobs_->find(job.id)) picture.names[job.id] = known->spec.name;
+    const std::string refused = balance_->why_rests(job.id, now_);
+    if (!refused.empty()) picture.refused[job.id] = printable(refused);
   }
   if (under_way_ && seat_ && seat_->triad == under_way_->id.triad) {
     const jobs::Job* job = jobs_->find(under_way_->id.job);
@@ -33,9 +35,9 @@ Picture Node::picture() const {
   }
   picture.paused = pauses_.count();
   picture.paused_why = stance_.hold_why;
-  if (stance_.yield >= Yield::kSendHome) {
-    picture.leaving_own = stance_.yield == Yield::kDrain;
-    picture.leaving_why = stance_.why;
+  if (reach() != Reach::kNobody) {
+    picture.leaving_own = reach() == Reach::kAll;
+    picture.leaving_why = person_drains_ ? "it is drained" : stance_.why;
     for (const DrainJob& job : drain_jobs()) {
       picture.leaving += picture.leaving_own || job.home != self_ ? 1 : 0;
     }

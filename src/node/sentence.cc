@@ -103,6 +103,30 @@ std::string leaving_jobs(const Picture& picture) {
   return jobs + " to leave: " + picture.leaving_why;
 }
 
+// What is parked or queued here, and what its waking waits for (balance/rules.h, wake_rule).
+std::string resting_jobs(const Picture& picture) {
+  std::vector<JobFacts> resting = balance::by_age(picture.local.jobs);
+  std::erase_if(resting, [](const JobFacts& job) { return job.waking; });
+  if (resting.empty()) return {};
+  std::vector<NodeLoad> view;
+  for (const Picture::Node& node : picture.nodes) view.push_back(node.load);
+  const std::int64_t sum = balance::trit_sum(view);
+  const std::string jobs =
+      resting.size() == 1 ? "; a job here waits to be woken: "
+                          : "; " + std::to_string(resting.size()) + " jobs here wait to be woken: ";
+  if (picture.local.policy.drains) return jobs + "this node is drained";
+  if (balance::mesh_rule(sum) != balance::MeshRule::kWaking) {
+    return jobs + "nothing is woken while S is " + std::to_string(sum);
+  }
+  balance::LocalState local = picture.local;
+  std::erase_if(local.jobs,
+                [&](const JobFacts& job) { return balance::rests_yet(job, picture.now); });
+  if (balance::by_age(local.jobs).empty()) return jobs + "it was parked a moment ago";
+  const bool soon = !balance::wake_rule(local, sum).empty() ||
+                    balance::wake_wish(local, view, picture.self).has_value();
+  return jobs + (soon ? "it is about to be" : "no MINUS node has room now");
+}
+
 std::string moves_sentence(const Picture& picture);
 
 }  // namespace
@@ -125,6 +149,7 @@ std::string why_nothing_moves(const Picture& picture) {
   for (const Picture::Node& node : picture.nodes) view.push_back(node.load);
   for (const JobFacts& job : jobs) {
     if (!balance::why_stays(job, picture.now, false).empty()) continue;
+    if (picture.refused.contains(job.id)) continue;
     const auto to = balance::sinks_for(job, local, view, picture.self);
     if (to.empty()) continue;
     return called(job) + " is about to move to " + name_of(picture, to.front().id);
@@ -146,6 +171,10 @@ std::string why_nothing_moves(const Picture& picture) {
                  std::chrono::duration_cast<std::chrono::seconds>(balance::kResidence).count()) +
              " s are over";
     }
+    if (const auto refused = picture.refused.find(job.id); refused != picture.refused.end()) {
+      return called(job) + " did not move: " + refused->second +
+             (job.throttled ? "; it is throttled meanwhile" : "");
+    }
     const std::string why = why_no_room(picture, job, called(job));
     if (!why.empty()) return why + (job.throttled ? "; it is throttled meanwhile" : "");
   }
@@ -157,7 +186,8 @@ std::string why_nothing_moves(const Picture& picture) {
 }
 
 std::string mesh_sentence(const Picture& picture) {
-  return moves_sentence(picture) + held_guests(picture) + leaving_jobs(picture);
+  return moves_sentence(picture) + resting_jobs(picture) + held_guests(picture) +
+         leaving_jobs(picture);
 }
 
 namespace {
@@ -196,7 +226,10 @@ std::string moves_sentence(const Picture& picture) {
            (wished ? "and gives a job to " + name_of(picture, wished->sinks.front())
                    : "but no MINUS node can take one of its jobs now");
   }
-  if (live.size() <= 1) return "a mesh of one: nothing can move" + slower;
+  if (live.size() <= 1) {
+    return (picture.nodes.size() <= 1 ? "a mesh of one" : "no other node is alive") +
+           std::string(": nothing can move") + slower;
+  }
   if (!plus.empty()) {
     const std::string count = plus.size() == 1 ? plus.front()->name + " is PLUS"
                                                : std::to_string(plus.size()) + " nodes are PLUS";

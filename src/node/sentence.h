@@ -5,10 +5,11 @@
 // The first that holds:
 //   a move is under way      "nas moves encode to bob"; of others' only who with whom: "nas moves
 //                            work to bob"
-//   nobody else is live      "a mesh of one: nothing can move"
-//   some are PLUS            what keeps the first of them, or what it is about to do
-//   none is                  "all nodes are between 0.3 and 0.8: nothing to move"
-// and after it which guests this node holds: "; 2 guests here are paused: its owner is active", or
+//   nobody else is live      "a mesh of one: nothing can move"; of several, "no other node is
+//   alive" some are PLUS            what keeps the first of them, or what it is about to do none is
+//   "all nodes are between 0.3 and 0.8: nothing to move"
+// and after it what rests here: "; a job here waits to be woken: nothing is woken while S is 0";
+// which guests this node holds: "; 2 guests here are paused: its owner is active", or
 // sends away: "; a guest here is to leave: it is about to sleep".
 #pragma once
 
@@ -39,7 +40,8 @@ struct Picture {
   base::Time now{};
   std::vector<Node> nodes;  // the view, this node included
   balance::LocalState local;
-  std::map<base::JobId, std::string> names;  // of local.jobs
+  std::map<base::JobId, std::string> names;    // of local.jobs
+  std::map<base::JobId, std::string> refused;  // why their last moves came to nothing, lately
   std::optional<Move> move;
   std::size_t paused = 0;  // guests here
   std::string paused_why;

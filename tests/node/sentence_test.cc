@@ -54,6 +54,20 @@ Picture seen_by_minus() {
   return picture;
 }
 
+// There a job rests; bob is no more than ERGODIC.
+Picture parked_on_minus() {
+  Picture picture = seen_by_minus();
+  picture.nodes[0].load.trit = Trit::kErgodic;
+  balance::JobFacts job;
+  job.id = base::JobId{{9}};
+  job.state = balance::JobState::kParked;
+  job.memory_bytes = 100;
+  job.arrived = kNow - seconds(100);
+  picture.local.jobs = {job};
+  picture.local.memory_free_bytes = 1000;
+  return picture;
+}
+
 struct Row {
   const char* name;
   std::function<Picture()> picture;
@@ -90,10 +104,13 @@ const Row kRows[] = {
     {"alone, throttled",
      with(plus_and_minus,
           [](Picture& p) {
-            p.nodes[1].load.live = false;
+            p.nodes.pop_back();
             p.local.jobs[0].throttled = true;
           }),
      "a mesh of one: nothing can move, and a job here is throttled"},
+    {"the other one is away",
+     with(plus_and_minus, [](Picture& p) { p.nodes[1].load.live = false; }),
+     "no other node is alive: nothing can move"},
     {"no MINUS", with(plus_and_minus, [](Picture& p) { p.nodes[1].load.trit = Trit::kErgodic; }),
      "bob is PLUS, but there is no MINUS node"},
     {"no MINUS, throttled",
@@ -158,7 +175,8 @@ const Row kRows[] = {
      "bob is PLUS, but bob has no running job of tern's to move"},
     {"only jobs that rest",
      with(plus_and_minus, [](Picture& p) { p.local.jobs[0].state = balance::JobState::kParked; }),
-     "bob is PLUS, but bob has no running job of tern's to move"},
+     "bob is PLUS, but bob has no running job of tern's to move; a job here waits to be woken: "
+     "nothing is woken while S is 0"},
     {"beside one that rests",
      with(plus_and_minus,
           [](Picture& p) {
@@ -170,7 +188,14 @@ const Row kRows[] = {
             rests.arrived = kNow;
             p.local.jobs.push_back(rests);
           }),
-     "bob is PLUS, but job encode on bob does not move: it uses a GPU"},
+     "bob is PLUS, but job encode on bob does not move: it uses a GPU; a job here waits to be "
+     "woken: nothing is woken while S is 0"},
+    {"refused lately",
+     with(plus_and_minus,
+          [](Picture& p) {
+            p.refused[p.local.jobs[0].id] = "nas: jobs of root are not allowed here";
+          }),
+     "bob is PLUS, but job encode on bob did not move: nas: jobs of root are not allowed here"},
     {"policy", with(plus_and_minus, [](Picture& p) { p.local.policy.moves_jobs = false; }),
      "bob is PLUS, but bob keeps its jobs, by its policy"},
     {"asked, and told",
@@ -193,6 +218,29 @@ const Row kRows[] = {
      "nas is short of memory, but no MINUS node can take one of its jobs now"},
     {"none PLUS", with(seen_by_minus, [](Picture& p) { p.nodes[0].load.trit = Trit::kErgodic; }),
      "no node is PLUS: nothing to move"},
+    {"parked, and the mesh is balanced",
+     with(parked_on_minus, [](Picture& p) { p.nodes[0].load.trit = Trit::kPlus; }),
+     "bob is PLUS, and has not said what keeps its jobs; a job here waits to be woken: nothing is "
+     "woken while S is 0"},
+    {"parked, to be woken", parked_on_minus,
+     "no node is PLUS: nothing to move; a job here waits to be woken: it is about to be"},
+    {"parked a moment ago",
+     with(parked_on_minus, [](Picture& p) { p.local.jobs[0].arrived = kNow - seconds(20); }),
+     "no node is PLUS: nothing to move; a job here waits to be woken: it was parked a moment ago"},
+    {"parked, and too large",
+     with(parked_on_minus, [](Picture& p) { p.local.jobs[0].memory_bytes = 5000; }),
+     "no node is PLUS: nothing to move; a job here waits to be woken: no MINUS node has room now"},
+    {"parked, and drained", with(parked_on_minus, [](Picture& p) { p.local.policy.drains = true; }),
+     "no node is PLUS: nothing to move; a job here waits to be woken: this node is drained"},
+    {"two that are queued",
+     with(parked_on_minus,
+          [](Picture& p) {
+            p.local.jobs.push_back(p.local.jobs[0]);
+            p.local.jobs[1].state = balance::JobState::kQueued;
+            p.nodes[0].load.trit = Trit::kPlus;
+          }),
+     "bob is PLUS, and has not said what keeps its jobs; 2 jobs here wait to be woken: nothing is "
+     "woken while S is 0"},
     {"the dead do not count",
      with(seen_by_minus,
           [](Picture& p) {

@@ -182,7 +182,7 @@ class Balance {
   void apply_process_rule(Step step, bool sampled);  // sampled: on a LocalState
   void tell_seat(Step step);
   [[nodiscard]] Surroundings around() {
-    return {config_.self, local_, view_, stopping_, own_, lingering_, log_};
+    return {config_.self, local_, view_, stopping_, own_, lingering_, rest_, log_};
   }
 
   Config config_;
@@ -208,11 +208,7 @@ class Balance {
   base::Time wish_after_{};               // back off until then
   base::Time wake_after_ = base::kNever;  // a view that has just begun to fill says nothing of S
   std::map<NodeId, base::Time> avoid_;    // sinks that refused lately
-  struct Rest {
-    base::Time until{};
-    std::string why;
-  };
-  std::map<JobId, Rest> rest_;  // jobs whose move was refused or aborted lately
+  Rests rest_;
   // By job: the sinks where its last moves came to nothing. Others come first, then all again.
   std::map<JobId, std::set<NodeId>> failed_at_;
   struct Asked {  // of the process rule

@@ -56,6 +56,13 @@ class Triad;
 // Dissolved triads of this node in which something is owed.
 using Lingering = std::map<TriadId, std::unique_ptr<Triad>>;
 
+// Jobs whose last move was refused or came to nothing, and why. No rule moves them until then.
+struct Rest {
+  base::Time until{};
+  std::string why;
+};
+using Rests = std::map<JobId, Rest>;
+
 // What a triad needs to know of its node; owned by Balance.
 struct Surroundings {
   NodeId self;
@@ -64,6 +71,7 @@ struct Surroundings {
   const bool& stopping;  // the daemon is to end: nothing new begins here
   OwnTable& own;
   const Lingering& lingering;
+  const Rests& rests;
   base::Log& log;
 };
 

@@ -12,8 +12,12 @@ std::vector<JobFacts> Triad::to_offer(base::Time now) const {
   LocalState local = around_.local;
   if (!local.policy.moves_jobs) return {};
   const bool wakes = stored_.form.cause == Cause::kWake;
+  const bool by_rule = stored_.form.cause != Cause::kPerson;
   std::erase_if(local.jobs, [&](const JobFacts& job) {
     const std::string why = wakes ? why_sleeps(job) : why_stays(job, now, false);
+    // Else the plan would choose it again at once, and others would never have their turn.
+    const auto rest = around_.rests.find(job.id);
+    if (by_rule && rest != around_.rests.end() && now < rest->second.until) return true;
     return !why.empty() || !around_.own.is_here(job.id) || (wakes && rests_yet(job, now)) ||
            in_doubt_elsewhere(job.id);
   });

@@ -86,6 +86,37 @@ TEST(Triads, ASinkThatNeverTakesAJobKeepsItFromNobodyElse) {
   EXPECT_NE(rig.core(kSource).owner(Rig::job())->at, Rig::node(kSink));
 }
 
+// One that everybody refuses, though it would be the first, neither holds up the next one nor is it
+// tried again and again.
+TEST(Triads, AJobThatIsRefusedKeepsNoOtherFromMoving) {
+  Rig rig(3);
+  const JobId other{{43}};
+  rig.give(kSource, JobStarted{other});
+  for (const char* sink : {"1 preflight", "2 preflight"}) {
+    rig.answers[sink] = [](HandoverId id) {
+      return PreflightChecked{id, id.job != Rig::job(), "jobs of root are not allowed here"};
+    };
+  }
+  rig.tell_all(kSource);
+  LocalState local;
+  local.trit = probe::Trit::kPlus;
+  local.effective_ratio_micros = 1'500'000;
+  for (const auto& [id, scum] : {std::pair{Rig::job(), 300'000}, std::pair{other, 200'000}}) {
+    JobFacts facts;
+    facts.id = id;
+    facts.scum_micros = scum;
+    facts.load_micros = 300'000;
+    facts.arrived = rig.now - kResidence;
+    local.jobs.push_back(facts);
+  }
+  rig.give(kSource, local);
+  rig.run(kResidence / 2);
+  EXPECT_EQ(rig.count("1 preflight") + rig.count("2 preflight"), 2);
+  ASSERT_EQ(rig.kills.size(), 1U);
+  EXPECT_EQ(rig.kills[0].id.job, other);
+  EXPECT_EQ(rig.core(kSource).why_rests(Rig::job(), rig.now), "jobs of root are not allowed here");
+}
+
 // Once all have refused, all are asked again.
 TEST(Triads, ASinkThatRefusedAJobIsAskedAgainWhenNobodyElseTakesIt) {
   Rig rig(3);

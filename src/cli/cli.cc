@@ -97,6 +97,17 @@ int run_command(Context& context, const Command& command) {
   return exit != 0 ? exit : static_cast<int>(control::Exit::kError);
 }
 
+// CLI11 leaves out both the program's name and that a command of one's own follows.
+std::string help_of(const CLI::App& command) {
+  std::string help = command.help("tern");
+  constexpr std::string_view kOptions = " [OPTIONS]";
+  const auto at = help.find(kOptions);
+  if (command.get_prefix_command() && at != std::string::npos) {
+    help.insert(at + kOptions.size(), " -- CMD [ARG]...");
+  }
+  return help;
+}
+
 int dispatch(CLI::App& root, Context& context, const Commands& commands,
              std::vector<std::string> arguments) {
   context.behind_dashes = split_run(arguments);
@@ -109,7 +120,7 @@ int dispatch(CLI::App& root, Context& context, const Commands& commands,
     std::reverse(arguments.begin(), arguments.end());  // as the parser wants them
     root.parse(arguments);
   } catch (const CLI::CallForHelp&) {
-    context.out.write(known == commands.end() ? root.help() : known->app->help());
+    context.out.write(known == commands.end() ? root.help() : help_of(*known->app));
     return 0;
   } catch (const CLI::CallForVersion&) {
     context.out.write("tern " TERN_VERSION "\n");

@@ -26,9 +26,11 @@ TEST(Usage, HelpListsTheCommandsThatExistAndNoOthers) {
     const Ran own = run_tern({command, "--help"});
     EXPECT_EQ(own.exit, 0);
     EXPECT_THAT(own.out, HasSubstr("Example:\n  "));
-    EXPECT_THAT(own.out, HasSubstr("tern " + command));
+    EXPECT_THAT(own.out, HasSubstr("Usage: tern " + command));
     EXPECT_THAT(run_tern({"completion", "bash"}).out, HasSubstr("    " + command + ") words="));
   }
+  EXPECT_THAT(run_tern({"run", "--help"}).out,
+              HasSubstr("Usage: tern run [OPTIONS] -- CMD [ARG]...\n"));
   for (const char* later : {"top", "pending", "approve", "revoke"}) {
     SCOPED_TRACE(later);
     EXPECT_THAT(help, Not(HasSubstr(std::string("\n  ") + later + " ")));

@@ -170,7 +170,9 @@ class Balance {
                                       base::Time now) const;
   [[nodiscard]] Outlook sink_for_person(const JobId& job,
                                         const std::optional<NodeId>& target) const;
-  [[nodiscard]] NodeId untried_sink(const Wish& wished);
+  [[nodiscard]] NodeId untried_sink(const Wish& wished) const;
+  void failed_at(const JobId& job, const NodeId& sink, base::Time now);
+  [[nodiscard]] bool somebody_takes(const JobFacts& job, base::Time now) const;
   [[nodiscard]] std::optional<Roles> roles_for(Cause cause, const JobId& job, const NodeId& sink);
   void reply(Step step, const Person& person, ReplyCode code, std::string sentence,
              std::optional<HandoverEvent> event = std::nullopt);
@@ -209,8 +211,8 @@ class Balance {
   base::Time wake_after_ = base::kNever;  // a view that has just begun to fill says nothing of S
   std::map<NodeId, base::Time> avoid_;    // sinks that refused lately
   Rests rest_;
-  // By job: the sinks where its last moves came to nothing. Others come first, then all again.
-  std::map<JobId, std::set<NodeId>> failed_at_;
+  // By job: the sinks where its last moves came to nothing, and when.
+  std::map<JobId, std::map<NodeId, base::Time>> failed_at_;
   struct Asked {  // of the process rule
     Intent intent = Intent::kNone;
     int times = 0;  // LocalStates in a row

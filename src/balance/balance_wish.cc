@@ -77,16 +77,39 @@ std::optional<Roles> Balance::roles_for(Cause cause, const JobId& job, const Nod
   return roles;
 }
 
-// The least loaded one that has not failed this job lately: one that never takes it must not keep
-// it from the others.
-NodeId Balance::untried_sink(const Wish& wished) {
+// The least loaded one that has not failed this job, or whose failure is the oldest: one that never
+// takes it must not keep it from the others.
+NodeId Balance::untried_sink(const Wish& wished) const {
   const auto failed = failed_at_.find(wished.job);
   if (failed == failed_at_.end()) return wished.sinks.front();
-  for (const NodeId& sink : wished.sinks) {
-    if (!failed->second.contains(sink)) return sink;
+  const auto when = [&](const NodeId& sink) {
+    const auto at = failed->second.find(sink);
+    return at == failed->second.end() ? base::Time::min() : at->second;
+  };
+  return *std::min_element(wished.sinks.begin(), wished.sinks.end(),
+                           [&](const auto& a, const auto& b) { return when(a) < when(b); });
+}
+
+void Balance::failed_at(const JobId& job, const NodeId& sink, base::Time now) {
+  std::map<NodeId, base::Time>& failed = failed_at_[job];
+  if (failed.size() >= kFailedSinksMax && !failed.contains(sink)) {
+    failed.erase(std::min_element(failed.begin(), failed.end(), [](const auto& a, const auto& b) {
+      return a.second < b.second;
+    }));
   }
-  failed_at_.erase(failed);
-  return wished.sinks.front();
+  failed[sink] = now;
+}
+
+// A MINUS node that has room and did not fail this job lately.
+bool Balance::somebody_takes(const JobFacts& job, base::Time now) const {
+  const auto failed = failed_at_.find(job.id);
+  if (failed == failed_at_.end()) return has_sink(job, local_, view_, config_.self);
+  std::vector<NodeLoad> view = view_;
+  std::erase_if(view, [&](const NodeLoad& node) {
+    const auto at = failed->second.find(node.id);
+    return at != failed->second.end() && now - at->second < kFailedSinkCounts;
+  });
+  return has_sink(job, local_, view, config_.self);
 }
 
 void Balance::act_on_wish(Step step) {
@@ -331,9 +354,7 @@ void Balance::heed_own_events(Step step) {
     if (event.over && !moved) {
       // What was refused or failed rests a while; else it would be frozen again and again.
       rest_[event.id.job] = {step.now + kResidence, event.reason};
-      std::set<NodeId>& failed = failed_at_[event.id.job];
-      if (failed.size() >= kFailedSinksMax) failed.clear();
-      failed.insert(event.sink);
+      failed_at(event.id.job, event.sink, step.now);
       wish_after_ = step.now + rng_.between(kBackoffMin, kBackoffMax);
     }
     const auto person = std::find_if(people_.begin(), people_.end(), [&](const Person& p) {
@@ -361,8 +382,7 @@ void Balance::apply_process_rule(Step step, bool sampled) {
   if (!local_known_) return;
   for (const JobFacts& job : local_.jobs) {
     if (job.state == JobState::kParked || job.state == JobState::kQueued) continue;
-    const bool fits = has_sink(job, local_, view_, config_.self);
-    const Intent intent = process_rule(job, local_.trit, fits, step.now);
+    const Intent intent = process_rule(job, local_.trit, somebody_takes(job, step.now), step.now);
     Asked& asked = asked_[job.id];
     if (asked.times == 0 || asked.intent != intent) {
       asked = {intent, 0};

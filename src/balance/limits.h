@@ -29,7 +29,7 @@ inline constexpr std::size_t kPersonRequestsMax = 32;  // more: refused at once,
 inline constexpr std::size_t kEndedProposalsMax = 64;  // remembered against late doubles
 inline constexpr std::size_t kLingeringMax = 256;      // dissolved triads kept; full: no new seats
 inline constexpr std::size_t kLingeringByOneMax = 8;  // of them owed by one member: no seat with it
-inline constexpr std::size_t kFailedSinksMax = 16;    // kept of a job; full: all are tried again
+inline constexpr std::size_t kFailedSinksMax = 16;    // kept of a job; full: the oldest goes
 inline constexpr std::size_t kViewWholeMax = 64;      // below that a view is no sample (gossip)
 inline constexpr std::size_t kKeySizeMax = 120;
 
@@ -81,6 +81,9 @@ inline constexpr const char* kOwesTooMany =
 inline constexpr base::Duration kResidence = std::chrono::seconds(60);
 inline constexpr base::Duration kViewSettles = std::chrono::seconds(10);  // before it wakes jobs
 inline constexpr base::Duration kThrottleSpacing = std::chrono::seconds(60);
+// So long a sink that did not take a job is none that has room for it, as far as throttling goes.
+// By then it has been asked again, every kResidence one.
+inline constexpr base::Duration kFailedSinkCounts = std::chrono::minutes(5);
 // Of its memory a node keeps so much for itself: with less free it is short of memory and sheds for
 // that, and no move by rule, nor to the best node, takes the last of it (balance/rules.h).
 inline constexpr std::int64_t kMemoryReservePercent = 5;

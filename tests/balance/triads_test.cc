@@ -18,15 +18,18 @@ TEST(Triads, APlusNodeShedsToAMinusNodeByItself) {
 }
 
 // The Rig's job is a hog (0.4); its node sees the state `times` times in a row.
-std::vector<SetThrottle> throttles(Rig& rig, probe::Trit trit, bool throttled, int times) {
+std::vector<SetThrottle> throttles(Rig& rig, probe::Trit trit, bool throttled, int times,
+                                   std::int64_t effective_ratio_micros = 0) {
   std::vector<SetThrottle> told;
   for (int i = 0; i < times; ++i) {
     LocalState local;
     local.trit = trit;
+    local.effective_ratio_micros = effective_ratio_micros;
     local.policy = rig.policy;
     JobFacts facts;
     facts.id = Rig::job();
     facts.scum_micros = 400'000;
+    facts.load_micros = 500'000;
     facts.throttled = throttled;
     local.jobs.push_back(facts);
     for (const Action& action : rig.core(kSource).step(rig.now, local)) {
@@ -131,6 +134,30 @@ TEST(Triads, ASinkThatRefusedAJobIsAskedAgainWhenNobodyElseTakesIt) {
   }
   EXPECT_EQ(rig.count("1 preflight"), 2);
   EXPECT_EQ(rig.count("2 preflight"), 2);
+}
+
+// None that refuses has room, whatever its load says.
+TEST(Throttling, AHogThatNobodyTakesIsThrottledWhereItIs) {
+  Rig rig(3);
+  for (const char* sink : {"1 preflight", "2 preflight"}) {
+    rig.answers[sink] = [](HandoverId id) {
+      return PreflightChecked{id, false, "jobs of root are not allowed here"};
+    };
+  }
+  const auto told = [&] {
+    return throttles(rig, probe::Trit::kPlus, false, kThrottleSamples, 1'500'000);
+  };
+  for (const std::size_t refusals : {0U, 1U}) {
+    rig.tell_all(kSource);
+    EXPECT_TRUE(told().empty()) << "somebody may take it";
+    rig.tell_all(kSource);
+    rig.run(kResidence + std::chrono::seconds(1));
+    EXPECT_EQ(rig.count("1 preflight") + rig.count("2 preflight"), refusals + 1);
+  }
+  ASSERT_EQ(told().size(), 1U);
+  EXPECT_TRUE(told()[0].on);
+  rig.now += kFailedSinkCounts;
+  EXPECT_TRUE(told().empty()) << "they may have changed their minds";
 }
 
 TEST(Triads, WhoIsShortOfMemoryOffersWhatTheSinkCanTake) {

@@ -71,7 +71,8 @@ std::string woken_path(const std::string& dir, Epoch epoch) {
 // The images as they come, kept for CRIU, but for pages that are too many.
 class ToMemory final : public ParkVisitor {
  public:
-  ToMemory(Loaded& loaded, std::uint64_t pages_max) : loaded_(loaded), pages_left_(pages_max) {}
+  ToMemory(Loaded& loaded, std::uint64_t pages_max)
+      : loaded_(loaded), pages_max_(pages_max), pages_left_(pages_max) {}
   Status begin(std::uint32_t /*image*/, const std::string& name) override {
     images_.push_back({name, &loaded_.images[name], std::nullopt});
     return {};
@@ -80,12 +81,12 @@ class ToMemory final : public ParkVisitor {
     One& one = images_[number];
     loaded_.bytes += bytes.size();
     if (one.name.starts_with("pages-")) {
-      if (!one.hasher && bytes.size() > pages_left_) let_go(one);
+      if (!one.hasher && bytes.size() > pages_left_) let_go_largest();
       if (one.hasher) {
         one.hasher->add(bytes);
         return {};
       }
-      pages_left_ -= bytes.size();
+      pages_left_ -= std::min<std::uint64_t>(pages_left_, bytes.size());
     }
     transfer::Buffer chunk(bytes.size());
     std::memcpy(chunk.mutable_view().data(), bytes.data(), bytes.size());
@@ -96,9 +97,7 @@ class ToMemory final : public ParkVisitor {
   Status end(std::uint32_t number) override {
     One& one = images_[number];
     one.image->ended = true;
-    if (!one.hasher) return {};
-    loaded_.not_kept[one.name] = one.hasher->finish();
-    loaded_.images.erase(one.name);
+    if (one.hasher) forget(one);
     return {};
   }
 
@@ -108,15 +107,34 @@ class ToMemory final : public ParkVisitor {
     transfer::Image* image = nullptr;  // in a map, whose nodes do not move
     std::optional<base::crypto::Hasher> hasher;
   };
-  void let_go(One& one) {
-    one.hasher.emplace();
-    for (const transfer::Buffer& chunk : one.image->chunks) one.hasher->add(chunk.view());
-    pages_left_ += one.image->size;
-    one.image->chunks.clear();
+  // Small ones stay, however many they are.
+  void let_go_largest() {
+    One* largest = nullptr;
+    for (One& one : images_) {
+      if (one.hasher || !one.name.starts_with("pages-")) continue;
+      if (largest == nullptr || one.image->size > largest->image->size) largest = &one;
+    }
+    if (largest == nullptr || largest->image->size < pages_max_ / 2 || let_go_ >= kNotKeptMax) {
+      return;
+    }
+    ++let_go_;
+    largest->hasher.emplace();
+    for (const transfer::Buffer& chunk : largest->image->chunks) {
+      largest->hasher->add(chunk.view());
+    }
+    pages_left_ = std::min(pages_max_, pages_left_ + largest->image->size);
+    largest->image->chunks.clear();
+    if (largest->image->ended) forget(*largest);
+  }
+  void forget(One& one) {
+    loaded_.not_kept[one.name] = one.hasher->finish();
+    loaded_.images.erase(one.name);
   }
 
   Loaded& loaded_;
+  const std::uint64_t pages_max_;
   std::uint64_t pages_left_;
+  std::size_t let_go_ = 0;
   std::vector<One> images_;
 };
 

@@ -94,7 +94,10 @@ struct Loaded {
   std::uint64_t bytes = 0;
   std::uint64_t stored_bytes = 0;
 };
-// Keeps no more than `pages_max` bytes of pages.
+// Keeps no more than `pages_max` bytes of pages, but for processes that have less than half of
+// that, and those beyond the first few: each image that is not kept is read from the file's
+// beginning again.
+inline constexpr std::size_t kNotKeptMax = 4;
 [[nodiscard]] base::Result<Loaded> load(const std::string& path, std::uint64_t data_max,
                                         std::uint64_t pages_max = UINT64_MAX);
 

@@ -1,5 +1,6 @@
 #include "daemon/parked_images.h"
 
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -11,7 +12,8 @@ using base::crypto::Hash256;
 
 namespace {
 
-constexpr std::size_t kBlock = 256 * 1024;  // of the file, at a time
+// Of the file, at a time: packed, so that what a zero page is in it is a thousand times as much.
+constexpr std::size_t kBlock = 16 * 1024;
 
 }  // namespace
 
@@ -50,6 +52,7 @@ struct ParkedImages::Pages final : public ParkVisitor {
   std::size_t given = 0;    // of the first of `sure`
   bool over = false;
   bool fetching = false;
+  std::atomic<bool> given_up{false};
   std::function<void()> then;
 };
 
@@ -58,7 +61,10 @@ ParkedImages::ParkedImages(loop::Loop& loop, std::string path, transfer::ImageSe
     : loop_(loop), path_(std::move(path)), kept_(std::move(kept)), not_kept_(std::move(not_kept)) {}
 
 ParkedImages::~ParkedImages() {
-  for (const auto& [name, pages] : begun_) pages->then = nullptr;
+  for (const auto& [name, pages] : begun_) {
+    pages->then = nullptr;
+    pages->given_up = true;
+  }
 }
 
 bool ParkedImages::exists(std::string_view name) {
@@ -75,7 +81,7 @@ ParkedImages::Handle ParkedImages::pages(std::string_view name) {
 
 void ParkedImages::fetch(Pages& pages) {
   pages.fetched = 0;
-  while (!pages.over && pages.fetched < kParkedAhead) {
+  while (!pages.over && pages.fetched < kParkedAhead && !pages.given_up) {
     if (!pages.reader) {
       auto reader = park_file::Reader::open(pages.path, UINT64_MAX);
       if (reader) pages.reader = std::move(*reader);

@@ -97,6 +97,32 @@ TEST_F(ParkedImagesOfAFile, AreWholeWhetherTheirPagesWereKeptOrNot) {
   }
 }
 
+// Each that is not kept is read from the beginning of the file again.
+TEST_F(ParkedImagesOfAFile, AreKeptWhereTheyAreSmallOrMany) {
+  constexpr std::size_t kMany = 3 * park_file::kNotKeptMax;
+  for (const std::size_t size : {std::size_t{100'000}, std::size_t{600'000}}) {
+    (void)park_file::remove(dir(), Epoch{2});
+    auto writer = park_file::Writer::create(dir(), Epoch{2});
+    ASSERT_TRUE(writer.ok()) << writer.error().detail;
+    (*writer)->begin({});
+    ParkEncoder& encoder = (*writer)->encoder();
+    for (std::uint32_t i = 0; i < kMany; ++i) {
+      ASSERT_TRUE(encoder.begin("pages-" + std::to_string(i) + ".img").ok());
+      ASSERT_TRUE(encoder.data(i, base::as_bytes(content(size, i))).ok());
+      ASSERT_TRUE(encoder.end(i).ok());
+    }
+    ASSERT_TRUE((*writer)->commit().ok());
+    auto loaded = park_file::load(path(), UINT64_MAX, 1'000'000);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().detail;
+    const bool large = size > 500'000;
+    EXPECT_EQ(loaded->not_kept.size(), large ? park_file::kNotKeptMax : 0);
+    ParkedImages images(loop_, path(), std::move(loaded->images), std::move(loaded->not_kept));
+    for (std::uint32_t i = 0; i < kMany; ++i) {
+      EXPECT_TRUE(read(images, "pages-" + std::to_string(i) + ".img") == content(size, i)) << i;
+    }
+  }
+}
+
 TEST_F(ParkedImagesOfAFile, EndTooEarlyWhereTheFileIsAnotherThanItWas) {
   write(1);
   const auto changed = open(0);

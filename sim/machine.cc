@@ -71,11 +71,8 @@ Copy& Machine::add(base::Time now, std::vector<JobTruth>& jobs, std::uint32_t jo
   CHECK(find(job) == nullptr);
   settle(now, jobs);
   threads_.push_back(jobs[job].plan.threads);
-  // A sample at once, as the daemon takes one.
-  const base::Time before = now - probe::kSampleSpacingMin;
-  Copy copy{job, false, epoch, probe::LoadAverage(before, probe::kLoadWindowDefault, load_micros),
+  Copy copy{job, false, epoch, probe::LoadAverage(now, probe::kLoadWindowDefault, load_micros),
             {},  {}};
-  copy.load.sample(now, static_cast<std::uint32_t>(jobs[job].plan.threads));
   copy.held_back = probe::LoadAverage(now);
   copies_.push_back(std::move(copy));
   jobs[job].epoch = std::max(jobs[job].epoch, epoch);

@@ -171,10 +171,9 @@ void Sampler::finish(const Seen& seen) {
 
 void Sampler::measure_load(const Seen& seen, const base::JobId& id, std::int64_t known_micros,
                            std::uint32_t runnable, base::Duration age, node::JobSample& out) {
-  // The first sample counts, for a little: else nothing would be known of a job until the second.
-  const base::Time before = seen.at - probe::kSampleSpacingMin;
   const auto found = job_averages_.try_emplace(
-      id, JobAverage{probe::LoadAverage(before, settings_.window, known_micros), known_micros > 0});
+      id,
+      JobAverage{probe::LoadAverage(seen.at, settings_.window, known_micros), known_micros > 0});
   JobAverage& known = found.first->second;
   known.average.sample(seen.at, runnable);
   out.load_micros = known.average.measured_micros();
@@ -182,7 +181,9 @@ void Sampler::measure_load(const Seen& seen, const base::JobId& id, std::int64_t
   if (known.came) return;
   if (settings_.source == machine::LoadSource::kCgroup)
     age = std::min(age, seen.at - average_began_);
-  out.young_load_micros = probe::not_shown_micros(out.load_micros, age, settings_.window);
+  const std::int64_t shown =
+      out.load_micros - probe::not_shown_micros(out.load_micros, age, settings_.window);
+  out.young_load_micros = out.load_micros - std::max(shown, known.average.micros());
 }
 
 std::int64_t Sampler::hidden_load(base::Time at, const CopyView& copy, std::uint32_t runnable,

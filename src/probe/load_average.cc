@@ -45,11 +45,12 @@ std::int64_t LoadAverage::micros() const {
 }
 
 std::int64_t LoadAverage::measured_micros() const {
-  if (weight_ == 0) return 0;
+  const std::uint64_t least = (kDecayOne - decay_of(window_ / 4, window_)) << (kFractionBits - 32);
+  const std::uint64_t weight = std::max(weight_, least);
   // Both are rounded up at each sample: a little more than the tasks that there were is not meant.
-  const std::uint64_t whole = std::min<std::uint64_t>(value_ / weight_, kTasksMax);
-  const std::uint64_t part = whole == kTasksMax ? 0 : value_ % weight_;  // < 2^40
-  return static_cast<std::int64_t>(whole * kMillion + part * kMillion / weight_);
+  const std::uint64_t whole = std::min<std::uint64_t>(value_ / weight, kTasksMax);
+  const std::uint64_t part = whole == kTasksMax ? 0 : value_ % weight;  // < 2^40
+  return static_cast<std::int64_t>(whole * kMillion + part * kMillion / weight);
 }
 
 std::int64_t not_shown_micros(std::int64_t load_micros, base::Duration age, base::Duration window) {

@@ -15,7 +15,8 @@
 // the 0 that nobody measured can be left out: the samples' weights sum to 1 - e^(-age/window), so
 //     average / (1 - e^(-age/window))
 // is their mean by the same weights (as Kingma & Ba 2015, "Adam", §3, correct theirs), equal to a
-// constant load from the first sample on.
+// constant load. One or two samples are chance: a task that mostly sleeps may run just then. So
+// what was measured counts as a quarter of a window at least.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ class LoadAverage {
   // one, or before it, is left out; the next one stands for its time too.
   void sample(base::Time now, std::uint32_t runnable);
   [[nodiscard]] std::int64_t micros() const;  // in micro-tasks, rounded down
-  // Over the time that was measured alone; 0 before the first sample.
+  // Over the time that was measured, or a quarter of a window.
   [[nodiscard]] std::int64_t measured_micros() const;
 
  private:

@@ -69,15 +69,21 @@ std::vector<std::uint32_t> groups_of(std::uint32_t uid) {
   return {gids.begin(), gids.begin() + count};
 }
 
-base::Status rename_new(int folder, const std::string& from, const std::string& to) {
-  const int renamed = static_cast<int>(
-      ::syscall(SYS_renameat2, folder, from.c_str(), folder, to.c_str(), 1U /* NOREPLACE */));
+base::Status rename_new(const NameIn& from, const NameIn& to) {
+  const int renamed = static_cast<int>(::syscall(SYS_renameat2, from.folder, from.name.c_str(),
+                                                 to.folder, to.name.c_str(), 1U /* NOREPLACE */));
   if (renamed == 0) return {};
   if (errno != EINVAL) return io_error("give it its name");
   // A file system that cannot: a link never replaces.
-  if (::linkat(folder, from.c_str(), folder, to.c_str(), 0) != 0) return io_error("name it");
-  (void)::unlinkat(folder, from.c_str(), 0);
+  if (::linkat(from.folder, from.name.c_str(), to.folder, to.name.c_str(), 0) != 0) {
+    return io_error("name it");
+  }
+  (void)::unlinkat(from.folder, from.name.c_str(), 0);
   return {};
+}
+
+base::Status rename_new(int folder, const std::string& from, const std::string& to) {
+  return rename_new({folder, from}, {folder, to});
 }
 
 base::Status check_groups(std::uint32_t uid, const std::vector<std::uint32_t>& gids) {

@@ -37,7 +37,13 @@ class FileUser {
 // name for what is there (O_PATH), whatever that is.
 [[nodiscard]] Fd open_plainly(const std::string& path, int flags = O_PATH);
 
-// Within a folder. kExists: somebody has that name; kNotFound: there is nothing to be renamed.
+// kExists: somebody has that name; kNotFound: there is nothing to be renamed.
+struct NameIn {
+  int folder = -1;
+  std::string name;
+};
+[[nodiscard]] base::Status rename_new(const NameIn& from, const NameIn& to);
+// Within a folder.
 [[nodiscard]] base::Status rename_new(int folder, const std::string& from, const std::string& to);
 
 // When it was made, as the file system says; zeros where it does not. Not through a link; with an

@@ -115,7 +115,7 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
   found_.clear();
   keep_as_.clear();
   coming_.clear();
-  modes_.clear();
+  marked_.clear();
   Plan plan;
   std::vector<transfer::LedgerRecord> taken;  // folders that are there
   for (std::uint32_t i = 0; i < list_->size(); ++i) {
@@ -130,9 +130,10 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
     }
     // Only the last version is worth its place beside another's.
     const bool later = decision.verdict == Verdict::kBeside && !final_;
-    if (decision.verdict == Verdict::kUse || later) {
+    const bool mark = decision.verdict == Verdict::kMark;
+    if (mark) marked_[i] = seen->stamp.inode;
+    if (decision.verdict == Verdict::kUse || mark || later) {
       const bool folder = seen->found.kind == FoundFile::Kind::kFolder;
-      if (transfer::mode_returns(wanted, seen->found)) modes_[wanted.path] = wanted.mode;
       if (folder && (seen->found.empty || seen->found.placed_for_another)) {
         taken.push_back({LedgerKind::kFolder,
                          wanted.path,

@@ -5,7 +5,8 @@
 // in the ledger (machine/ledger_files.h) and only then renamed, without replacing anything but what
 // tern put there; home's own is first moved aside. In the final round what came in the first is
 // mended in place: nobody uses it before the job is let go. Whatever happens, undo_ledgers() takes
-// it back.
+// it back. So it is with folders of home's that the job removed, and with modes and times that it
+// changed: all that the job left is there when finish() of the final round is.
 //
 // Of a disk's reserve (inbox.h) it takes nothing, but for a while up to half for what takes the
 // place of an older version; what is mended in place needs no more than it grows.
@@ -142,7 +143,10 @@ class JobPlacer {
                                          const std::string& fresh);
   void named_anew(const std::string& path, const struct stat& info);
   [[nodiscard]] base::Status remove_gone();
-  [[nodiscard]] base::Status note_folders();
+  [[nodiscard]] base::Status put_aside(const std::string& path);
+  [[nodiscard]] bool folder_gone(const std::string& path) const;
+  [[nodiscard]] base::Status remove_folders();
+  [[nodiscard]] base::Status set_marks();
   [[nodiscard]] bool below_dir(const std::string& path) const;
   [[nodiscard]] base::Status finish_folders();
   [[nodiscard]] base::Status note(const transfer::LedgerRecord& record);
@@ -163,11 +167,11 @@ class JobPlacer {
     base::crypto::Hash256 digest{};
     std::string marks;
   };
-  std::map<std::string, AsLeft> left_;          // home's own, as it left
-  std::map<std::string, std::uint32_t> modes_;  // its folders' that the job changed
-  std::set<std::string> fresh_folders_;         // noted in the ledger
+  std::map<std::string, AsLeft> left_;   // home's own, as it left
+  std::set<std::string> fresh_folders_;  // noted in the ledger
   std::map<std::string, Known> known_;
-  std::map<std::uint32_t, transfer::Verdict> verdicts_;  // but kUse
+  std::map<std::uint32_t, transfer::Verdict> verdicts_;  // but kUse and kMark
+  std::map<std::uint32_t, Inode> marked_;                // kMark
   std::map<std::uint32_t, Stamp> found_;                 // where something stands
   std::map<std::uint32_t, std::string> keep_as_;         // and what it is called then (kKept)
   std::map<std::uint32_t, Coming> coming_;

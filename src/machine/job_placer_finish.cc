@@ -39,6 +39,9 @@ Status JobPlacer::finish() {
     if (folder.valid() && ::fsync(folder.get()) != 0) return about(path, io_error("write it"));
   }
   touched_.clear();
+  if (final_) {
+    if (Status marked = set_marks(); !marked) return marked;
+  }
   return ledger_->sync();
 }
 
@@ -117,6 +120,7 @@ Status JobPlacer::name(std::uint32_t entry, const Coming& coming) {
       named = rename_new(parent.get(), coming.fresh, name);
       break;
     case Verdict::kUse:
+    case Verdict::kMark:
     case Verdict::kRefuse:
       break;  // mended in place
   }
@@ -267,67 +271,6 @@ Status JobPlacer::make_hard_links() {
   if (Status synced = ledger_->sync(); !synced) return synced;
   for (const std::uint32_t entry : made) {
     if (Status named = name(entry, coming_.at(entry)); !named) return named;
-  }
-  return {};
-}
-
-// Only there the list names all that there is.
-bool JobPlacer::below_dir(const std::string& path) const {
-  for (std::string up = parent_of(path); up != "/"; up = parent_of(up)) {
-    const auto entry = list_->find(up);
-    if (!entry) continue;
-    const JobFile& folder = list_->at(*entry);
-    return folder.kind == JobFileKind::kFolder && (folder.flags & transfer::kJobFileWritten) != 0;
-  }
-  return false;
-}
-
-// What came in the first round and is not there any more; at home also what the job removed of
-// what it left with, unless that was changed here.
-Status JobPlacer::remove_gone() {
-  for (auto it = placed_.begin(); it != placed_.end();) {
-    if (list_->find(it->first)) {
-      ++it;
-      continue;
-    }
-    const Fd parent = open_plainly(parent_of(it->first), O_PATH | O_DIRECTORY);
-    struct stat info {};
-    const std::string name = name_of(it->first);
-    if (parent.valid() && ::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-        Inode{info.st_dev, info.st_ino} == it->second) {
-      (void)::unlinkat(parent.get(), name.c_str(), 0);
-    }
-    it = placed_.erase(it);
-  }
-  if (!spec_.at_home) return {};
-  for (const auto& [path, left] : left_) {
-    if (list_->find(path) || !below_dir(path) || left.digest == transfer::folder_digest()) continue;
-    JobFile gone;
-    gone.path = path;
-    const std::atomic<bool> never{false};
-    auto seen = look(gone, never);
-    if (!seen) return seen.error();
-    if (!seen->found.as_it_left) continue;
-    const Fd parent = open_plainly(parent_of(path), O_PATH | O_DIRECTORY);
-    const std::string aside = aside_name(path);
-    Status put = note({LedgerKind::kReplaced, path, parent_of(path) + "/" + aside, 0, 0, {}});
-    if (put) put = ledger_->sync();
-    if (put) put = rename_new(parent.get(), name_of(path), aside);
-    if (!put) return about(path, put.error());
-  }
-  return note_folders();
-}
-
-// What becomes of home's folders when all is settled: until then what went aside lies in them.
-Status JobPlacer::note_folders() {
-  for (auto it = left_.rbegin(); it != left_.rend(); ++it) {
-    const auto& [path, left] = *it;
-    if (left.digest != transfer::folder_digest() || list_->find(path) || !below_dir(path)) continue;
-    if (Status put = note({LedgerKind::kGone, path, {}, 0, 0, {}}); !put) return put;
-  }
-  for (auto it = modes_.rbegin(); it != modes_.rend(); ++it) {
-    Status put = note({LedgerKind::kMode, it->first, {}, it->second, 0, {}});
-    if (!put) return put;
   }
   return {};
 }

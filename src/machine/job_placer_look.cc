@@ -3,6 +3,7 @@
 
 #include <climits>
 
+#include "machine/file_marks.h"
 #include "machine/inbox.h"
 #include "machine/job_placer.h"
 #include "machine/path.h"
@@ -81,9 +82,7 @@ Result<JobPlacer::Look> JobPlacer::look(const JobFile& wanted, const std::atomic
   found.mtime_nanos = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
   const auto left = left_.find(wanted.path);
   found.marks_as_they_left =
-      spec_.at_home && left != left_.end() &&
-      left->second.marks ==
-          to_text({S_ISDIR(info.st_mode), info.st_mode, found.mtime_seconds, info.st_mtim.tv_nsec});
+      spec_.at_home && left != left_.end() && left->second.marks == to_text(marks_of(info));
   const bool same_time = info.st_ctim.tv_sec == wanted.ctime_seconds &&
                          static_cast<std::uint32_t>(info.st_ctim.tv_nsec) == wanted.ctime_nanos;
   // While the job runs it may write there between the two looks.
@@ -95,7 +94,9 @@ Result<JobPlacer::Look> JobPlacer::look(const JobFile& wanted, const std::atomic
     found.kind = FoundFile::Kind::kFolder;
     found.as_it_left = left_as(wanted.path, transfer::folder_digest());
     const auto made = folders_.find(wanted.path);
-    found.placed = found.placed || (made != folders_.end() && made->second == inode);
+    const bool by_tern = made != folders_.end() && made->second == inode;
+    found.taken = found.placed && !by_tern && here != placed_.end() && here->second == inode;
+    found.placed = found.placed || by_tern;
     if ((wanted.flags & transfer::kJobFileWritten) != 0 && !found.placed && !found.same_inode) {
       const Fd folder = open_plainly(wanted.path, O_RDONLY | O_DIRECTORY);
       auto names = folder.valid() ? names_in(folder.get())

@@ -64,7 +64,7 @@ Result<std::string> JobPlacer::judge(const std::atomic<bool>& cancelled) {
     auto seen = look(wanted, cancelled);
     if (!seen) return seen.error();
     const Decision decision = transfer::decide(wanted, seen->found, spec_.at_home);
-    if (decision.verdict == Verdict::kUse) continue;
+    if (decision.verdict == Verdict::kUse || decision.verdict == Verdict::kMark) continue;
     if (decision.verdict == Verdict::kRefuse) {
       if (spec_.at_home) return decision.why;
       if (wanted.path == spec_.dir) return std::string();  // nor is what is in it looked at

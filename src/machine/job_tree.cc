@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "machine/file_hash.h"
+#include "machine/file_marks.h"
 #include "machine/file_user.h"
 #include "machine/inbox.h"
 #include "machine/path.h"

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "machine/file_marks.h"
 #include "machine/file_user.h"
 #include "machine/inbox.h"
 #include "machine/path.h"
@@ -61,16 +62,62 @@ void remove_fresh(const std::string& folder, const std::string& ledger) {
   }
 }
 
-// Innermost first, as they were noted. What its owner has put into it stays, and so does it.
-void settle_folder(const LedgerRecord& record) {
-  if (record.kind == LedgerKind::kGone) {
-    const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
-    if (parent.valid()) (void)::unlinkat(parent.get(), name_of(record.path).c_str(), AT_REMOVEDIR);
+// Whether undoing it takes away what stands at its path.
+bool takes_away(const LedgerRecord& record) {
+  return record.kind == LedgerKind::kFolder || record.kind == LedgerKind::kPlaced;
+}
+
+// 0: what was written last of such a path counts. Each of the others is undone by itself.
+int group_of(const LedgerRecord& record) {
+  switch (record.kind) {
+    case LedgerKind::kReplaced:
+    case LedgerKind::kKept:
+      return 1;
+    case LedgerKind::kGone:
+      return 2;
+    case LedgerKind::kMarks:
+      return 3;
+    default:
+      return 0;
   }
-  if (record.kind == LedgerKind::kMode) {
-    const Fd folder = open_plainly(record.path, O_RDONLY | O_DIRECTORY);
-    if (folder.valid()) (void)::fchmod(folder.get(), static_cast<mode_t>(record.device & 0777));
+}
+
+Status undo_marks(const LedgerRecord& record) {
+  const std::size_t comma = record.other.find(',');
+  if (comma == std::string::npos) return {};
+  const auto before = marks_from(record.other.substr(0, comma));
+  const auto after = marks_from(record.other.substr(comma + 1));
+  if (!before || !after) return {};
+  return change_marks({record.path, record.device, record.inode, *after, *before});
+}
+
+Status undo_gone(const LedgerRecord& record) {
+  const auto marks = marks_from(record.other);
+  const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
+  if (!marks || !parent.valid()) return {};
+  const std::string name = name_of(record.path);
+  if (::mkdirat(parent.get(), name.c_str(), 0700) != 0) {
+    return errno == EEXIST ? Status() : Status(about(record.path, io_error("make it again")));
   }
+  struct stat info {};
+  if (::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    return about(record.path, io_error("look at it"));
+  }
+  const Marks made = marks_of(info);
+  return change_marks({record.path, info.st_dev, info.st_ino, made, *marks});
+}
+
+// Home's own, that waited. The folder that it is in may be closed by now, as the job wanted.
+void remove_aside(const std::string& path) {
+  const Fd folder = open_plainly(parent_of(path), O_PATH | O_DIRECTORY);
+  struct stat info {};
+  if (!folder.valid() || ::unlinkat(folder.get(), name_of(path).c_str(), 0) == 0) return;
+  if (errno != EACCES || ::fstat(folder.get(), &info) != 0) return;
+  const mode_t mode = info.st_mode & 07777U;
+  const std::string by = "/proc/self/fd/" + std::to_string(folder.get());
+  if (::chmod(by.c_str(), mode | 0700U) != 0) return;
+  (void)::unlinkat(folder.get(), name_of(path).c_str(), 0);
+  (void)::chmod(by.c_str(), mode);
 }
 
 class Undoing {
@@ -95,8 +142,9 @@ class Undoing {
     if (record.kind == LedgerKind::kReplaced || record.kind == LedgerKind::kKept) {
       return put_back(record, out);
     }
-    if (record.kind != LedgerKind::kFolder && record.kind != LedgerKind::kPlaced) return {};
-    if (record.other == kNotMade) return {};
+    if (record.kind == LedgerKind::kMarks) return undo_marks(record);
+    if (record.kind == LedgerKind::kGone) return undo_gone(record);
+    if (!takes_away(record) || record.other == kNotMade) return {};
     if (shared_.contains({record.path, record.device, record.inode})) return {};
     const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
     struct stat info {};
@@ -138,16 +186,24 @@ class Undoing {
   // Over nothing: what its owner made there meanwhile stays, and the old one lies beside it.
   static Status put_back(const LedgerRecord& record, Undone& out) {
     const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
-    if (!parent.valid()) return {};
-    const std::string backup = name_of(record.other);
+    const Fd aside = open_plainly(parent_of(record.other), O_PATH | O_DIRECTORY);
+    if (!aside.valid()) return {};
+    const NameIn backup{aside.get(), name_of(record.other)};
     std::string name = name_of(record.path);
+    struct stat info {};
+    if (!parent.valid() &&
+        ::fstatat(aside.get(), backup.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
+      return fail(Code::kNotFound, record.path + " lies at " + record.other +
+                                       ", as the folder that it was in is not there any more");
+    }
+    if (!parent.valid()) return {};
     for (unsigned number = 1; number < 1000; ++number) {
-      Status back = rename_new(parent.get(), backup, name);
+      Status back = rename_new(backup, {parent.get(), name});
       // An empty folder: made, and not noted before the daemon was killed.
       const bool emptied = !back && back.error().code == Code::kExists && number == 1 &&
                            record.kind == LedgerKind::kKept &&
                            ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) == 0;
-      if (emptied) back = rename_new(parent.get(), backup, name);
+      if (emptied) back = rename_new(backup, {parent.get(), name});
       if (back && number > 1) out.before.push_back(parent_of(record.path) + "/" + name);
       if (back || back.error().code == Code::kNotFound) return {};
       if (back.error().code != Code::kExists) return about(record.path, back.error());
@@ -165,11 +221,6 @@ class Undoing {
 
 std::string arrival_ledger(const base::JobId& job, base::Epoch epoch) {
   return job.hex() + "-e" + std::to_string(epoch.value);
-}
-std::string to_text(const Marks& marks) {
-  const std::string mode = std::to_string(marks.mode & 0777);
-  if (marks.folder) return mode;
-  return mode + " " + std::to_string(marks.seconds) + " " + std::to_string(marks.nanos);
 }
 std::string left_ledger(const base::JobId& job) { return job.hex() + "-left"; }
 
@@ -223,10 +274,8 @@ Result<std::vector<Ledger>> read_ledgers(const std::string& folder) {
     Ledger ledger;
     ledger.name = std::move(name);
     const std::vector<LedgerRecord> all = transfer::decode_ledger(*bytes);
-    std::map<std::pair<std::string, bool>, std::size_t> newest;
-    const auto key = [](const LedgerRecord& r) {
-      return std::make_pair(r.path, r.kind == LedgerKind::kReplaced || r.kind == LedgerKind::kKept);
-    };
+    std::map<std::pair<std::string, int>, std::size_t> newest;
+    const auto key = [](const LedgerRecord& r) { return std::make_pair(r.path, group_of(r)); };
     const auto by_path = [](const LedgerRecord& r) {
       return r.kind != LedgerKind::kUser && r.kind != LedgerKind::kFresh;
     };
@@ -261,7 +310,9 @@ Result<Undone> undo_ledgers(const std::string& folder, const std::vector<std::st
   std::set<InodeOfPath> shared;
   for (const Ledger& ledger : *all) {
     if (named(ledger)) continue;
-    for (const LedgerRecord& r : ledger.records) shared.insert({r.path, r.device, r.inode});
+    for (const LedgerRecord& r : ledger.records) {
+      if (group_of(r) == 0) shared.insert({r.path, r.device, r.inode});
+    }
   }
   // The newest first: a folder may have been made for an older one.
   for (auto it = all->rbegin(); it != all->rend(); ++it) {
@@ -329,7 +380,7 @@ Status note_guest_leaves(const std::string& folder, const base::JobId& job,
     if (!ledger.name.starts_with(job.hex() + "-e")) continue;
     newest = ledger.name;
     for (const LedgerRecord& r : ledger.records) {
-      noted.insert({r.path, r.device, r.inode});
+      if (takes_away(r)) noted.insert({r.path, r.device, r.inode});
       if (r.kind == LedgerKind::kPlaced) paths.insert(r.path);
       if (r.kind == LedgerKind::kFolder) folders.insert(r.path);
     }
@@ -380,11 +431,8 @@ Status settle_ledger(const std::string& folder, const std::string& name) {
     const FileUser user(owner.uid, owner.gids);
     if (!user.good()) return fail(Code::kRefused, "cannot look at files as the job's user");
     for (const LedgerRecord& record : ledger.records) {
-      if (record.kind != LedgerKind::kReplaced) continue;
-      const Fd parent = open_plainly(parent_of(record.path), O_PATH | O_DIRECTORY);
-      if (parent.valid()) (void)::unlinkat(parent.get(), name_of(record.other).c_str(), 0);
+      if (record.kind == LedgerKind::kReplaced) remove_aside(record.other);
     }
-    for (const LedgerRecord& record : ledger.records) settle_folder(record);
   }
   return remove_ledger(folder, name);
 }

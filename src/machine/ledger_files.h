@@ -35,7 +35,9 @@ class LedgerFile {
 
 struct Ledger {
   std::string name;
-  std::vector<transfer::LedgerRecord> records;  // what was written last of each path, in that order
+  // What was written last of each path, in that order; apart where home's own is, a folder that
+  // went, and marks.
+  std::vector<transfer::LedgerRecord> records;
 };
 // kOk and none where the folder is not there.
 [[nodiscard]] base::Result<std::vector<Ledger>> read_ledgers(const std::string& folder);
@@ -49,7 +51,8 @@ struct Undone {
   std::vector<std::string> before;  // where home's own lies now whose name something else has
 };
 // Takes back what these ledgers tell of, as the job's user: files, links and folders that tern put
-// there, if they still are what it put there and no other ledger names them; home's own come back.
+// there, if they still are what it put there and no other ledger names them; home's own come back,
+// and removed folders, and modes and times that nobody changed since.
 // A ledger of which nothing is kept goes. An error is the first one; the rest was undone. `keep`:
 // whether to leave a file that is tern's.
 using Keep = std::function<bool(const transfer::LedgerRecord&)>;
@@ -74,17 +77,8 @@ struct LeftFile {
   std::uint64_t inode = 0;
   bool folder = false;
   base::crypto::Hash256 digest{};  // of a file, a hard link's too; of a link link_digest()
-  std::string marks = {};
+  std::string marks = {};          // to_text(Marks), which kLeft keeps as `other`
 };
-// Mode and mtime, of a folder its mode, as kLeft keeps them (`other`).
-struct Marks {
-  bool folder = false;
-  std::uint32_t mode = 0;
-  std::int64_t seconds = 0;
-  std::int64_t nanos = 0;
-};
-[[nodiscard]] std::string to_text(const Marks& marks);
-
 [[nodiscard]] base::Status note_guest_leaves(const std::string& folder, const base::JobId& job,
                                              const std::vector<LeftFile>& files);
 // What a job's home keeps in mind of what left with it, in place of what it knew before.

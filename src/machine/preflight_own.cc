@@ -50,7 +50,10 @@ std::optional<std::string> OwnFiles::judge(const RequiredFile& wanted) const {
   auto names = folder.valid() ? names_in(folder.get())
                               : base::Result<std::vector<std::string>>(io_error("read it"));
   if (!names) return wanted.path + " cannot be read by the job's user here";
-  if (names->empty()) return std::string();
+  if (names->empty()) {
+    const bool same = (info.st_mode & 0777U) == (wanted.mode & 0777U);
+    return same ? std::string() : wanted.path + " differs here (permissions)";
+  }
   return wanted.path +
          " is there already and not empty, and would be the job's; move it away there";
 }

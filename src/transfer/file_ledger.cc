@@ -15,7 +15,7 @@ base::Result<LedgerRecord> decode(base::ByteView body) {
   base::Reader r(body);
   LedgerRecord record;
   r.array_of(6);
-  record.kind = r.enumeration(LedgerKind::kMode);
+  record.kind = r.enumeration(LedgerKind::kMarks);
   record.path = std::string(base::as_text(r.bin(kJobPathMax)));
   record.other = std::string(base::as_text(r.bin(kJobPathMax)));
   record.device = r.u64();

@@ -29,8 +29,8 @@ enum class LedgerKind : std::uint8_t {
   kLeft = 5,      // at home: what the job left with
   kDropped = 6,   // nothing of this path is owed any more
   kKept = 7,      // home's own lies under `other`, and stays there when the job's is settled
-  kGone = 8,      // at home: a folder that the job removed; when all is settled, if it is empty
-  kMode = 9,      // at home: a folder whose mode, `device`, the job changed; likewise
+  kGone = 8,      // at home: a folder that the job removed; `other`: the mode it had
+  kMarks = 9,     // at home: mode and mtime that the job changed; `other`: before, "," and after
 };
 
 struct LedgerRecord {

@@ -115,11 +115,30 @@ bool gives_way(const JobFile& wanted, const FoundFile& found) {
   return found.kind == FoundFile::Kind::kFile;
 }
 
-// Of a file whose content is the same. Some file systems keep whole seconds.
+// Of a file whose content is the same, or of a folder.
 bool marks_differ(const JobFile& wanted, const FoundFile& found) {
-  const bool finer = wanted.mtime_nanos != 0 && found.mtime_nanos != 0;
-  return wanted.mode != (found.mode & 0777) || wanted.mtime_seconds != found.mtime_seconds ||
-         (finer && wanted.mtime_nanos != found.mtime_nanos);
+  if (wanted.mode != (found.mode & 0777)) return true;
+  return wanted.kind != JobFileKind::kFolder &&
+         !same_time({wanted.mtime_seconds, wanted.mtime_nanos},
+                    {found.mtime_seconds, found.mtime_nanos});
+}
+
+// Where a folder stands. A guest's own, empty one is taken as it is, so that it has to be what the
+// job needs: later its mode would go home as the job's.
+Decision decide_folder(const JobFile& wanted, const FoundFile& found, bool at_home) {
+  const bool whole = (wanted.flags & kJobFileWritten) != 0;  // below --dir
+  if (!whole || found.same_inode) return {Verdict::kUse, {}};
+  const bool marked = marks_differ(wanted, found);
+  if (at_home) {
+    return {marked && found.marks_as_they_left ? Verdict::kMark : Verdict::kUse, {}};
+  }
+  if ((found.taken || (found.empty && !found.placed)) && marked) {
+    return refuse(wanted.path + " differs there (permissions)");
+  }
+  if (found.placed || found.empty) return {Verdict::kUse, {}};
+  // What else is in it would be taken for the job's.
+  return refuse(wanted.path +
+                " is there already and not empty, and would be the job's; move it away there");
 }
 
 Decision decide_file(const JobFile& wanted, const FoundFile& found, bool at_home) {
@@ -131,10 +150,11 @@ Decision decide_file(const JobFile& wanted, const FoundFile& found, bool at_home
     return refuse(wanted.path + " is there for another job, with other content");
   }
   const bool marked = marks_differ(wanted, found);
-  if (found.placed) return {same && !marked ? Verdict::kUse : Verdict::kReplace, {}};
+  if (found.placed && !same) return {Verdict::kReplace, {}};
+  if (found.placed) return {marked ? Verdict::kMark : Verdict::kUse, {}};
   if (at_home && same) {
     const bool by_the_job = marked && found.marks_as_they_left;
-    return {by_the_job ? Verdict::kReturn : Verdict::kUse, {}};
+    return {by_the_job ? Verdict::kMark : Verdict::kUse, {}};
   }
   if (at_home) return decide_changed(wanted, found);
   if (!same) {
@@ -243,6 +263,11 @@ std::optional<std::uint32_t> JobFileList::find(std::string_view path) const {
   return static_cast<std::uint32_t>(it - files_.begin());
 }
 
+bool same_time(const FileTime& a, const FileTime& b) {
+  if (a.seconds != b.seconds) return false;
+  return a.nanos == b.nanos || a.nanos % 100 == 0 || b.nanos % 100 == 0;
+}
+
 Decision decide(const JobFile& wanted, const FoundFile& found, bool at_home) {
   using Kind = FoundFile::Kind;
   if (found.kind == Kind::kUnreachable) {
@@ -257,13 +282,7 @@ Decision decide(const JobFile& wanted, const FoundFile& found, bool at_home) {
         return refuse(wanted.path + " is no folder there, but a symbolic link");
       }
       if (found.kind != Kind::kFolder) return refuse(wanted.path + " is no folder there");
-      // Below --dir: what else is in it would be taken for the job's.
-      if ((wanted.flags & kJobFileWritten) == 0 || at_home || found.same_inode || found.placed ||
-          found.empty) {
-        return {Verdict::kUse, {}};
-      }
-      return refuse(wanted.path +
-                    " is there already and not empty, and would be the job's; move it away there");
+      return decide_folder(wanted, found, at_home);
     case JobFileKind::kLink:
       if (found.kind == Kind::kLink && found.link == wanted.link) return {Verdict::kUse, {}};
       if (found.placed && found.kind != Kind::kFolder) return {Verdict::kReplace, {}};
@@ -286,12 +305,6 @@ Decision decide(const JobFile& wanted, const FoundFile& found, bool at_home) {
       return refuse(wanted.path + " is no regular file there");
   }
   return refuse(wanted.path + " is of an unknown kind");
-}
-
-bool mode_returns(const JobFile& wanted, const FoundFile& found) {
-  return wanted.kind == JobFileKind::kFolder && found.kind == FoundFile::Kind::kFolder &&
-         (wanted.flags & kJobFileWritten) != 0 && found.marks_as_they_left &&
-         wanted.mode != (found.mode & 0777);
 }
 
 // ---- messages

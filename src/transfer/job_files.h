@@ -118,6 +118,13 @@ class JobFileList {
 
 // ---- what the sink does with one path
 
+// Where one file system keeps less of a time than another: down to 100 ns, or whole seconds.
+struct FileTime {
+  std::int64_t seconds = 0;
+  std::uint32_t nanos = 0;
+};
+[[nodiscard]] bool same_time(const FileTime& a, const FileTime& b);
+
 struct FoundFile {
   enum class Kind : std::uint8_t { kNothing, kFolder, kFile, kLink, kOther, kUnreachable };
   Kind kind = Kind::kNothing;
@@ -131,6 +138,7 @@ struct FoundFile {
   bool placed = false;                          // by tern, for this job alone
   bool placed_for_another = false;              // by tern, for another job
   bool empty = false;                           // of a folder
+  bool taken = false;                           // of one: it was there, empty, before tern came
   bool as_it_left = false;  // this is the job's home, and this the content that left with it
   bool marks_as_they_left = false;  // likewise mode and mtime, of a folder its mode
 };
@@ -141,6 +149,7 @@ enum class Verdict : std::uint8_t {
   kReturn,   // home: what the job made of its file replaces it; where one of them is a folder,
              // home's own is kept beside it
   kBeside,   // home: changed here meanwhile; the job's version is laid beside it
+  kMark,  // its content is what the job needs; it gets the job's mode and mtime, a folder its mode
   kRefuse,
 };
 struct Decision {
@@ -149,8 +158,6 @@ struct Decision {
 };
 // `at_home`: the job's home is here. Of a hard link `wanted` has size and digest of its file.
 [[nodiscard]] Decision decide(const JobFile& wanted, const FoundFile& found, bool at_home);
-// Whether the job changed the mode of a folder of its home's, and nobody there.
-[[nodiscard]] bool mode_returns(const JobFile& wanted, const FoundFile& found);
 
 // ---- messages
 

@@ -128,6 +128,9 @@ TEST_F(PreflightTest, WhatTheJobWritesComesOrIsInTheWay) {
   fs::remove(dir_ + "/out");
   fs::remove(dir_ + "/mapped");
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_), IsEmpty());
+  fs::permissions(dir_ + "/tree", fs::perms(0711));
+  EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
+              ElementsAre(HasSubstr("/tree differs here (permissions)")));
 }
 
 // As some servers' files are to all but their own user: here by a thread that may follow no

@@ -106,6 +106,57 @@ TEST(JobFiles, WhatStandsAtAPathIsKeptUnlessItIsTernsOrTheJobsOwn) {
   }
 }
 
+// What has its content needs no other file for that.
+TEST(JobFiles, WhereOnlyMarksDifferTheyAreSet) {
+  JobFile wanted = file("/home/a", 5, kJobFileWritten);
+  wanted.mtime_seconds = 2000;
+  wanted.mtime_nanos = 123456789;
+  FoundFile found;
+  found.kind = FoundFile::Kind::kFile;
+  found.size = 5;
+  found.mode = 0644;
+  found.digest.emplace();
+  found.mtime_seconds = 2000;
+  for (const std::uint32_t coarse : {123456789U, 123456700U, 120000000U, 0U}) {
+    found.mtime_nanos = coarse;
+    found.placed = found.marks_as_they_left = true;
+    EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kUse) << coarse;
+    found.placed = false;
+    EXPECT_EQ(decide(wanted, found, true).verdict, Verdict::kUse) << coarse;
+  }
+  found.mtime_nanos = 123456788;
+  EXPECT_EQ(decide(wanted, found, true).verdict, Verdict::kMark);
+  found.marks_as_they_left = false;
+  EXPECT_EQ(decide(wanted, found, true).verdict, Verdict::kUse);  // its owner's
+  found.placed = true;
+  EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kMark);
+  found.digest->fill(1);
+  EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kReplace);
+}
+
+TEST(JobFiles, AFolderTakesItsModeHomeAndIsNoneOfAnotherMode) {
+  JobFile wanted = file("/home/a", 0, kJobFileWritten);
+  wanted.kind = JobFileKind::kFolder;
+  wanted.mtime_seconds = 2000;
+  FoundFile found;
+  found.kind = FoundFile::Kind::kFolder;
+  found.mode = 02644;
+  found.empty = true;
+  EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kUse);
+  found.mode = 0755;
+  EXPECT_EQ(decide(wanted, found, false).why, "/home/a differs there (permissions)");
+  EXPECT_EQ(decide(wanted, found, true).verdict, Verdict::kUse);
+  found.marks_as_they_left = true;
+  EXPECT_EQ(decide(wanted, found, true).verdict, Verdict::kMark);
+  found.same_inode = true;
+  EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kUse);
+  found.same_inode = found.empty = false;
+  found.placed = true;
+  EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kUse);
+  found.taken = true;
+  EXPECT_EQ(decide(wanted, found, false).verdict, Verdict::kRefuse);
+}
+
 TEST(JobFiles, LinksAndFoldersAreNeverReplaced) {
   FoundFile link;
   link.kind = FoundFile::Kind::kLink;

@@ -29,6 +29,27 @@ sys.exit(3)
 """
 
 
+# Works in its folder. Away it changes modes, and removes a folder; at home it makes that anew.
+KEEPS_HOUSE = """
+import os, shutil, sys, time
+os.chdir(sys.argv[1])
+n = 0
+while True:
+    n += 1
+    print(n, flush=True)
+    if os.path.exists("away"):
+        os.remove("away")
+        os.chmod(".", 0o710)
+        os.chmod("note", 0o640)
+        shutil.rmtree("build")
+    if os.path.exists("home"):
+        os.remove("home")
+        os.mkdir("build", 0o700)
+        os.chmod(".", 0o750)
+    time.sleep(0.02)
+"""
+
+
 def new_folder(mesh, host):
     """`data`, for --dir, at the same path everywhere, and with something in it at `host`."""
     os.mkdir(mesh.disk(host, "data"))
@@ -196,6 +217,45 @@ def a_file_became_a_folder():
         job.end()
 
 
+def modes_and_removed_folders():
+    """a job changes the mode of the folder that it is in and removes one: it goes on at home, with
+    both as it left them, and what it does there stays"""
+    with Disks(["a", "b"]) as mesh:
+        a, b = mesh.hosts
+        new_folder(mesh, a)
+        os.makedirs(mesh.disk(a, "data", "build", "deep"))
+        with open(mesh.disk(a, "data", "build", "deep", "made"), "w", encoding="utf-8") as file:
+            file.write("old")
+        job = Job(mesh, a, python(), "-c", KEEPS_HOUSE, mesh.at("data"), named=mesh.at("data"))
+
+        def mode(*names):
+            return os.stat(mesh.disk(a, "data", *names)).st_mode & 0o777
+
+        def told(host, what):
+            path = mesh.disk(host, "data", what)
+            with open(path, "w", encoding="utf-8"):
+                pass
+            wait_for("it to be done", lambda: not os.path.exists(path))
+            job.wait_further(3)
+
+        job.move(b)
+        os.mkdir(mesh.disk(a, "data", "build", "mine"))
+        told(b, "away")
+        job.move(a)
+        check((mode(), mode("note")) == (0o710, 0o640), lambda: f"{mode():o} {mode('note'):o}")
+        check(tree(mesh.disk(a, "data")) == ["build", "build/mine", "note"],
+              lambda: f"at home: {tree(mesh.disk(a, 'data'))}")
+        job.move(b)
+        told(b, "away")
+        job.move(a)
+        check(not os.path.exists(mesh.disk(a, "data", "build")), "the folder is there")
+        told(a, "home")
+        wait_for("all to be settled", lambda: not [
+            name for name in os.listdir(os.path.join(a.state, "files")) if "-e" in name])
+        check((mode(), mode("build")) == (0o750, 0o700), lambda: f"{mode():o} {mode('build'):o}")
+        job.end()
+
+
 def a_folder_that_does_not_travel():
     """--dir with a folder of the system, or with none: a sentence, and nothing is run"""
     with Disks(["a"]) as mesh:
@@ -208,7 +268,7 @@ def a_folder_that_does_not_travel():
 
 
 TESTS = [a_folder_that_does_not_travel, in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
-         a_file_became_a_folder]
+         a_file_became_a_folder, modes_and_removed_folders]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 580))

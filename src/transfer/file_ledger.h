@@ -3,8 +3,8 @@
 //
 //   record: size 4 | [kind, path, other, device, inode, digest] | first 8 bytes of its BLAKE2b-256
 //
-// What was written last of a path counts. A record that was cut off by a power loss ends the
-// journal: what it tells of was not done yet.
+// What was written last of a path counts, apart for kReplaced and kKept, kGone, and kMarks. A
+// record that was cut off by a power loss ends the journal: what it tells of was not done yet.
 //
 // A file is tern's while it has the inode that tern gave it, whatever the job wrote into it; the
 // same name with another inode is somebody else's, and is left alone.

@@ -32,7 +32,7 @@
 //  - No set-user-ID, set-group-ID or sticky bit travels.
 //
 // What stands at a path is never replaced unless tern put it there, or it is at the job's home what
-// the job left with (decide()).
+// the job left with (decide()); the same goes for mode and mtime of what has the content already.
 #pragma once
 
 #include <cstdint>

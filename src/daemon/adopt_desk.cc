@@ -84,6 +84,7 @@ struct AdoptDesk::Task {
   std::unique_ptr<ContentSource> content;
   std::map<std::uint32_t, std::string> names;  // of the images that are under way
   transfer::ImageSet images;
+  bool fitting = false;    // off the loop, which has the images
   std::uint64_t room = 0;  // bytes that the images may still take
   std::shared_ptr<SetSource> source;
   machine::ProcessName init;
@@ -290,11 +291,22 @@ void AdoptDesk::dump(const Handle& task) {
     const auto& threads = strong->tree.root().threads;
     transfer::forget_parent_death(strong->images, {threads.begin(), threads.end()});
     if (strong->spec.uid != 0) transfer::set_no_new_privileges(strong->images);
-    go_on(strong->images);
-    strong->source = std::make_shared<SetSource>(std::move(strong->images));
-    restore(strong);
+    fit(strong);
   };
   task->content = start_live_dump(loop_, paths_, log_, std::move(spec), std::move(callbacks));
+}
+
+void AdoptDesk::fit(const Handle& task) {
+  task->fitting = true;
+  const auto work = [task]() -> Status {
+    go_on(task->images);
+    return {};
+  };
+  off_loop(task, work, [this, task](const Status& /*status*/) {
+    if (!std::exchange(task->fitting, false)) return;  // withdrawn
+    task->source = std::make_shared<SetSource>(std::move(task->images));
+    restore(task);
+  });
 }
 
 void AdoptDesk::restore(const Handle& task) {
@@ -452,6 +464,8 @@ void AdoptDesk::withdraw() {
     if (!task->content || task->source) continue;  // not dumping
     task->failed = "the daemon is told to stop";
     task->content->cancel();
+    // A file that does not answer may hold it up for good.
+    if (std::exchange(task->fitting, false)) give_up(task, "the daemon is told to stop");
   }
 }
 

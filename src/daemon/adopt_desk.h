@@ -83,6 +83,7 @@ class AdoptDesk {
                                            const std::shared_ptr<Hashes>& hashes);
   void collect(const Handle& task);
   void dump(const Handle& task);
+  void fit(const Handle& task);
   void restore(const Handle& task);
   void commit(const Handle& task);
   void end_original(const Handle& task);

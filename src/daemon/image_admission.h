@@ -16,11 +16,12 @@ namespace ternd {
 
 // Of any images that are about to be restored: timers, system calls, parents and terminals go
 // on as the job expects (transfer/expired_timers.h, interrupted_calls.h, stopped_children.h and
-// terminal_output.h there).
+// terminal_output.h there). Blocking: reads files, those that the job has mapped.
 void go_on(transfer::ImageSet& images);
 
-// The same; and the job's terminals get numbers that are free here. Between this and the restore
-// somebody may take one: then the restore fails, and the job goes on where it is, or stays parked.
+// Blocking: reads files. The same; and the job's terminals get numbers that are free here. Between
+// this and the restore somebody may take one: then the restore fails, and the job goes on where it
+// is, or stays parked.
 void fit_here(transfer::ImageSet& images);
 
 // The whole of it for what a peer sent: of a queued job the plan of its launch, else the images,

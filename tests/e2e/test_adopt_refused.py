@@ -1,14 +1,23 @@
 #!/usr/bin/env python3
-"""What is refused before a process is frozen, or is made a job for nothing.
+"""What is refused before a process is frozen, or is made a job for nothing; and a file that does
+not answer meanwhile.
 
     tests/e2e/test_adopt_refused.py [WORD...]     only tests with a WORD in their name
 """
 
+import contextlib
+import ctypes
 import glob
 import os
+import re
+import select
+import shutil
+import signal
+import struct
 import sys
+import threading
 
-from harness import Mesh, alive, check, python, read, run_tests, wait_for
+from harness import WAIT, Mesh, alive, check, python, read, run_tests, wait_for
 from test_adopt import REFUSED, Process, adopt, check_result, nothing_left, worker
 
 LOCKS = """
@@ -66,7 +75,75 @@ def a_move_that_is_known_to_be_refused():
         check_result(process)
 
 
-TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused]
+RESTART_SYSCALL = "219"  # as x86_64 numbers it
+
+
+@contextlib.contextmanager
+def held_opens(path, held):
+    """Each open of that file waits until held(pid of who opens it) returns (fanotify(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    content, open_perm, add, allow = 0x4, 0x10000, 0x1, 1
+    fd = libc.fanotify_init(content | 0x1, os.O_RDONLY)
+    marked = fd >= 0 and libc.fanotify_mark(fd, add, ctypes.c_uint64(open_perm), -100,
+                                            path.encode())
+    check(marked == 0, lambda: f"no fanotify: {os.strerror(ctypes.get_errno())}")
+
+    over, tell_over = os.pipe()
+
+    def serve():
+        while over not in select.select([fd, over], [], [])[0]:
+            event, pid = struct.unpack("=IBBHQii", os.read(fd, 24))[-2:]
+            try:
+                held(pid)
+            finally:
+                os.write(fd, struct.pack("=iI", event, allow))
+                os.close(event)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(tell_over)
+        thread.join()
+        os.close(over)
+        os.close(fd)  # whoever waits still goes on
+
+
+def sleeper(mesh, host, name):
+    """Its C library is a file of its own, and its sleep one that only the code there tells."""
+    library = re.search(r"(/\S+/libc\.so\.6)", read("/proc/self/maps")).group(1)
+    folder = f"{mesh.dir}/lib-{name}"
+    os.mkdir(folder)
+    copy = shutil.copy(library, folder)
+    process = Process(mesh, host, "/bin/sleep", "600", name=name, env={"LD_LIBRARY_PATH": folder})
+    wait_for("its library", lambda: copy in read(f"/proc/{process.pid}/maps"))
+    os.kill(process.pid, signal.SIGSTOP)
+    wait_for("it to stop", lambda: ") T " in read(f"/proc/{process.pid}/stat"))
+    os.kill(process.pid, signal.SIGCONT)
+    wait_for("its sleep to go on", lambda: read(f"/proc/{process.pid}/syscall").startswith(
+        RESTART_SYSCALL))
+    return process, copy
+
+
+def a_file_that_does_not_answer():
+    """one of the process's, as on a dead mount: the daemon answers others meanwhile"""
+    with Mesh(["a"]) as mesh:
+        a = mesh["a"]
+        process, library = sleeper(mesh, a, "held")
+        answers = []
+
+        def held(pid):
+            if pid == a.daemon.pid:
+                answers.append(a.tern("status", ok=False, seconds=WAIT).returncode)
+        with held_opens(library, held):
+            job = adopt(a, process.pid)["job"]
+        check(answers and not any(answers), lambda: f"the daemon answered: {answers}")
+        mesh.end_job(job)
+        nothing_left(a)
+        process.end()
+
+
+TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused, a_file_that_does_not_answer]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 280))

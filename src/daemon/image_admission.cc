@@ -115,17 +115,6 @@ void place_terminals(transfer::ImageSet& images) {
   if (!placed.empty()) transfer::renumber_terminals(images, placed);
 }
 
-// Of what a job executes, so it is in memory already.
-base::Bytes part_of(const std::string& path, std::uint64_t offset, std::size_t size) {
-  const machine::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  struct stat info {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
-  base::Bytes bytes(size);
-  const ssize_t got = ::pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-  bytes.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
-  return bytes;
-}
-
 }  // namespace
 
 Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec, bool allow_root,
@@ -151,6 +140,20 @@ Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
     }
   }
   return can_lock_all(*facts);
+}
+
+base::Bytes part_of(const std::string& path, std::uint64_t offset, std::size_t size) {
+  // What is no file, such as a device, may act on being opened.
+  const machine::Fd found(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  struct stat info {};
+  if (!found.valid() || ::fstat(found.get(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
+  const std::string same = "/proc/self/fd/" + std::to_string(found.get());
+  // Not to wait for whoever has a lease on it.
+  const machine::Fd fd(::open(same.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  base::Bytes bytes(size);
+  const ssize_t got = ::pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  bytes.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+  return bytes;
 }
 
 void go_on(transfer::ImageSet& images) {

@@ -2,6 +2,11 @@
 // that only this machine can know.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
 #include "base/result.h"
 #include "node/job_wire.h"
 #include "node/move_metadata.h"
@@ -13,6 +18,10 @@ namespace ternd {
 // opened as the job's user before CRIU, which is root, opens it. `init_root`: machine/init_root.h.
 [[nodiscard]] base::Status admit_images(const transfer::ImageSet& images, const node::JobSpec& spec,
                                         bool allow_root, const std::string& init_root);
+
+// Of a file that a job has mapped: up to `size` bytes, none where they cannot be had. The path may
+// lead elsewhere by now: only a regular file is opened. Blocking.
+[[nodiscard]] base::Bytes part_of(const std::string& path, std::uint64_t offset, std::size_t size);
 
 // Of any images that are about to be restored: timers, system calls, parents and terminals go
 // on as the job expects (transfer/expired_timers.h, interrupted_calls.h, stopped_children.h and

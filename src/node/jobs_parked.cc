@@ -51,6 +51,8 @@ void Jobs::on(Time now, const Woken& event) {
   if (job == nullptr || !job->here || job->wait_status) return;
   const bool queued = job->parked && job->parked->queued;
   job->rest = Rest::kNone;
+  // What the average of its load begins at, as the node takes in as much.
+  if (job->parked) job->spec.load_micros = job->parked->load_micros;
   job->parked.reset();
   job->launched = true;
   job->pid = event.pid;

@@ -375,6 +375,7 @@ TEST(Jobs, AJobIsParkedWhenItsHostSaysSoAndRunsAgainWhenItsHostSaysSo) {
   EXPECT_EQ(node.job().rest, Rest::kNone);
   EXPECT_TRUE(node.job().launched);
   EXPECT_FALSE(node.job().parked);
+  EXPECT_EQ(node.job().spec.load_micros, 500'000);  // what the node takes in, too
   EXPECT_TRUE(node.give(WakeAsked{kJob}).empty());
 }
 
@@ -401,8 +402,7 @@ TEST(Jobs, AfterARestartAParkedJobIsWhatItsFolderSays) {
 TEST(Jobs, AQueuedJobIsNotLaunchedBeforeItIsWoken) {
   Rig node(kHome);
   (void)node.give(Begin{spec(), ParkedFacts{true, {}, 0, 1'000'000}});
-  const Actions said = node.give(Owner{kJob, Epoch{1}, true, kHome});
-  EXPECT_TRUE(all_of<Launch>(said).empty());
+  EXPECT_TRUE(all_of<Launch>(node.give(Owner{kJob, Epoch{1}, true, kHome})).empty());
   EXPECT_EQ(node.job().rest, Rest::kParked);
   EXPECT_EQ(all_of<Wake>(node.give(WakeAsked{kJob})).size(), 1U);
 }

@@ -123,6 +123,10 @@ std::string image_of(std::string_view kind, std::uint64_t id) {
   return std::string(kind) + "-" + std::to_string(id) + ".img";
 }
 
+// Each lookup walks images and opens a file, and a peer's images may name as many places as they
+// like. Programs wait at few; of more than these nothing is known.
+constexpr std::size_t kLookupsMax = 256;
+
 // What is mapped where in a process, as far as it is a file's.
 class MappedCode {
  public:
@@ -131,33 +135,43 @@ class MappedCode {
   // The call whose number the program loads right before `at`, which is behind the instruction.
   // Threads that wait mostly do so at few places.
   std::optional<std::uint64_t> call_before(std::uint64_t process, std::uint64_t at) {
-    const auto [known, fresh] = calls_.try_emplace({process, at});
-    if (fresh) known->second = look(process, at);
-    return known->second;
+    const auto known = calls_.find({process, at});
+    if (known != calls_.end()) return known->second;
+    if (calls_.size() >= kLookupsMax) return std::nullopt;
+    return calls_[{process, at}] = look(process, at);
   }
 
  private:
-  std::optional<std::uint64_t> look(std::uint64_t process, std::uint64_t at) const {
+  std::optional<std::uint64_t> look(std::uint64_t process, std::uint64_t at) {
     if (at < kCodeSize) return std::nullopt;
     const std::uint64_t start = at - kCodeSize;
     if (of_its_own(process, start) || of_its_own(process, at - 1)) return std::nullopt;
-    std::optional<std::uint64_t> call;
+    const Bytes code = code_at(process, start);
+    if (code.size() != kCodeSize || code[0] != kLoad ||
+        !std::equal(kInstruction.begin(), kInstruction.end(), code.begin() + kLoadSize)) {
+      return std::nullopt;
+    }
+    return base::get_le32(ByteView(code).subspan(1));
+  }
+
+  // Of the first area that has it all: areas do not overlap, but in images they could.
+  Bytes code_at(std::uint64_t process, std::uint64_t start) {
+    Bytes code;
+    bool found = false;
     each(image_of("mm", process), [&](ByteView memory) {
       protobuf::Reader reader(memory);
-      while (const auto field = reader.next()) {
+      while (!found) {
+        const auto field = reader.next();
+        if (!field) return;
         if (field->number != kAreas || number_of(field->bytes, kAreaStart) > start ||
-            number_of(field->bytes, kAreaEnd) < at) {
+            number_of(field->bytes, kAreaEnd) < start + kCodeSize) {
           continue;
         }
-        const Bytes code = content(field->bytes, start);
-        if (code.size() != kCodeSize || code[0] != kLoad ||
-            !std::equal(kInstruction.begin(), kInstruction.end(), code.begin() + kLoadSize)) {
-          continue;
-        }
-        call = base::get_le32(ByteView(code).subspan(1));
+        found = true;
+        code = content(field->bytes, start);
       }
     });
-    return call;
+    return code;
   }
 
   void each(std::string_view name, const std::function<void(ByteView)>& visit) const {
@@ -176,25 +190,29 @@ class MappedCode {
     return found;
   }
 
-  Bytes content(ByteView area, std::uint64_t address) const {
+  Bytes content(ByteView area, std::uint64_t address) {
     if ((number_of(area, kAreaStatus) & kFilePrivate) == 0) return {};
-    const std::uint64_t file = number_of(area, kAreaFile);
-    bool unlinked = false;
-    each(kRemaps,
-         [&](ByteView remap) { unlinked = unlinked || number_of(remap, kRemapped) == file; });
-    if (unlinked) return {};
-    std::string path;
+    if (!paths_) paths_ = paths_of_files();
+    const auto path = paths_->find(number_of(area, kAreaFile));
+    if (path == paths_->end() || path->second.empty()) return {};
+    return read_(path->second, number_of(area, kAreaOffset) + address - number_of(area, kAreaStart),
+                 kCodeSize);
+  }
+
+  // By their ids; those that are unlinked have none.
+  std::map<std::uint64_t, std::string> paths_of_files() const {
+    std::map<std::uint64_t, std::string> paths;
     each(kFiles, [&](ByteView entry) {
       const ByteView name = bytes_of(bytes_of(entry, kFileReg), kRegPath);
-      if (number_of(entry, kFileId) == file) path.assign(name.begin(), name.end());
+      if (!name.empty()) paths[number_of(entry, kFileId)].assign(name.begin(), name.end());
     });
-    if (path.empty()) return {};
-    return read_(path, number_of(area, kAreaOffset) + address - number_of(area, kAreaStart),
-                 kCodeSize);
+    each(kRemaps, [&](ByteView remap) { paths.erase(number_of(remap, kRemapped)); });
+    return paths;
   }
 
   const ImageSet& images_;
   const FileReader& read_;
+  std::optional<std::map<std::uint64_t, std::string>> paths_;  // once they are asked for
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::optional<std::uint64_t>> calls_;
 };
 

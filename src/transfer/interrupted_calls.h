@@ -15,8 +15,8 @@
 //  - A call that was interrupted before without an end (by SIGSTOP and SIGCONT, or a freeze) is
 //    restart_syscall(2) by then, with the arguments it had. Which one it was only the program's
 //    code tells, where that loads the number right before the instruction, as glibc does. That is
-//    read from the file that is mapped there; elsewhere (code made at run time, or written to) the
-//    call keeps EINTR.
+//    read from the file that is mapped there; elsewhere (code made at run time, or written to), and
+//    of more places than any program waits at, the call keeps EINTR.
 //  - x86_64 only; elsewhere CRIU's images do not tell which call it was.
 #pragma once
 

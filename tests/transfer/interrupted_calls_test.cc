@@ -28,6 +28,7 @@ struct Registers {
   std::uint64_t call, result, di, si, dx, r10;
   std::uint64_t mode = 1;
   std::uint64_t machine = 1;
+  std::uint64_t at = kAt;
 };
 
 Field number(std::uint32_t which, std::uint64_t value) {
@@ -53,7 +54,7 @@ Image core(const Registers& of, const Bytes& task) {
   images::append(registers, number(14, of.si));
   images::append(registers, number(15, of.di));
   images::append(registers, number(16, of.call));
-  images::append(registers, number(17, kAt));
+  images::append(registers, number(17, of.at));
   images::append(registers, number(28, of.mode));
   Bytes info;
   images::append(info, number(1, 77));
@@ -271,6 +272,54 @@ TEST(InterruptedCalls, OfARestartedOneTheCodeTellsWhichItWas) {
       EXPECT_EQ(number_of(registers, 14), row.si);
     });
   }
+}
+
+// Areas of a process do not overlap; a peer's images can say what they like.
+TEST(InterruptedCalls, TheFirstAreaThatHasThePlaceCounts) {
+  ImageSet set = process({219, kInterrupted, 0x1000, 1, 0x1000, 0}, task({}));
+  map_program(set, {});
+  Bytes memory;
+  images::each_entry(images::whole(set["mm-1.img"]), [&](base::ByteView entry) {
+    for (int copies = 0; copies < 1000; ++copies) {
+      images::append(memory, {14, WireType::kBytes, 0, bytes_of(entry, 14)});
+    }
+  });
+  set["mm-1.img"] = image(memory);
+  const Bytes before = images::whole(set["core-1.img"]);
+  int reads = 0;
+  repeat_interrupted_calls(set, [&](const std::string&, std::uint64_t, std::size_t) {
+    return ++reads == 1 ? Bytes{} : Bytes{0xb8, 7, 0, 0, 0, 0x0f, 0x05};
+  });
+  EXPECT_EQ(reads, 1);
+  EXPECT_EQ(images::whole(set["core-1.img"]), before);
+}
+
+TEST(InterruptedCalls, OfVeryManyPlacesSomeAreLookedUp) {
+  constexpr std::uint64_t kThreads = 1000;
+  constexpr std::size_t kLookedUp = 256;
+  Registers of{219, kInterrupted, 0x1000, 1, 0x1000, 0};
+  ImageSet set = process(of, task({}));
+  map_program(set, {});
+  Bytes tree;
+  images::append(tree, number(1, 1));
+  for (std::uint64_t thread = 1; thread <= kThreads; ++thread) {
+    images::append(tree, number(5, thread));
+    of.at = kAt + thread;
+    const std::string name = "core-" + std::to_string(thread) + ".img";
+    set[name] = core(of, thread == 1 ? task({}) : Bytes{});
+  }
+  set["pstree.img"] = image(tree);
+  std::map<std::string, Bytes> before;
+  for (const auto& [name, one] : set) before[name] = images::whole(one);
+  std::size_t reads = 0;
+  repeat_interrupted_calls(set, [&](const std::string&, std::uint64_t, std::size_t) {
+    ++reads;
+    return Bytes{0xb8, 7, 0, 0, 0, 0x0f, 0x05};
+  });
+  EXPECT_EQ(reads, kLookedUp);
+  std::size_t again = 0;
+  for (const auto& [name, one] : set) again += images::whole(one) != before[name] ? 1 : 0;
+  EXPECT_EQ(again, kLookedUp);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ using balance::JobFacts;
 using balance::NodeLoad;
 
 constexpr std::size_t kNamesMax = 3;  // then "and 4 more"
+constexpr char kAboutToMove[] = " is about to move to ";
 
 const Picture::Node* find(const Picture& picture, const base::NodeId& id) {
   for (const Picture::Node& node : picture.nodes) {
@@ -103,7 +104,31 @@ std::string leaving_jobs(const Picture& picture) {
   return jobs + " to leave: " + picture.leaving_why;
 }
 
-// What is parked or queued here, and what its waking waits for (balance/rules.h, wake_rule).
+// What happens to jobs that rest, in words: those that are parked are woken, queued ones started.
+struct Waking {
+  std::string subject;
+  std::string none;  // of them now
+};
+
+Waking waking_of(const std::vector<JobFacts>& resting) {
+  const auto queued = static_cast<std::size_t>(
+      std::ranges::count(resting, balance::JobState::kQueued, &JobFacts::state));
+  std::string what = "woken or started: ";
+  Waking words{"; ", "neither happens"};
+  if (queued == 0) {
+    what = "woken: ";
+    words.none = "nothing is woken";
+  } else if (queued == resting.size()) {
+    what = "started: ";
+    words.none = "nothing queued is started";
+  }
+  words.subject += resting.size() == 1 ? std::string("a job here waits to be ")
+                                       : std::to_string(resting.size()) + " jobs here wait to be ";
+  words.subject += what;
+  return words;
+}
+
+// Of the jobs that rest here, and what their waking waits for (balance/rules.h, wake_rule).
 std::string resting_jobs(const Picture& picture) {
   std::vector<JobFacts> resting = balance::by_age(picture.local.jobs);
   std::erase_if(resting, [](const JobFacts& job) { return job.waking; });
@@ -111,20 +136,33 @@ std::string resting_jobs(const Picture& picture) {
   std::vector<NodeLoad> view;
   for (const Picture::Node& node : picture.nodes) view.push_back(node.load);
   const std::int64_t sum = balance::trit_sum(view);
-  const std::string jobs =
-      resting.size() == 1 ? "; a job here waits to be woken: "
-                          : "; " + std::to_string(resting.size()) + " jobs here wait to be woken: ";
-  if (picture.local.policy.drains) return jobs + "this node is drained";
+  const Waking all = waking_of(resting);
+  if (picture.local.policy.drains) return all.subject + "this node is drained";
   if (balance::mesh_rule(sum) != balance::MeshRule::kWaking) {
-    return jobs + "nothing is woken while S is " + std::to_string(sum);
+    return all.subject + all.none + " while S is " + std::to_string(sum);
+  }
+  const bool one = resting.size() == 1;
+  const auto young = [&](const JobFacts& job) { return balance::rests_yet(job, picture.now); };
+  std::erase_if(resting, young);
+  if (resting.empty()) {
+    return all.subject + (one ? "it was" : "they were") + " parked a moment ago";
   }
   balance::LocalState local = picture.local;
-  std::erase_if(local.jobs,
-                [&](const JobFacts& job) { return balance::rests_yet(job, picture.now); });
-  if (balance::by_age(local.jobs).empty()) return jobs + "it was parked a moment ago";
-  const bool soon = !balance::wake_rule(local, sum).empty() ||
-                    balance::wake_wish(local, view, picture.self).has_value();
-  return jobs + (soon ? "it is about to be" : "no MINUS node has room now");
+  std::erase_if(local.jobs, young);
+  const std::string subject = waking_of(resting).subject;
+  std::vector<base::JobId> soon = balance::wake_rule(local, sum);
+  const auto sent = balance::wake_wish(local, view, picture.self);
+  if (sent && std::ranges::find(soon, sent->job) == soon.end()) soon.push_back(sent->job);
+  if (soon.empty()) return subject + "no MINUS node has room now";
+  if (resting.size() == 1) return subject + "it is about to be";
+  if (soon.size() == resting.size()) return subject + "they are about to be";
+  return subject + (soon.size() == 1 ? "one is" : std::to_string(soon.size()) + " are") +
+         " about to be";
+}
+
+// What a PLUS node says of itself goes with that, or against it.
+std::string said_of(const std::string& plus, const std::string& why) {
+  return plus + (why.find(kAboutToMove) == std::string::npos ? ", but " : ", and ") + why;
 }
 
 std::string moves_sentence(const Picture& picture);
@@ -152,7 +190,7 @@ std::string why_nothing_moves(const Picture& picture) {
     if (picture.refused.contains(job.id)) continue;
     const auto to = balance::sinks_for(job, local, view, picture.self);
     if (to.empty()) continue;
-    return called(job) + " is about to move to " + name_of(picture, to.front().id);
+    return called(job) + kAboutToMove + name_of(picture, to.front().id);
   }
   const bool throttled =
       std::any_of(jobs.begin(), jobs.end(), [](const JobFacts& job) { return job.throttled; });
@@ -237,15 +275,14 @@ std::string moves_sentence(const Picture& picture) {
     for (const Picture::Node* node : plus) {
       if (node->load.id != picture.self) continue;
       const std::string why = why_nothing_moves(picture);
-      if (!why.empty()) return count + ", but " + why;
+      if (!why.empty()) return said_of(count, why);
     }
     if (const std::string none = no_sink(picture, plus.front()->load.id); !none.empty()) {
       return count + ", but " + none;
     }
     for (const Picture::Node* node : plus) {
       const auto told = picture.told.find(node->load.id);
-      if (told != picture.told.end() && !told->second.empty())
-        return count + ", but " + told->second;
+      if (told != picture.told.end() && !told->second.empty()) return said_of(count, told->second);
     }
     return count + (plus.size() == 1 ? ", and has not said what keeps its jobs"
                                      : ", and have not said what keeps their jobs");

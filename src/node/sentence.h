@@ -5,9 +5,11 @@
 // The first that holds:
 //   a move is under way      "nas moves encode to bob"; of others' only who with whom: "nas moves
 //                            work to bob"
-//   nobody else is live      "a mesh of one: nothing can move"; of several, "no other node is
-//   alive" some are PLUS            what keeps the first of them, or what it is about to do none is
-//   "all nodes are between 0.3 and 0.8: nothing to move"
+//   nobody else is live      "a mesh of one: nothing can move"; where others are known: "no other
+//                            node is alive: nothing can move"
+//   some are PLUS            what keeps the first of them, or what it is about to do
+//   none is                  "all nodes are between 0.3 and 0.8: nothing to move"
+//
 // and after it what rests here: "; a job here waits to be woken: nothing is woken while S is 0";
 // which guests this node holds: "; 2 guests here are paused: its owner is active", or
 // sends away: "; a guest here is to leave: it is about to sleep".

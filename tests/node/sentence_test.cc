@@ -68,6 +68,13 @@ Picture parked_on_minus() {
   return picture;
 }
 
+Picture resting_two() {
+  Picture picture = parked_on_minus();
+  picture.local.jobs.push_back(picture.local.jobs[0]);
+  picture.local.jobs[1].id = base::JobId{{8}};
+  return picture;
+}
+
 struct Row {
   const char* name;
   std::function<Picture()> picture;
@@ -84,7 +91,7 @@ std::function<Picture()> with(Picture (*begin)(), Change change) {
 }
 
 const Row kRows[] = {
-    {"about to move", plus_and_minus, "bob is PLUS, but job encode on bob is about to move to nas"},
+    {"about to move", plus_and_minus, "bob is PLUS, and job encode on bob is about to move to nas"},
     {"a move that this node takes part in",
      with(plus_and_minus,
           [](Picture& p) {
@@ -201,6 +208,10 @@ const Row kRows[] = {
     {"asked, and told",
      with(seen_by_minus, [](Picture& p) { p.told[id(1)] = "job x on bob does not move: tty"; }),
      "bob is PLUS, but job x on bob does not move: tty"},
+    {"asked, and it is about to",
+     with(seen_by_minus,
+          [](Picture& p) { p.told[id(1)] = "job x on bob is about to move to nas"; }),
+     "bob is PLUS, and job x on bob is about to move to nas"},
     {"asked in vain", seen_by_minus, "bob is PLUS, and has not said what keeps its jobs"},
     {"all between",
      with(plus_and_minus,
@@ -232,15 +243,55 @@ const Row kRows[] = {
      "no node is PLUS: nothing to move; a job here waits to be woken: no MINUS node has room now"},
     {"parked, and drained", with(parked_on_minus, [](Picture& p) { p.local.policy.drains = true; }),
      "no node is PLUS: nothing to move; a job here waits to be woken: this node is drained"},
-    {"two that are queued",
-     with(parked_on_minus,
+    {"queued, and the mesh is balanced",
+     with(resting_two,
           [](Picture& p) {
-            p.local.jobs.push_back(p.local.jobs[0]);
+            p.local.jobs.pop_back();
+            p.local.jobs[0].state = balance::JobState::kQueued;
+            p.nodes[0].load.trit = Trit::kPlus;
+          }),
+     "bob is PLUS, and has not said what keeps its jobs; a job here waits to be started: nothing "
+     "queued is started while S is 0"},
+    {"two that are queued",
+     with(resting_two,
+          [](Picture& p) {
+            for (auto& job : p.local.jobs) job.state = balance::JobState::kQueued;
+          }),
+     "no node is PLUS: nothing to move; 2 jobs here wait to be started: they are about to be"},
+    {"one parked and one queued",
+     with(resting_two,
+          [](Picture& p) {
             p.local.jobs[1].state = balance::JobState::kQueued;
             p.nodes[0].load.trit = Trit::kPlus;
           }),
-     "bob is PLUS, and has not said what keeps its jobs; 2 jobs here wait to be woken: nothing is "
-     "woken while S is 0"},
+     "bob is PLUS, and has not said what keeps its jobs; 2 jobs here wait to be woken or started: "
+     "neither happens while S is 0"},
+    {"two parked a moment ago",
+     with(resting_two,
+          [](Picture& p) {
+            for (auto& job : p.local.jobs) job.arrived = kNow - seconds(20);
+          }),
+     "no node is PLUS: nothing to move; 2 jobs here wait to be woken: they were parked a moment "
+     "ago"},
+    {"parked a moment ago beside one that is being woken",
+     with(resting_two,
+          [](Picture& p) {
+            p.local.jobs[0].arrived = kNow - seconds(20);
+            p.local.jobs[1].waking = true;
+          }),
+     "no node is PLUS: nothing to move; a job here waits to be woken: it was parked a moment ago"},
+    {"one parked a moment ago, one that is queued and too large",
+     with(resting_two,
+          [](Picture& p) {
+            p.local.jobs[0].arrived = kNow - seconds(20);
+            p.local.jobs[1].state = balance::JobState::kQueued;
+            p.local.jobs[1].memory_bytes = 5000;
+          }),
+     "no node is PLUS: nothing to move; a job here waits to be started: no MINUS node has room "
+     "now"},
+    {"two parked, of which one has room",
+     with(resting_two, [](Picture& p) { p.local.jobs[1].memory_bytes = 5000; }),
+     "no node is PLUS: nothing to move; 2 jobs here wait to be woken: one is about to be"},
     {"the dead do not count",
      with(seen_by_minus,
           [](Picture& p) {

@@ -8,6 +8,7 @@
 #include "daemon/exits.h"
 #include "daemon/host.h"
 #include "daemon/job_name.h"
+#include "daemon/run_outcome.h"
 
 namespace ternd {
 namespace {
@@ -211,13 +212,10 @@ void Host::answer(const control::RunRequest& request, const std::shared_ptr<Clie
     order.target = target;
     order.request = ask([this, client, report, id = spec.id](const node::Reply& moved) {
       std::string sentence = moved.sentence;
-      const node::jobs::Job* job = node_->jobs().find(id);
-      if (moved.over && moved.exit_code != 0) {
-        const bool runs = job != nullptr && !job->wait_status;
-        sentence = runs ? sentence + "; the job runs here, where it started"
-                        : "the job has ended here, before it could move";
-      } else if (moved.over && job != nullptr) {
-        sentence = "moved to " + node_->name_of(job->at);
+      if (moved.over) {
+        const node::jobs::Job* job = node_->jobs().find(id);
+        sentence = run_outcome(
+            moved, {job, node_->in_doubt(id), job == nullptr ? "" : node_->name_of(job->at)});
       }
       if (!sentence.empty()) client->line(control::progress_line(sentence));
       if (moved.over) client->done(report);

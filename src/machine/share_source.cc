@@ -280,8 +280,11 @@ Status ShareFile::unchanged() const {
   if (identity(now) != identity(as_opened_)) return changed();
   std::uint8_t more = 0;
   const ssize_t got = retry([&] { return ::pread(fd_.get(), &more, 1, as_opened_.st_size); });
-  if (got > 0) return fail(Code::kStale, "it holds more than its size says, as those of /proc do");
-  return {};
+  if (got <= 0) return {};
+  // It may have grown since it was looked at.
+  if (::fstat(fd_.get(), &now) != 0) return io_error("look at it");
+  if (now.st_size != 0) return changed();
+  return fail(Code::kStale, "it holds more than its size says, as those of /proc do");
 }
 
 }  // namespace machine

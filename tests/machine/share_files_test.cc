@@ -9,6 +9,7 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/overloaded.h"
 #include "machine/arrival.h"
@@ -332,6 +333,25 @@ TEST_F(ShareFiles, AFileThatHidesItsSizeIsNoEmptyFile) {
   ASSERT_TRUE(send(*find_share({"/proc/self/status"})));
   EXPECT_FALSE(results_.at(0).arrived);
   EXPECT_TRUE(arrived().empty());
+  auto source = find_share({"/proc/self/status"});
+  auto file = ShareFile::open(*source, 0);
+  ASSERT_TRUE(file.ok());
+  EXPECT_THAT(file->unchanged().error().detail, HasSubstr("as those of /proc do"));
+}
+
+// Also between its size and what is read behind that, which some of these rounds meet.
+TEST_F(ShareFiles, AFileThatGrowsHidesNothing) {
+  for (int round = 0; round < 300; ++round) {
+    write_to(dir_ / "from/f", round % 2 == 0 ? "hello" : "");
+    auto source = find_share({(dir_ / "from/f").string()});
+    auto file = ShareFile::open(*source, 0);
+    ASSERT_TRUE(file.ok());
+    std::thread writer([&] { std::ofstream(dir_ / "from/f", std::ios::app) << "!"; });
+    base::Status same;
+    while (same) same = file->unchanged();
+    writer.join();
+    ASSERT_EQ(same.error().detail, "it changed while it was sent") << round;
+  }
 }
 
 TEST_F(ShareFiles, HolesStayHoles) {

@@ -143,7 +143,36 @@ def a_file_that_does_not_answer():
         process.end()
 
 
-TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused, a_file_that_does_not_answer]
+def a_stop_before_it_answers():
+    """the process is put back, without the file"""
+    with Mesh(["a"]) as mesh:
+        a = mesh["a"]
+        process, library = sleeper(mesh, a, "stop")
+        home = read(f"/proc/{process.pid}/cgroup")
+        dumped, put_back = [], []
+
+        def held(pid):
+            if pid != a.daemon.pid:
+                dumped.append(pid)  # CRIU
+            elif dumped and not put_back:
+                check(read(f"/proc/{process.pid}/cgroup") != home, "it was not taken")
+                a.daemon.terminate()
+                wait_for("it to be put back",
+                         lambda: read(f"/proc/{process.pid}/cgroup") == home)
+                put_back.append(a.runs())
+        with held_opens(library, held):
+            a.tern("adopt", str(process.pid), ok=False)
+            wait_for("the daemon to end", lambda: not a.runs())
+        check(put_back == [True], lambda: f"put back while the daemon waited: {put_back}")
+        check(alive(process.pid), "it is gone")
+        a.start()
+        check(not a.ps(), "it is a job")
+        nothing_left(a)
+        process.end()
+
+
+TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused, a_file_that_does_not_answer,
+         a_stop_before_it_answers]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 280))

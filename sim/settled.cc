@@ -88,7 +88,8 @@ bool could_take(const World& world, std::uint32_t source, std::uint32_t sink, st
   const Machine& from = world.machine(source);
   const Machine& to = world.machine(sink);
   const std::int64_t high = from.settled_ratio_micros();
-  // What others know of it may be as far behind as is not worth telling.
+  // What others know of it may be as far behind as is not worth telling (seed 439).
+  low += gossip::kRatioStepMilli * 1000;
   const std::int64_t untold =
       to.shape().memory_bytes / static_cast<std::int64_t>(gossip::kMemoryStepPart);
   std::int64_t free =
@@ -100,7 +101,7 @@ bool could_take(const World& world, std::uint32_t source, std::uint32_t sink, st
     const std::int64_t high_after = high - load * 1000 / from.shape().cpus_millis;
     const std::int64_t low_after = low + load * 1000 / to.shape().cpus_millis;
     const bool closer = std::abs(high_after - low_after) * 100 < std::abs(high - low) * 95;
-    return !copy.frozen && closer && low_after * 100 <= probe::kPlusAboveMicros * 95 &&
+    return !copy.frozen && closer && low_after * 100 <= probe::kPlusAboveMicros * 99 &&
            job.plan.memory_bytes * 10 < free * 9;
   });
 }

@@ -8,22 +8,8 @@ namespace node {
 
 namespace {
 
-// Signals that end nobody, or that only who runs can hear.
-bool ends_nobody(int number) {
-  switch (number) {
-    case SIGCHLD:
-    case SIGCONT:
-    case SIGURG:
-    case SIGWINCH:
-    case SIGSTOP:
-    case SIGTSTP:
-    case SIGTTIN:
-    case SIGTTOU:
-      return true;
-    default:
-      return false;
-  }
-}
+// What people send to end a job for good. Of all others only the job knows what they mean to it.
+bool ends_parked(int number) { return number == SIGKILL || number == SIGTERM; }
 
 std::string decimal_seconds(base::Duration duration) {
   const std::int64_t micros = std::max<std::int64_t>(duration.count(), 0);
@@ -121,7 +107,7 @@ bool Node::kill_parked(std::uint64_t token, const jobs::Job& job, int signal_num
                      resting_.contains(job.spec.id);
   if (moves) {
     answer_person(token, 1, "the job is being woken or moved; try again", "");
-  } else if (ends_nobody(signal_number)) {
+  } else if (!ends_parked(signal_number)) {
     answer_person(token, 1, "the job is parked and hears no signal; first: tern wake", "");
   } else {
     resting_[job.spec.id] = token;  // told when it is gone

@@ -104,8 +104,9 @@ def from_another_node():
         b.tern("park", counter.job)
         wait_for("b to see it", lambda: state_of(b, counter.job) == "parked")
         check(len(b.logs(counter.job).splitlines()) >= counter.last() - 1, "no log of a parked job")
-        hears = b.tern("kill", counter.job, "CONT", ok=False)
-        check(hears.returncode == 1 and "parked" in hears.stderr, hears.stderr)
+        for name in ("CONT", "USR1"):
+            hears = b.tern("kill", counter.job, name, ok=False)
+            check(hears.returncode == 1 and "parked" in hears.stderr, hears.stderr)
         check("would wake" in b.tern("wake", counter.job, "--dry-run").stderr, "no dry run of a wake")
         b.tern("wake", counter.job)
         wait_running(a, counter.job, counter)

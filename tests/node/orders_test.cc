@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "fixture.h"
 #include "node/limits.h"
@@ -35,6 +36,28 @@ TEST(Node, AHostThatDoesNotAnswerIsSaid) {
   ASSERT_TRUE(f.world.answered(asked));
   EXPECT_EQ(f.world.replies(asked).back().exit_code, 4);
   EXPECT_EQ(f.world.replies(asked).back().sentence, "n1 does not answer");
+}
+
+// Only the job knows what another signal means to it, and it is asked when it runs.
+TEST(Node, AParkedJobIsEndedByKillAndTermOnly) {
+  for (const int number : {SIGHUP, SIGINT, SIGUSR1, SIGSTOP, SIGWINCH, SIGTERM, SIGKILL}) {
+    SCOPED_TRACE(number);
+    const bool ends = number == SIGTERM || number == SIGKILL;
+    Fixture f(22, nodes(2));
+    const auto parked = f.world.post(0, [&](std::uint64_t request) {
+      return ParkJob{request, 1000, f.job, f.world.id(0), false};
+    });
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(parked); }, 30s));
+    const auto asked = f.world.post(1, [&](std::uint64_t request) {
+      return KillJob{request, 1000, f.job, f.world.id(0), number};
+    });
+    f.world.run(5s);
+    EXPECT_EQ(f.world.node(0)->jobs().find(f.job)->rest == jobs::Rest::kRemoving, ends);
+    if (ends) continue;
+    ASSERT_TRUE(f.world.answered(asked));
+    EXPECT_EQ(f.world.replies(asked).back().exit_code, 1);
+    EXPECT_NE(f.world.replies(asked).back().sentence.find("tern wake"), std::string::npos);
+  }
 }
 
 // A move takes as long as it takes: its host answers meanwhile.

@@ -1,4 +1,6 @@
 // ParkDesk: waking.
+#include <unistd.h>
+
 #include <utility>
 
 #include "daemon/held_launch.h"
@@ -6,6 +8,7 @@
 #include "daemon/job_folder.h"
 #include "daemon/park_task.h"
 #include "machine/cgroup.h"
+#include "machine/keeper_client.h"
 #include "node/limits.h"
 
 namespace ternd {
@@ -20,7 +23,12 @@ namespace {
 constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine by a woken job
 
 Status output_is_whole(const std::string& dir, const node::MoveMetadata& metadata) {
-  if (metadata.queued || job_folder::ends(dir) == metadata.ends) return {};
+  if (metadata.queued) return {};
+  // No keeper would take the folder. Without the file the output begins at 0.
+  if (::access((dir + "/bases").c_str(), F_OK) == 0 && !machine::read_bases(dir)) {
+    return fail(Code::kInvalid, "the file 'bases' in the job's folder is damaged");
+  }
+  if (job_folder::ends(dir) == metadata.ends) return {};
   return fail(Code::kInvalid,
               "the job's stored output does not end where it ended when the job was parked");
 }

@@ -451,6 +451,17 @@ def damaged_file():
         check("damaged" in a.tern("wake", counter.job, ok=False).stderr, "half a file was taken")
         with open(name, "wb") as file:
             file.write(whole)
+        bases = a.job_file(counter.job, "bases")
+        with open(bases, "rb") as file:
+            begins = file.read()
+        with open(bases, "r+b") as file:
+            file.truncate(12)
+        refused = a.tern("wake", counter.job, ok=False)
+        check(refused.returncode == 1 and "'bases'" in refused.stderr,
+              lambda: f"half of 'bases': {refused.returncode} {refused.stderr}")
+        wait_parked(a, counter.job)
+        with open(bases, "wb") as file:
+            file.write(begins)
         a.tern("wake", counter.job)
         wait_running(a, counter.job, counter)
         counter.check_output()

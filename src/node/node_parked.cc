@@ -8,8 +8,22 @@ namespace node {
 
 namespace {
 
-// What people send to end a job for good. Of all others only the job knows what they mean to it.
-bool ends_parked(int number) { return number == SIGKILL || number == SIGTERM; }
+// What people send, or type, to end a job for good; and what becomes of one that was never started
+// when its terminal or its reader goes. Of all others only the job knows what they mean to it.
+bool ends_resting(int number, bool queued) {
+  switch (number) {
+    case SIGKILL:
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+      return true;
+    case SIGHUP:
+    case SIGPIPE:
+      return queued;
+    default:
+      return false;
+  }
+}
 
 std::string decimal_seconds(base::Duration duration) {
   const std::int64_t micros = std::max<std::int64_t>(duration.count(), 0);
@@ -107,7 +121,7 @@ bool Node::kill_parked(std::uint64_t token, const jobs::Job& job, int signal_num
                      resting_.contains(job.spec.id);
   if (moves) {
     answer_person(token, 1, "the job is being woken or moved; try again", "");
-  } else if (!ends_parked(signal_number)) {
+  } else if (!ends_resting(signal_number, job.parked && job.parked->queued)) {
     answer_person(token, 1, "the job is parked and hears no signal; first: tern wake", "");
   } else {
     resting_[job.spec.id] = token;  // told when it is gone

@@ -39,10 +39,10 @@ TEST(Node, AHostThatDoesNotAnswerIsSaid) {
 }
 
 // Only the job knows what another signal means to it, and it is asked when it runs.
-TEST(Node, AParkedJobIsEndedByKillAndTermOnly) {
+TEST(Node, AParkedJobIsEndedByWhatIsMeantToEndItOnly) {
   for (const int number : {SIGHUP, SIGINT, SIGUSR1, SIGSTOP, SIGWINCH, SIGTERM, SIGKILL}) {
     SCOPED_TRACE(number);
-    const bool ends = number == SIGTERM || number == SIGKILL;
+    const bool ends = number == SIGTERM || number == SIGKILL || number == SIGINT;
     Fixture f(22, nodes(2));
     const auto parked = f.world.post(0, [&](std::uint64_t request) {
       return ParkJob{request, 1000, f.job, f.world.id(0), false};

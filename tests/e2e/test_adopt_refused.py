@@ -171,8 +171,10 @@ def a_stop_before_it_answers():
         process.end()
 
 
-TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused, a_file_that_does_not_answer,
-         a_stop_before_it_answers]
+TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused]
+# Their sleeper has not been seen in restart_syscall inside of another PID namespace.
+if os.readlink("/proc/self/ns/pid") == "pid:[4026531836]":
+    TESTS += [a_file_that_does_not_answer, a_stop_before_it_answers]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 280))

@@ -172,8 +172,8 @@ def a_stop_before_it_answers():
 
 
 TESTS = [what_has_locked_a_file, a_move_that_is_known_to_be_refused]
-# Their sleeper has not been seen in restart_syscall inside of another PID namespace.
-if os.readlink("/proc/self/ns/pid") == "pid:[4026531836]":
+# Their sleeper is not always seen in restart_syscall, and not in a PID namespace of CI's own: by hand.
+if os.environ.get("TERN_E2E_DEAD_FILES") == "1":
     TESTS += [a_file_that_does_not_answer, a_stop_before_it_answers]
 
 if __name__ == "__main__":

@@ -137,8 +137,8 @@ struct ExitReport {
 
 struct KillReport {  // {"node","said"}
   std::string node;
-  std::string
-      said{};  // instead of what was asked for, as that was not needed any more; mostly empty
+  // Instead of what was asked for, as that was not needed any more; mostly empty.
+  std::string said{};
 };
 
 // Of `tern drain`: {"draining","jobs":[{"job","name","to","why"}]}: who is still here, where each

@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "made_images.h"
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
 
@@ -16,10 +17,8 @@ using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
 using protobuf::WireType;
-
-Field number(std::uint32_t which, std::uint64_t value) {
-  return {which, WireType::kVarint, value, {}};
-}
+using testing::image;
+using testing::number;
 
 // A core image as CRIU writes it: two magics, a size, the message.
 Image core(std::uint64_t parent_death, bool privileges) {
@@ -80,16 +79,6 @@ TEST(AdoptedImages, TheRootIsNotSignalledWhenItsFirstParentEnds) {
   EXPECT_EQ(number_of(thread_of(set, "core-21.img"), 8), 9U) << "its parent comes along";
 }
 
-Image of_entries(const std::vector<Bytes>& entries) {
-  Image out;
-  Buffer magics(8);
-  std::fill(magics.mutable_view().begin(), magics.mutable_view().end(), std::uint8_t{7});
-  out.size = magics.size();
-  out.chunks.push_back(std::move(magics));
-  for (const Bytes& entry : entries) images::add_entry(out, entry);
-  return out;
-}
-
 Bytes message(std::initializer_list<Field> fields) {
   Bytes out;
   for (const Field& field : fields) images::append(out, field);
@@ -110,11 +99,11 @@ TEST(AdoptedImages, WhatWasATerminalBecomesTheJobsStreams) {
     return message({number(1, file), number(2, 0), number(3, type), number(4, fd)});
   };
   // One terminal, thrice open, and a file; the shell's own copy of it at 255.
-  set["fdinfo-2.img"] = of_entries(
+  set["fdinfo-2.img"] = image(
       {fdinfo(5, 11, 0), fdinfo(5, 11, 1), fdinfo(5, 11, 2), fdinfo(6, 1, 3), fdinfo(5, 11, 255)});
   set["files.img"] =
-      of_entries({message({number(1, 11), number(2, 5)}), message({number(1, 1), number(2, 6)})});
-  set["tty-info.img"] = of_entries({message({number(1, 1)})});
+      image({message({number(1, 11), number(2, 5)}), message({number(1, 1), number(2, 6)})});
+  set["tty-info.img"] = image({message({number(1, 1)})});
   leave_terminals(set, {"/dev/null", "/out", "/err"});
   EXPECT_EQ(set.count("tty-info.img"), 0U);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> descriptors;  // number, file

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "made_images.h"
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
 
@@ -15,22 +16,17 @@ using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
 using protobuf::WireType;
+using testing::image;
+using testing::number;
 
 struct Timer {
   std::uint64_t ticks, seconds, nanos, interval_seconds, interval_nanos;
   bool operator==(const Timer&) const = default;
 };
 
-Field number(std::uint32_t which, std::uint64_t value) {
-  return {which, WireType::kVarint, value, {}};
-}
-
 // files.img as CRIU writes it, with a timer to an entry.
 Image files(const std::vector<Timer>& timers) {
-  Image image;
-  Buffer magics(8);
-  image.size = magics.size();
-  image.chunks.push_back(std::move(magics));
+  std::vector<Bytes> entries;
   for (const Timer& timer : timers) {
     Bytes body;
     images::append(body, number(5, timer.ticks));
@@ -42,9 +38,9 @@ Image files(const std::vector<Timer>& timers) {
     images::append(file, number(1, 17));
     images::append(file, number(2, 3));
     images::append(file, {12, WireType::kBytes, 0, body});
-    images::add_entry(image, file);
+    entries.push_back(file);
   }
-  return image;
+  return image(entries);
 }
 
 std::vector<Timer> timers_of(const ImageSet& set) {

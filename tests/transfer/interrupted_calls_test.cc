@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "made_images.h"
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
 
@@ -20,6 +21,8 @@ using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
 using protobuf::WireType;
+using testing::image;
+using testing::number;
 
 constexpr std::uint64_t kInterrupted = static_cast<std::uint64_t>(-4);
 constexpr std::uint64_t kAt = 0x401002;  // behind the instruction
@@ -30,20 +33,6 @@ struct Registers {
   std::uint64_t machine = 1;
   std::uint64_t at = kAt;
 };
-
-Field number(std::uint32_t which, std::uint64_t value) {
-  return {which, WireType::kVarint, value, {}};
-}
-
-Image image(const Bytes& entry) {
-  Image out;
-  Buffer magics(8);
-  std::ranges::fill(magics.mutable_view(), std::uint8_t{0});
-  out.size = magics.size();
-  out.chunks.push_back(std::move(magics));
-  images::add_entry(out, entry);
-  return out;
-}
 
 // A core as CRIU writes it; of a process, with what it does on signals.
 Image core(const Registers& of, const Bytes& task) {
@@ -63,7 +52,7 @@ Image core(const Registers& of, const Bytes& task) {
   images::append(message, number(1, of.machine));
   images::append(message, {2, WireType::kBytes, 0, info});
   if (!task.empty()) images::append(message, {3, WireType::kBytes, 0, task});
-  return image(message);
+  return image({message});
 }
 
 // By signal; the others are left to their default.
@@ -89,7 +78,7 @@ ImageSet process(const Registers& of, const Bytes& task) {
   images::append(tree, number(5, 1));
   images::append(tree, number(5, 2));
   ImageSet set;
-  set["pstree.img"] = image(tree);
+  set["pstree.img"] = image({tree});
   set["core-1.img"] = core(of, task);
   set["core-2.img"] = core(of, {});
   return set;
@@ -199,11 +188,11 @@ void map_program(ImageSet& set, const Mapping& how) {
   images::append(area, number(7, how.status));
   Bytes memory;
   images::append(memory, {14, WireType::kBytes, 0, area});
-  set["mm-1.img"] = image(memory);
+  set["mm-1.img"] = image({memory});
   Bytes pages;
   images::append(pages, number(1, how.page));
   images::append(pages, number(2, how.page == 0 ? 0 : 1));
-  set["pagemap-1.img"] = image(pages);
+  set["pagemap-1.img"] = image({pages});
   const std::string_view path = kProgram;
   Bytes reg;
   const Bytes name(path.begin(), path.end());
@@ -212,12 +201,12 @@ void map_program(ImageSet& set, const Mapping& how) {
   images::append(file, number(1, 1));
   images::append(file, number(2, kFile));
   images::append(file, {3, WireType::kBytes, 0, reg});
-  set["files.img"] = image(file);
+  set["files.img"] = image({file});
   if (!how.unlinked) return;
   Bytes remap;
   images::append(remap, number(1, kFile));
   images::append(remap, number(2, 6));
-  set["remap-fpath.img"] = image(remap);
+  set["remap-fpath.img"] = image({remap});
 }
 
 TEST(InterruptedCalls, OfARestartedOneTheCodeTellsWhichItWas) {
@@ -284,7 +273,7 @@ TEST(InterruptedCalls, TheFirstAreaThatHasThePlaceCounts) {
       images::append(memory, {14, WireType::kBytes, 0, bytes_of(entry, 14)});
     }
   });
-  set["mm-1.img"] = image(memory);
+  set["mm-1.img"] = image({memory});
   const Bytes before = images::whole(set["core-1.img"]);
   int reads = 0;
   repeat_interrupted_calls(set, [&](const std::string&, std::uint64_t, std::size_t) {
@@ -308,7 +297,7 @@ TEST(InterruptedCalls, OfVeryManyPlacesSomeAreLookedUp) {
     const std::string name = "core-" + std::to_string(thread) + ".img";
     set[name] = core(of, thread == 1 ? task({}) : Bytes{});
   }
-  set["pstree.img"] = image(tree);
+  set["pstree.img"] = image({tree});
   std::map<std::string, Bytes> before;
   for (const auto& [name, one] : set) before[name] = images::whole(one);
   std::size_t reads = 0;

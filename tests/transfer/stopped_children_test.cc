@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "made_images.h"
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
 
@@ -17,19 +18,8 @@ using protobuf::bytes_of;
 using protobuf::Field;
 using protobuf::number_of;
 using protobuf::WireType;
-
-Field number(std::uint32_t which, std::uint64_t value) {
-  return {which, WireType::kVarint, value, {}};
-}
-
-Image image(const std::vector<Bytes>& entries) {
-  Image out;
-  Buffer magics(8);
-  out.size = magics.size();
-  out.chunks.push_back(std::move(magics));
-  for (const Bytes& entry : entries) images::add_entry(out, entry);
-  return out;
-}
+using testing::image;
+using testing::number;
 
 Bytes process(std::uint64_t pid, std::uint64_t parent) {
   Bytes entry;

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "made_images.h"
 #include "transfer/image_rewrite.h"
 #include "transfer/protobuf.h"
 
@@ -15,20 +16,8 @@ namespace {
 using base::Bytes;
 using protobuf::Field;
 using protobuf::WireType;
-
-Field number(std::uint32_t which, std::uint64_t value) {
-  return {which, WireType::kVarint, value, {}};
-}
-
-Image image(const Bytes& entry) {
-  Image out;
-  Buffer magics(8);
-  std::ranges::fill(magics.mutable_view(), std::uint8_t{0});
-  out.size = magics.size();
-  out.chunks.push_back(std::move(magics));
-  images::add_entry(out, entry);
-  return out;
-}
+using testing::image;
+using testing::number;
 
 struct Terminal {
   std::uint64_t modes = 5;  // OPOST and ONLCR
@@ -49,8 +38,8 @@ ImageSet with_unread(const Terminal& terminal, std::string_view unread) {
   images::append(data, number(1, terminal.data_of));
   images::append(data, {2, WireType::kBytes, 0, bytes});
   ImageSet set;
-  set["tty-info.img"] = image(info);
-  set["tty-data.img"] = image(data);
+  set["tty-info.img"] = image({info});
+  set["tty-data.img"] = image({data});
   return set;
 }
 

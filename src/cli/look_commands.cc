@@ -30,11 +30,13 @@ Cell state_cell(const control::NodeReport& node) {
 }
 
 void add_node(Table& table, const control::NodeReport& node, bool self) {
-  const bool known = node.state == "alive" || node.state == "suspect";
+  // Who has just joined has no memory until it says what it has and does.
+  const bool known = (node.state == "alive" || node.state == "suspect") && node.mem_total_bytes > 0;
   const auto text = [&](std::string value) { return known ? std::move(value) : std::string("-"); };
   table.row({node.name + (self ? "*" : ""), state_cell(node),
              text(decimal_text(node.effective_ratio_micros, kMicro, 2)),
-             text(decimal_text(node.ratio_micros, kMicro, 2)), trit_cell(node.trit),
+             text(decimal_text(node.ratio_micros, kMicro, 2)),
+             known ? trit_cell(node.trit) : Cell("-"),
              text(decimal_text(node.cpus_millis, 1000, node.cpus_millis % 1000 == 0 ? 0 : 2)),
              text(bytes_text(node.mem_free_bytes)), text(std::to_string(node.jobs)),
              text(std::to_string(node.parked)), node.seat ? node.seat->role : std::string("-"),

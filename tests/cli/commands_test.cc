@@ -31,8 +31,10 @@ constexpr char kStatus[] =
     R"("seats_sum_mod_3":0},)"
     R"("self":"01","sentence":"nas moves encode to bob",)"
     R"("nodes":[{"id":"0123456789","name":"desk","state":"alive","ratio":0.25,)"
-    R"("effective_ratio":0.2,"trit":-1,"cpus":2,"mem_free_bytes":1500000000,"seat":null},)"
-    R"({"id":"02","name":"old","state":"suspect","trit":1}]}})";
+    R"("effective_ratio":0.2,"trit":-1,"cpus":2,"mem_total_bytes":4000000000,)"
+    R"("mem_free_bytes":1500000000,"seat":null},)"
+    R"({"id":"02","name":"old","state":"suspect","trit":1,"mem_total_bytes":1},)"
+    R"({"id":"03","name":"new","state":"alive","trit":0,"cpus":1}]}})";
 constexpr char kHandover[] =
     R"({"ok":true,"data":{"job":"3fa90000","from":"a","to":"b","outcome":"commit",)"
     R"("bytes":1500000,"frozen_seconds":0.412}})";
@@ -68,6 +70,12 @@ const Row kRows[] = {
      kStatus,
      R"({"v":1,"command":"status"})",
      "unreachable",
+     ""},
+    {"status shows nothing of who has said nothing yet",
+     {"status"},
+     kStatus,
+     R"({"v":1,"command":"status"})",
+     "new   alive                -      -  -         -       -     -       -  -",
      ""},
     {"status --json is verbatim",
      {"status", "--json"},

@@ -43,8 +43,9 @@ std::string target_of(const std::string& link) {
 
 class Inspection {
  public:
-  Inspection(const InspectOptions& options, bool paused, FileHashes& hashes)
-      : options_(options), paused_(paused), hashes_(hashes) {
+  Inspection(const std::vector<pid_t>& pids, const InspectOptions& options, bool paused,
+             FileHashes& hashes)
+      : pids_(pids), options_(options), paused_(paused), hashes_(hashes) {
     if (paused || options.stands_still) patience_ = {};
   }
   void process(pid_t pid);
@@ -76,6 +77,7 @@ class Inspection {
   [[nodiscard]] bool gone() const { return target_of(link("exe")).empty(); }
   [[nodiscard]] std::string who() const { return name_ + " (" + std::to_string(pid_) + ")"; }
 
+  const std::vector<pid_t>& pids_;
   const InspectOptions& options_;
   bool paused_;
   FileHashes& hashes_;
@@ -110,9 +112,9 @@ void Inspection::process(pid_t pid) {
     }
     return;
   }
-  if (const std::string shared = shared_with_parent(pid_, status->ppid, patience_);
-      !shared.empty()) {
-    object(who() + " " + shared);
+  for (const std::string& why :
+       {shared_with_parent(pid_, status->ppid, patience_), timer_obstacle(pid_)}) {
+    if (!why.empty()) object(who() + " " + why);
   }
   memory_ += static_cast<std::uint64_t>(std::max<std::int64_t>(status->rss_bytes, 0));
   identity(*status, *text);
@@ -274,13 +276,9 @@ void Inspection::descriptor(const std::string& number) {
              " has inotify events that it has not read yet, which would be lost; try again " +
              "when it has read them");
     }
-    for (const char* fine : {"[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify"}) {
-      if (kind == fine) return;
-    }
-    const std::string name = kind.starts_with('[') ? kind.substr(1, kind.size() - 2) : kind;
-    const bool ring = name == "io_uring";  // programs fall back to what they did before it
-    return object(who() + " uses " + name + ", which cannot move" +
-                  (ring ? "; have it not do so (node.js: UV_USE_IO_URING=0)" : ""));
+    const std::string why = anonymous_obstacle(kind, details ? *details : "", pids_);
+    if (!why.empty()) object(who() + " " + why);
+    return;
   }
   if (S_ISSOCK(info.st_mode)) {
     if (details && holds_descriptors(*details)) {
@@ -298,9 +296,10 @@ void Inspection::descriptor(const std::string& number) {
                   " open, which cannot move; a " + "pipe or a socket pair can");
   }
   if (S_ISREG(info.st_mode)) return regular(file, target, info, flags & O_ACCMODE);
-  if (S_ISFIFO(info.st_mode) && target.starts_with('/')) {
-    return object(who() + " has the named pipe " + target + " open, which cannot move; one " +
-                  "without a name can, as of a pipeline");
+  if (S_ISFIFO(info.st_mode)) {
+    const std::string why = pipe_obstacle(target, flags);
+    if (!why.empty()) object(who() + " " + why);
+    return;
   }
   if (S_ISDIR(info.st_mode)) {
     if (!options_.stays && !valid_required_path(target))
@@ -466,7 +465,7 @@ Preflight Inspection::finish() {
 
 Preflight inspect(const std::vector<pid_t>& pids, const InspectOptions& options, bool paused,
                   FileHashes& hashes) {
-  Inspection inspection(options, paused, hashes);
+  Inspection inspection(pids, options, paused, hashes);
   for (const pid_t pid : pids) inspection.process(pid);
   inspection.sockets();
   inspection.terminals();

@@ -12,9 +12,12 @@
 #include <charconv>
 #include <initializer_list>
 
+#include "probe/proc_parse.h"
+
 namespace machine {
 namespace {
 
+constexpr std::size_t kStatusSizeMax = 64 << 10;
 constexpr long kMessageQueues = 0x19800202;  // statfs(2)
 
 bool has_lock_of(std::string_view details, std::initializer_list<std::string_view> kinds) {
@@ -36,7 +39,56 @@ int number_of(std::string_view details, std::string_view key, int base) {
   return value;
 }
 
+// A zombie is in no cgroup's list, but in its parent's care.
+bool among(pid_t pid, const std::vector<pid_t>& pids) {
+  if (std::find(pids.begin(), pids.end(), pid) != pids.end()) return true;
+  auto text = read_small_file("/proc/" + std::to_string(pid) + "/status", kStatusSizeMax);
+  if (!text) return false;
+  const auto status = probe::parse_process_status(*text);
+  return status && status->state == 'Z' &&
+         std::find(pids.begin(), pids.end(), status->ppid) != pids.end();
+}
+
+std::string process_obstacle(std::string_view details, const std::vector<pid_t>& pids) {
+  constexpr int kThread = O_EXCL;  // PIDFD_THREAD
+  constexpr int kReaped = -1;
+  if ((std::max(open_flags(details), 0) & kThread) != 0) {
+    return "has a pidfd of a thread, which cannot move; one of a process can";
+  }
+  const int pid = number_of(details, "\nPid:\t", 10);
+  if (pid == kReaped || among(pid, pids)) return "";
+  return "has a pidfd of a process outside the job, which stays here";
+}
+
 }  // namespace
+
+std::string anonymous_obstacle(std::string_view kind, std::string_view details,
+                               const std::vector<pid_t>& pids) {
+  if (kind == "[pidfd]") return process_obstacle(details, pids);
+  // Kernels before 6.5 do not tell it, and CRIU would make a plain counter of it.
+  if (kind == "[eventfd]" && number_of(details, "eventfd-semaphore: ", 10) == 1) {
+    return "counts with an eventfd of type EFD_SEMAPHORE, which cannot move; sem_init(3)'s and "
+           "plain ones can";
+  }
+  for (const char* fine : {"[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify"}) {
+    if (kind == fine) return "";
+  }
+  const bool bracketed = kind.starts_with('[') && kind.ends_with(']');
+  const std::string name(bracketed ? kind.substr(1, kind.size() - 2) : kind);
+  const bool ring = name == "io_uring";  // programs fall back to what they did before it
+  return "uses " + name + ", which cannot move" +
+         (ring ? "; have it not do so (node.js: UV_USE_IO_URING=0)" : "");
+}
+
+std::string pipe_obstacle(const std::string& target, int flags) {
+  if (target.starts_with('/')) {
+    return "has the named pipe " + target +
+           " open, which cannot move; one without a name can, as of a pipeline";
+  }
+  if ((flags & O_DIRECT) == 0) return "";
+  return "has a pipe in packet mode (O_DIRECT), which cannot move; a socket pair of type "
+         "SOCK_SEQPACKET can";
+}
 
 bool has_lease(std::string_view details) { return has_lock_of(details, {" LEASE ", " DELEG "}); }
 

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "machine/fd.h"
 
@@ -20,6 +21,13 @@ namespace machine {
 [[nodiscard]] bool holds_descriptors(std::string_view details);
 // As they are open; -1 where there are none.
 [[nodiscard]] int open_flags(std::string_view details);
+
+// Why one of no file (its link is "anon_inode:" and `kind`) cannot move, after its owner's name;
+// empty: it can. `pids`: of the job, whose processes it may be about (pidfd_open(2)).
+[[nodiscard]] std::string anonymous_obstacle(std::string_view kind, std::string_view details,
+                                             const std::vector<pid_t>& pids);
+// The same of a pipe; `flags`: open_flags().
+[[nodiscard]] std::string pipe_obstacle(const std::string& target, int flags);
 
 // The same everywhere: mem(4), null, zero, full, random, urandom.
 [[nodiscard]] bool common_device(dev_t device);

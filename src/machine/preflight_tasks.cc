@@ -9,11 +9,14 @@
 #include <chrono>
 #include <thread>
 
+#include "machine/fd.h"
+
 namespace machine {
 namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kBorrowedAgain{5};
+constexpr std::size_t kTimersSizeMax = 4 << 20;
 
 bool same(pid_t one, pid_t other, int what) {
   return ::syscall(SYS_kcmp, one, other, what, 0, 0) == 0;
@@ -60,6 +63,15 @@ std::string shared_with_parent(pid_t pid, pid_t parent, milliseconds& patience) 
   }
   return "shares its memory with its parent, as between vfork and exec, which cannot move; try "
          "again when it runs a program of its own";
+}
+
+std::string timer_obstacle(pid_t pid) {
+  const std::string number = std::to_string(pid);
+  auto timers = read_small_file("/proc/" + number + "/timers", kTimersSizeMax);
+  // "notify: signal/tid.7"
+  if (!timers || timers->find("/tid." + number + "\n") == std::string::npos) return {};
+  return "has a timer that signals its first thread alone (timer_create with SIGEV_THREAD_ID), "
+         "which cannot move; one that signals the process, or another thread, can";
 }
 
 }  // namespace machine

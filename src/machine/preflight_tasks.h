@@ -30,4 +30,8 @@ inline constexpr std::chrono::milliseconds kBorrowedMax{1000};
 [[nodiscard]] std::string shared_with_parent(pid_t pid, pid_t parent,
                                              std::chrono::milliseconds& patience);
 
+// Likewise, of a timer that signals the first of a process's threads and no other (timer_create(2)
+// with SIGEV_THREAD_ID): CRIU knows the numbers of the others alone.
+[[nodiscard]] std::string timer_obstacle(pid_t pid);
+
 }  // namespace machine

@@ -26,6 +26,7 @@ std::uint32_t u32_of(ByteView message, std::uint32_t field) {
   return static_cast<std::uint32_t>(number_of(message, field));
 }
 
+constexpr std::size_t kDeadPidfdsMax = 1024;
 constexpr std::uint32_t kModeType = 0170000;
 constexpr std::uint32_t kModeRegular = 0100000;
 constexpr std::uint32_t kModeFolder = 0040000;
@@ -107,6 +108,7 @@ class FileChecker {
         {FileType::kInet, 4, 13},     {FileType::kUnix, 16, 9},    {FileType::kEventfd, 8, 3},
         {FileType::kEventpoll, 9, 3}, {FileType::kInotify, 13, 4}, {FileType::kSignalfd, 10, 3},
         {FileType::kTimerfd, 12, 3},  {FileType::kMemfd, 20, 4},   {FileType::kTty, 19, 4},
+        {FileType::kPidfd, 22, 5},
     };
     for (const FileShape& shape : kShapes) {
       if (static_cast<std::uint64_t>(shape.type) == type) return &shape;
@@ -142,6 +144,8 @@ class FileChecker {
         return check_inet(body);
       case FileType::kInotify:
         return check_watches(body);
+      case FileType::kPidfd:
+        return check_pidfd(body);
       case FileType::kTty:
         ttys_.push_back({u32_of(body, 2), u32_of(body, 6)});
         return {};
@@ -185,6 +189,16 @@ class FileChecker {
 
   // By its path, which the job's user must be able to open. Without one CRIU would take whatever
   // has that number here.
+  // CRIU makes and ends a process for each that is about one that has ended.
+  Status check_pidfd(ByteView pidfd) {
+    const auto pid = static_cast<std::int32_t>(number_of(pidfd, 4));
+    if (pid < -1 || pid == 0) return invalid("files.img: a pidfd of no process");
+    if (pid == -1 && ++dead_pidfds_ > kDeadPidfdsMax) {
+      return fail(Code::kTooLarge, "too many pidfds of processes that have ended");
+    }
+    return {};
+  }
+
   Status check_watches(ByteView inotify) {
     protobuf::Reader reader(inotify);
     while (const auto field = reader.next()) {
@@ -335,6 +349,7 @@ class FileChecker {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ttys_;  // state, file in /dev
   std::map<std::uint32_t, std::string> terminal_paths_;        // by file id
   std::set<std::uint32_t> unix_inodes_;
+  std::size_t dead_pidfds_ = 0;
   FileTable table_;
 };
 

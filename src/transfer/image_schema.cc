@@ -232,6 +232,8 @@ constexpr FieldRule kInotifyF[] = {u32(1), u32(2), in(4, kFown), in(5, kWatch, k
 constexpr Schema kInotify{"inotify", kInotifyF};
 constexpr FieldRule kMemfdFileF[] = {u32(1), u32(2), u64(3), in(4, kFown), u32(5)};
 constexpr Schema kMemfdFile{"memfd", kMemfdFileF};
+constexpr FieldRule kPidfdF[] = {u32(1), u64(2), u32(3), i32(4), in(5, kFown)};
+constexpr Schema kPidfd{"pidfd", kPidfdF};
 
 // ---- sockets. so_mark (10), so_bound_dev (15) and BPF filters (16) are not listed.
 constexpr FieldRule kSocketOptionsF[] = {u32(1),
@@ -310,7 +312,8 @@ constexpr FieldRule kFileF[] = {u32(1),
                                 in(17, kFifo, kOptional),
                                 in(18, kPipe, kOptional),
                                 in(19, kTty, kOptional),
-                                in(20, kMemfdFile, kOptional)};
+                                in(20, kMemfdFile, kOptional),
+                                in(22, kPidfd, kOptional)};
 constexpr Schema kFile{"file", kFileF};
 
 // ---- the rest

@@ -34,6 +34,7 @@ enum class FileType : std::uint8_t {
   kTty = 11,
   kTimerfd = 17,
   kMemfd = 18,
+  kPidfd = 20,
 };
 
 enum class ImageKind : std::uint8_t {

@@ -136,11 +136,23 @@ const timer = setInterval(() => { console.log(++n); }, 25);
 # a handler of signals, so poll() ends when there is something to read, and sleep() after its time.
 # The children are many, and never stopped by anybody (CLD_STOPPED).
 WAITS = """
-import ctypes, os, signal, struct, sys, threading
+import ctypes, os, select, signal, struct, sys, threading, time
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's only handler
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+TICK = signal.SIGRTMIN + 2
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, TICK})
 children = [os.posix_spawn("/bin/sleep", ["sleep", "3000"], {}) for _ in range(70)]
+child = os.pidfd_open(children[0])
 libc = ctypes.CDLL(None)
+ticks = ctypes.c_void_p()
+def tick():  # for a thread alone: SIGEV_THREAD_ID
+    this = struct.pack("QiiI44x", 0, TICK, 4, threading.get_native_id())
+    libc.timer_create(1, this, ctypes.byref(ticks))
+    libc.timer_settime(ticks, 0, struct.pack("4q", 0, 20000000, 0, 20000000), None)
+    while signal.sigwaitinfo({TICK}):
+        global ticked
+        ticked += 1
+ticked = 0
+threading.Thread(target=tick, daemon=True).start()
 timer = libc.timerfd_create(1, 0)
 libc.timerfd_settime(timer, 0, struct.pack("4q", 0, 20000000, 0, 20000000), None)
 gate, opened = os.pipe()
@@ -159,9 +171,15 @@ polls.join()
 told = []
 while news := signal.sigtimedwait({signal.SIGCHLD}, 0):
     told.append(news.si_code)
-for child in children:
-    os.kill(child, signal.SIGKILL)
-print("ended", ended, 5 in told, len(sys.argv), len(sys.argv[-1]), flush=True)
+before = ticked
+deadline = time.monotonic() + 60
+while ticked < before + 3 and time.monotonic() < deadline:  # one was due before the move
+    time.sleep(0.02)
+lived = not select.select([child], [], [], 0)[0]
+for one in children:
+    os.kill(one, signal.SIGKILL)
+seen = select.select([child], [], [], 60)[0] == [child]
+print("ended", ended, 5 in told, ticked > before + 2, lived, seen, len(sys.argv), len(sys.argv[-1]), flush=True)
 os._exit(0)
 """
 # Shows each key and how many there were, on a screen of its own.
@@ -351,8 +369,8 @@ def stopped_and_continued(host, job):
 
 
 def waits():
-    """a timer, poll() and sleep() in threads, also after a stop, 70 children, a command longer
-    than its description"""
+    """timers, one of them for a thread alone, poll() and sleep() in threads, also after a stop, 70
+    children and a pidfd of one, a command longer than its description"""
     with Mesh(["a", "b"]) as mesh:
         a, enough = mesh["a"], os.path.join(mesh.dir, "enough")
         more = [str(n) for n in range(1500)] + ["x" * 60000]
@@ -370,7 +388,7 @@ def waits():
             pass
         wait_for("it to end", lambda: a.job(job.job)[0]["state"] == "exited")
         said = a.logs(job.job).splitlines()[-1]
-        check(said == f"ended [('poll', 1)] False {len(more) + 2} 60000", f"it says: {said}")
+        check(said == f"ended [('poll', 1)] False True True True {len(more) + 2} 60000", f"it says: {said}")
         return said
 
 

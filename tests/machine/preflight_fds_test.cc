@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <mqueue.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -65,6 +67,52 @@ TEST_F(PreflightFds, AMessageQueueIsNoFile) {
   EXPECT_TRUE(is_message_queue("/proc/self/fd/" + std::to_string(queue.get())));
   EXPECT_FALSE(is_message_queue("/proc/self/exe"));
   EXPECT_THAT(obstacles(), Contains(HasSubstr("has the POSIX message queue " + name)));
+}
+
+TEST_F(PreflightFds, APidfdMayBeOfAProcessOfTheJob) {
+  const auto open = [](pid_t pid, unsigned flags) {
+    return Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, flags)));
+  };
+  const auto of_another = Contains(HasSubstr("a pidfd of a process outside the job"));
+  const Fd own = open(::getpid(), 0);
+  ASSERT_TRUE(own.valid()) << std::strerror(errno);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  Fd of_child = open(child, 0);
+  EXPECT_THAT(obstacles(), of_another) << "the child is none of the job here";
+  ::kill(child, SIGKILL);
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_THAT(obstacles(), Not(of_another)) << "a zombie is its parent's";
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_THAT(obstacles(), Not(of_another)) << "it ended, and nobody will be it again";
+  of_child = open(::getppid(), 0);
+  EXPECT_THAT(obstacles(), of_another);
+  of_child = open(static_cast<pid_t>(::syscall(SYS_gettid)), O_EXCL);
+  if (!of_child.valid()) return;  // PIDFD_THREAD is Linux 6.9's
+  EXPECT_THAT(obstacles(), Contains(HasSubstr("a pidfd of a thread")));
+}
+
+TEST_F(PreflightFds, CountersAndPipesOfOtherKindsStay) {
+  const auto semaphore = Contains(HasSubstr("type EFD_SEMAPHORE"));
+  const Fd counter(::eventfd(3, EFD_CLOEXEC));
+  EXPECT_THAT(obstacles(), Not(semaphore));
+  const Fd counting(::eventfd(3, EFD_CLOEXEC | EFD_SEMAPHORE));
+  const auto details = read_small_file("/proc/self/fdinfo/" + std::to_string(counting.get()), 4096);
+  ASSERT_TRUE(details.ok());
+  if (details->find("eventfd-semaphore") != std::string::npos) {  // since Linux 6.5
+    EXPECT_THAT(obstacles(), semaphore);
+  }
+  const auto packets = Contains(HasSubstr("a pipe in packet mode"));
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd plain[] = {Fd(ends[0]), Fd(ends[1])};
+  EXPECT_THAT(obstacles(), Not(packets));
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC | O_DIRECT), 0);
+  const Fd in_packets[] = {Fd(ends[0]), Fd(ends[1])};
+  EXPECT_THAT(obstacles(), packets);
 }
 
 TEST_F(PreflightFds, InotifyEventsCountUntilTheyAreRead) {
@@ -209,6 +257,28 @@ TEST(PreflightTasks, AnotherUsersProcessNeedsItsLimitsRead) {
   EXPECT_EQ(other_user(job, process), "");
   process.gids = {7, 7, 7, 7};
   EXPECT_EQ(other_user(job, process).empty(), may_read_limits());
+}
+
+TEST(PreflightTasks, ATimerForTheFirstThreadStays) {
+  EXPECT_EQ(timer_obstacle(::getpid()), "");
+  struct sigevent event {};
+  event.sigev_signo = SIGURG;
+  event.sigev_notify = SIGEV_THREAD_ID;
+  timer_t timers[3] = {};
+  std::thread([&] {
+    event._sigev_un._tid = static_cast<pid_t>(::syscall(SYS_gettid));
+    ASSERT_EQ(::timer_create(CLOCK_MONOTONIC, &event, &timers[0]), 0);
+    EXPECT_EQ(timer_obstacle(::getpid()), "") << "of another thread";
+  }).join();
+  event.sigev_notify = SIGEV_SIGNAL;
+  ASSERT_EQ(::timer_create(CLOCK_MONOTONIC, &event, &timers[1]), 0);
+  EXPECT_EQ(timer_obstacle(::getpid()), "");
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event._sigev_un._tid = ::getpid();
+  ASSERT_EQ(::timer_create(CLOCK_MONOTONIC, &event, &timers[2]), 0);
+  EXPECT_THAT(timer_obstacle(::getpid()), HasSubstr("a timer that signals its first thread"));
+  for (timer_t timer : timers) ::timer_delete(timer);
+  EXPECT_EQ(timer_obstacle(::getpid()), "");
 }
 
 // Paused by its owner's policy it could not read them, nor ever leave before a sleep.

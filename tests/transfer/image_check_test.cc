@@ -348,6 +348,12 @@ Bytes inotify(std::string_view path) {
                                       number(5, 1) + number(6, 0) + nested(7, handle)));
 }
 
+Bytes pidfd(std::uint64_t pid) {
+  return number(1, 20) + number(2, 903) +
+         nested(22, number(1, 903) + number(2, 77) + number(3, 02000000) + number(4, pid) +
+                        nested(5, fown()));
+}
+
 TEST(ImageCheck, FilesByTheirKindAndPath) {
   struct Row {
     const char* name;
@@ -390,6 +396,10 @@ TEST(ImageCheck, FilesByTheirKindAndPath) {
       {"a watch without a path", inotify(""), false},
       {"a watch on proc", inotify("proc/1"), false},
       {"a watch upwards", inotify("home/../etc"), false},
+      {"a process", pidfd(2), true},
+      {"a process that has ended", pidfd(UINT64_MAX), true},
+      {"no process", pidfd(0), false},
+      {"a group of processes", pidfd(static_cast<std::uint64_t>(-7)), false},
       {"an id twice", number(1, 1) + number(2, 1) + nested(3, number(1, 1)), false},
   };
   for (const Row& row : rows) {

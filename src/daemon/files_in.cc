@@ -44,7 +44,7 @@ struct FilesIn::Shared {
               if (!made) return made.error();
               plan = std::move(*made);
               if (plan.refusal.empty()) return {};
-              return base::fail(Code::kRefused, plan.refusal);
+              return base::fail(plan.full ? Code::kFull : Code::kRefused, plan.refusal);
             },
             [&](const JobFilesReceiver::Chunk& o) { return placer->chunk(o.at, o.bytes); },
             [&](const JobFilesReceiver::Holes& o) { return placer->holes(o.first, o.count); },
@@ -220,10 +220,13 @@ void FilesIn::take_back() {
       });
 }
 
-// The source hears why: it ends the attempt with that sentence.
+// The source hears why: it ends the attempt with that sentence, and where no handover follows,
+// tries again when there may be room.
 void FilesIn::refuse() {
   timer_.stop();
-  replies_.push_back(transfer::encode_job_refuse(why_.error().detail));
+  const bool again = callbacks_.settled && why_.error().code == Code::kFull;
+  const JobFilesType type = again ? JobFilesType::kFull : JobFilesType::kRefuse;
+  replies_.push_back(transfer::encode_job_refuse(type, why_.error().detail));
   reply();
   callbacks_.failed(why_);
 }

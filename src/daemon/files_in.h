@@ -30,8 +30,8 @@ class FilesIn {
   struct Callbacks {
     std::function<base::Status(base::ByteView)> send;  // kFull: on_room() follows
     std::function<void()> flush;
-    std::function<void(bool)> pause;  // reading
-    std::function<void(const base::Status&)> failed;
+    std::function<void(bool)> pause;                  // reading
+    std::function<void(const base::Status&)> failed;  // kFull: for want of room
     // Off the loop; `done` unless all this is discarded meanwhile.
     std::function<void(std::function<base::Status()>, Done)> work;
     std::function<std::string(const node::JobSpec&)> refusal;  // policy; empty: welcome

@@ -246,8 +246,9 @@ void FilesLook::look(const AskedHandle& asked) {
         if (asked->closed) return forget(asked_, asked);
         if (!*outcome) return close(asked);
         const std::string& why = **outcome;
-        const base::Bytes answer = why.empty() ? transfer::job_files_message(JobFilesType::kReady)
-                                               : transfer::encode_job_refuse(why);
+        const base::Bytes answer =
+            why.empty() ? transfer::job_files_message(JobFilesType::kReady)
+                        : transfer::encode_job_refuse(transfer::JobFilesType::kRefuse, why);
         (void)asked->stream->send({answer});  // the other end closes then, or the time is up
         asked->stream->flush();
       });

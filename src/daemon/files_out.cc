@@ -12,8 +12,11 @@ using transfer::JobFilesSender;
 
 }  // namespace
 
-FilesOut::FilesOut(loop::Loop& loop, Callbacks callbacks)
-    : loop_(loop), callbacks_(std::move(callbacks)), timer_(loop, [this] { alive(); }) {}
+FilesOut::FilesOut(loop::Loop& loop, Callbacks callbacks, std::shared_ptr<machine::JobTree> before)
+    : loop_(loop),
+      callbacks_(std::move(callbacks)),
+      tree_(std::move(before)),
+      timer_(loop, [this] { alive(); }) {}
 
 FilesOut::~FilesOut() {
   *alive_ = false;
@@ -98,6 +101,9 @@ void FilesOut::read(const JobFilesSender::Read& what) {
 }
 
 void FilesOut::on_record(base::ByteView record) {
+  if (auto refusal = busy_ && !sender_ ? transfer::refusal_in(record) : std::nullopt) {
+    return end(*refusal);
+  }
   if (!busy_ || !sender_) {
     return end(base::fail(Code::kInvalid, "the sink speaks of files unasked"));
   }

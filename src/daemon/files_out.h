@@ -35,7 +35,8 @@ class FilesOut {
   };
   // Off the loop: what is there to move.
   using List = std::function<base::Result<machine::JobTreeSpec>()>;
-  FilesOut(loop::Loop& loop, Callbacks callbacks);
+  // `before`: of an earlier attempt, so that what is as it was is not hashed again; or none.
+  FilesOut(loop::Loop& loop, Callbacks callbacks, std::shared_ptr<machine::JobTree> before = {});
   ~FilesOut();
 
   void start(bool final, base::Bytes who, List list);

@@ -59,6 +59,13 @@ inline base::Error io_error(const std::string& what, int error = errno) {
   return base::fail(code, "cannot " + what + ": " + std::strerror(error));
 }
 
+// Likewise, of what needs room on a disk: kFull where there is none.
+inline base::Error write_error(const std::string& what, int error = errno) {
+  base::Error out = io_error(what, error);
+  if (error == ENOSPC || error == EDQUOT) out.code = base::Code::kFull;
+  return out;
+}
+
 // The whole of a small file, such as those of /proc and cgroups. kTooLarge above `size_max`.
 [[nodiscard]] base::Result<std::string> read_small_file(const std::string& path,
                                                         std::size_t size_max);

@@ -73,10 +73,10 @@ base::Status rename_new(const NameIn& from, const NameIn& to) {
   const int renamed = static_cast<int>(::syscall(SYS_renameat2, from.folder, from.name.c_str(),
                                                  to.folder, to.name.c_str(), 1U /* NOREPLACE */));
   if (renamed == 0) return {};
-  if (errno != EINVAL) return io_error("give it its name");
+  if (errno != EINVAL) return write_error("give it its name");
   // A file system that cannot: a link never replaces.
   if (::linkat(from.folder, from.name.c_str(), to.folder, to.name.c_str(), 0) != 0) {
-    return io_error("name it");
+    return write_error("name it");
   }
   (void)::unlinkat(from.folder, from.name.c_str(), 0);
   return {};

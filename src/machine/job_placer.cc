@@ -29,8 +29,8 @@ using transfer::LedgerKind;
 using transfer::Verdict;
 
 base::Error disk_error(const std::string& path, const std::string& what) {
-  if (errno == ENOSPC || errno == EDQUOT)
-    return fail(Code::kFull, path + ": the disk is full there");
+  if (errno == ENOSPC) return fail(Code::kFull, path + ": the disk is full there");
+  if (errno == EDQUOT) return fail(Code::kFull, path + ": its user's quota is used up there");
   return about(path, io_error(what));
 }
 
@@ -164,12 +164,16 @@ Result<JobPlacer::Plan> JobPlacer::plan(std::shared_ptr<const transfer::JobFileL
   }
   sync_each_ = plan.wanted.size() < kSyncEachMax;
   plan.refusal = space_refusal();
-  if (!plan.refusal.empty()) return plan;
+  plan.full = !plan.refusal.empty();
+  if (plan.full) return plan;
   for (const transfer::LedgerRecord& record : taken) {
     if (Status noted = note(record); !noted) return noted.error();
     if (!record.other.empty()) placed_[record.path] = {record.device, record.inode};
   }
-  if (Status made = make_folders(); !made) plan.refusal = made.error().detail;
+  if (Status made = make_folders(); !made) {
+    plan.refusal = made.error().detail;
+    plan.full = made.error().code == Code::kFull;
+  }
   return plan;
 }
 
@@ -187,6 +191,10 @@ std::uint64_t JobPlacer::gives_back(std::uint32_t entry, const struct stat& info
   const bool goes = (verdict == Verdict::kReplace || verdict == Verdict::kReturn) &&
                     !keep_as_.contains(entry) && S_ISREG(info.st_mode) && info.st_nlink == 1;
   return goes ? static_cast<std::uint64_t>(info.st_blocks) * 512 : 0;
+}
+
+std::string JobPlacer::make_room() const {
+  return spec_.ended ? "make room there" : "make room there, or move it to another node";
 }
 
 // Free space is checked of each file system, by the nearest folder that is there.
@@ -227,8 +235,7 @@ std::string JobPlacer::space_refusal() const {
     if (!grows && need.all <= room_of(info, true)) continue;
     return "no space for the job's files in " + need.at + ": they need " +
            std::to_string(((grows ? need.grows : need.all) >> 20) + 1) + " MiB, " +
-           std::to_string(room_of(info, !grows) >> 20) +
-           " MiB are free there; make room there, or move it to another node";
+           std::to_string(room_of(info, !grows) >> 20) + " MiB are free there; " + make_room();
   }
   return {};
 }
@@ -245,9 +252,11 @@ Status JobPlacer::make_folders() {
     }
     if (!parent.valid() || ::mkdirat(parent.get(), name.c_str(), 0700) != 0 ||
         ::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-      return fail(Code::kRefused, "the folder " + file.path +
-                                      " is missing there, and the job's user cannot make it: " +
-                                      std::strerror(errno));
+      const bool full = errno == ENOSPC || errno == EDQUOT;
+      return fail(
+          full ? Code::kFull : Code::kRefused,
+          "the folder " + file.path +
+              " is missing there, and the job's user cannot make it: " + std::strerror(errno));
     }
     folders_[file.path] = {info.st_dev, info.st_ino};
     touched_.insert(parent_of(file.path));
@@ -331,8 +340,8 @@ Status JobPlacer::take_room(std::uint64_t bytes) {
     if (room < bytes) {
       return fail(Code::kFull, list_->at(*at_).path +
                                    ": no space there for more of the job's files, as what is still "
-                                   "free is kept for that machine's own use; make room there, or "
-                                   "move the job to another node");
+                                   "free is kept for that machine's own use; " +
+                                   make_room());
     }
     left = std::max(bytes, std::min(room, kLookEvery));
   }
@@ -414,7 +423,7 @@ Status JobPlacer::fill(std::uint32_t entry) {
 
 Status JobPlacer::look_after(const JobFile& file, int fd) const {
   if (spec_.uid == 0) {
-    if (::fchown(fd, file.uid, file.gid) != 0) return about(file.path, io_error("give it away"));
+    if (::fchown(fd, file.uid, file.gid) != 0) return about(file.path, write_error("give it away"));
   } else if (std::find(spec_.gids.begin(), spec_.gids.end(), file.gid) != spec_.gids.end()) {
     (void)::fchown(fd, UINT32_MAX, file.gid);
   }

@@ -37,6 +37,7 @@ struct PlacerSpec {
   std::vector<std::uint32_t> gids;  // the user's first one first
   bool at_home = false;
   bool groups_known = false;  // else `gids` are the sender's word, and are checked
+  bool ended = false;         // the job has: its files have no other place to go to
   std::string dir;            // of trial() alone: the folder named with --dir; empty: none
 };
 
@@ -62,6 +63,7 @@ class JobPlacer {
 
   struct Plan {
     std::string refusal;                // empty: all can come
+    bool full = false;                  // it is that there is no room: later there may be
     std::vector<std::uint32_t> wanted;  // files, ascending
     std::map<std::uint32_t, transfer::ChunkHashes> have;
   };
@@ -123,6 +125,7 @@ class JobPlacer {
   [[nodiscard]] bool mends(const std::string& path, const struct stat& info) const;
   [[nodiscard]] std::uint64_t gives_back(std::uint32_t entry, const struct stat& info) const;
   [[nodiscard]] std::string space_refusal() const;
+  [[nodiscard]] std::string make_room() const;
   [[nodiscard]] base::Status take_room(std::uint64_t bytes);
   [[nodiscard]] bool has_place(std::uint32_t chunk, std::uint64_t bytes) const;
   [[nodiscard]] base::Status make_folders();

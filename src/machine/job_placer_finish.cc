@@ -36,7 +36,7 @@ Status JobPlacer::finish() {
   if (Status done = finish_folders(); !done) return done;
   for (const std::string& path : touched_) {
     const Fd folder = open_plainly(path, O_RDONLY | O_DIRECTORY);
-    if (folder.valid() && ::fsync(folder.get()) != 0) return about(path, io_error("write it"));
+    if (folder.valid() && ::fsync(folder.get()) != 0) return about(path, write_error("write it"));
   }
   touched_.clear();
   if (final_) {
@@ -48,7 +48,7 @@ Status JobPlacer::finish() {
 // What end() left to be synced together.
 Status JobPlacer::sync_files() {
   for (const auto& [device, first] : unsynced_) {
-    if (::syncfs(first.file.get()) != 0) return about(first.path, io_error("write it"));
+    if (::syncfs(first.file.get()) != 0) return about(first.path, write_error("write it"));
   }
   unsynced_.clear();
   return {};
@@ -84,7 +84,7 @@ Status JobPlacer::make_links() {
     struct stat info {};
     if (::symlinkat(link.link.c_str(), parent.get(), coming.fresh.c_str()) != 0 ||
         ::fstatat(parent.get(), coming.fresh.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-      return about(link.path, io_error("make it as the job's user"));
+      return about(link.path, write_error("make it as the job's user"));
     }
     if (spec_.uid == 0) {
       (void)::fchownat(parent.get(), coming.fresh.c_str(), link.uid, link.gid, AT_SYMLINK_NOFOLLOW);
@@ -149,7 +149,7 @@ Status JobPlacer::replace(const std::string& path, int parent, const Coming& com
     return fail(Code::kRefused, path + " was made there by somebody else meanwhile");
   }
   if (::renameat(parent, coming.fresh.c_str(), parent, name.c_str()) != 0) {
-    return about(path, io_error("give it its name"));
+    return about(path, write_error("give it its name"));
   }
   // Where both were names of one file, nothing was done.
   (void)::unlinkat(parent, coming.fresh.c_str(), 0);
@@ -192,7 +192,7 @@ base::Result<std::string> JobPlacer::keep_name(const std::string& path) const {
     if (!there && errno == ENOENT) return name;
     if (!there) return about(path, io_error("look beside it"));
   }
-  return fail(Code::kFull, "too many versions of " + path + " lie beside it");
+  return fail(Code::kRefused, "too many versions of " + path + " lie beside it");
 }
 
 // Before a folder of the job's is made where home has none.
@@ -238,7 +238,7 @@ Status JobPlacer::name_beside(const std::string& path, int parent, const std::st
     }
     if (named.error().code != Code::kExists) return about(path, named.error());
   }
-  return fail(Code::kFull, "too many versions of " + path + " lie beside it");
+  return fail(Code::kRefused, "too many versions of " + path + " lie beside it");
 }
 
 Status JobPlacer::make_hard_links() {
@@ -259,7 +259,7 @@ Status JobPlacer::make_hard_links() {
     if (!from.valid() ||
         ::linkat(from.get(), name_of(target).c_str(), to.get(), coming.fresh.c_str(), 0) != 0 ||
         ::fstatat(to.get(), coming.fresh.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-      return about(file.path, io_error("make the link"));
+      return about(file.path, write_error("make the link"));
     }
     coming.device = info.st_dev;
     coming.inode = info.st_ino;

@@ -226,7 +226,7 @@ std::string left_ledger(const base::JobId& job) { return job.hex() + "-left"; }
 
 Result<std::unique_ptr<LedgerFile>> LedgerFile::open(const std::string& folder,
                                                      const std::string& name) {
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return io_error("make " + folder);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return write_error("make " + folder);
   std::unique_ptr<LedgerFile> self(new LedgerFile);
   auto at = open_folder(AT_FDCWD, folder);
   if (!at) return at.error();
@@ -234,7 +234,9 @@ Result<std::unique_ptr<LedgerFile>> LedgerFile::open(const std::string& folder,
   self->fd_ = Fd(::openat(self->folder_.get(), name.c_str(),
                           O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
   struct stat info {};
-  if (!self->fd_.valid() || ::fstat(self->fd_.get(), &info) != 0) return io_error("open a ledger");
+  if (!self->fd_.valid() || ::fstat(self->fd_.get(), &info) != 0) {
+    return write_error("open a ledger");
+  }
   self->size_ = static_cast<std::uint64_t>(info.st_size);
   return self;
 }
@@ -247,14 +249,16 @@ Status LedgerFile::append(const LedgerRecord& record) {
   const ssize_t put = retry([&] { return ::write(fd_.get(), bytes.data(), bytes.size()); });
   if (put != static_cast<ssize_t>(bytes.size())) {
     if (put >= 0) errno = ENOSPC;
-    return io_error("write a ledger");
+    return write_error("write a ledger");
   }
   size_ += bytes.size();
   return {};
 }
 
 Status LedgerFile::sync() {
-  if (::fdatasync(fd_.get()) != 0 || ::fsync(folder_.get()) != 0) return io_error("write a ledger");
+  if (::fdatasync(fd_.get()) != 0 || ::fsync(folder_.get()) != 0) {
+    return write_error("write a ledger");
+  }
   return {};
 }
 
@@ -418,7 +422,9 @@ Status note_left_home(const std::string& folder, const base::JobId& job, const L
   }
   if (Status synced = (*file)->sync(); !synced) return synced;
   const std::string to = folder + "/" + left_ledger(job);
-  if (::rename((folder + "/" + fresh).c_str(), to.c_str()) != 0) return io_error("write a ledger");
+  if (::rename((folder + "/" + fresh).c_str(), to.c_str()) != 0) {
+    return write_error("write a ledger");
+  }
   return (*file)->sync();
 }
 

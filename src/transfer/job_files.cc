@@ -404,18 +404,21 @@ Result<HavePart> decode_job_have(ByteView body) {
   return part;
 }
 
-Bytes encode_job_refuse(std::string_view reason) {
+Bytes encode_job_refuse(JobFilesType type, std::string_view reason) {
   Writer w;
   w.array(1).text(reason.substr(0, kJobReasonMax));
-  return message(JobFilesType::kRefuse, w.bytes());
+  return message(type, w.bytes());
 }
 
-Result<std::string> decode_job_refuse(ByteView body) {
-  Reader r(body);
+std::optional<base::Error> refusal_in(ByteView record) {
+  if (record.empty()) return std::nullopt;
+  const auto type = static_cast<JobFilesType>(record[0]);
+  if (type != JobFilesType::kRefuse && type != JobFilesType::kFull) return std::nullopt;
+  Reader r(record.subspan(1));
   r.array_of(1);
-  std::string reason = r.text(kJobReasonMax);
+  const std::string reason = r.text(kJobReasonMax);
   if (Status status = r.finish(); !status) return status.error();
-  return reason;
+  return fail(type == JobFilesType::kFull ? Code::kFull : Code::kRefused, reason);
 }
 
 }  // namespace transfer

@@ -22,6 +22,11 @@
 //   `ready` 98 ready    -                                   send 99 placed   - the round is over,
 //   all are where they belong 100 refuse  [reason <= 512]                     and the move with it
 //   101 alive   -                                   still at work; any time
+//   102 full    [reason <= 512]                     as refuse, but another attempt may find room:
+//                                                   only where no handover follows. Since 1, later
+//                                                   than the rest: to who does not know it an
+//                                                   attempt has failed, which is made again
+// A refusal may come before the source has said anything.
 //
 // A file is hashed in chunks of kJobChunk; its digest covers their hashes and its size, so that
 // what one end has of an older version need not travel, and no file is read twice to be checked.
@@ -175,6 +180,7 @@ enum class JobFilesType : std::uint8_t {
   kPlaced,
   kRefuse,
   kAlive,
+  kFull,
 };
 // Whether a record of a checkpoint's stream is one of these.
 [[nodiscard]] inline bool is_job_files_record(base::ByteView record) {
@@ -200,7 +206,8 @@ struct ChunkAt {
                                           std::size_t& at);
 [[nodiscard]] base::Bytes encode_job_have(std::uint32_t entry, const ChunkHashes& hashes,
                                           std::size_t& at);
-[[nodiscard]] base::Bytes encode_job_refuse(std::string_view reason);
+// kRefuse, kFull.
+[[nodiscard]] base::Bytes encode_job_refuse(JobFilesType type, std::string_view reason);
 
 // Bodies, without the type. kInvalid, kTruncated, kTooLarge.
 [[nodiscard]] base::Result<JobFilesBegin> decode_job_begin(base::ByteView body);
@@ -212,6 +219,8 @@ struct HavePart {
   ChunkHashes hashes;
 };
 [[nodiscard]] base::Result<HavePart> decode_job_have(base::ByteView body);
-[[nodiscard]] base::Result<std::string> decode_job_refuse(base::ByteView body);
+// Of a whole record: what it refuses, kRefused or kFull, or that it makes no sense; none: it is
+// another one.
+[[nodiscard]] std::optional<base::Error> refusal_in(base::ByteView record);
 
 }  // namespace transfer

@@ -141,10 +141,7 @@ Status JobFilesSender::feed(ByteView record) {
   const ByteView body = record.subspan(1);
   const auto type = static_cast<JobFilesType>(record[0]);
   if (type == JobFilesType::kAlive && body.empty()) return {};
-  if (type == JobFilesType::kRefuse) {
-    auto why = decode_job_refuse(body);
-    return why ? fail(Code::kRefused, *why) : why.error();
-  }
+  if (auto refusal = refusal_in(record)) return *refusal;
   if (at_ == At::kWaitReady && type == JobFilesType::kWant) return take_want(body);
   if (at_ == At::kWaitReady && type == JobFilesType::kHave) return take_have(body);
   if (at_ == At::kWaitReady && type == JobFilesType::kReady && body.empty()) {

@@ -45,7 +45,7 @@ class JobFilesSender {
   // Of exactly the size that Read asked for. kStale: in the final round another content than was
   // hashed.
   [[nodiscard]] base::Status got(base::Bytes chunk);
-  [[nodiscard]] base::Status feed(base::ByteView record);       // kRefused: the sink's sentence
+  [[nodiscard]] base::Status feed(base::ByteView record);       // kRefused, kFull: the sink's words
   [[nodiscard]] std::uint64_t heard() const { return heard_; }  // records of the sink
 
  private:

@@ -93,6 +93,7 @@ class FilesComeHome : public ::testing::Test {
         for (const base::Bytes& reply : replies) {
           if (base::Status fed = sender.feed(reply); !fed) {
             refusal_ = fed.error().detail;
+            code_ = fed.error().code;
             return;
           }
         }
@@ -109,6 +110,7 @@ class FilesComeHome : public ::testing::Test {
   base::Status failed_;
   std::string refusal_;
   bool taken_back_ = false;
+  base::Code code_ = base::Code::kInvalid;  // of refusal_
 };
 
 TEST_F(FilesComeHome, InThePlaceOfHomesOwnThatIsKept) {
@@ -128,6 +130,23 @@ TEST_F(FilesComeHome, WhatIsRefusedInTheMiddleIsTakenBack) {
   ASSERT_TRUE(fs::is_regular_file(dir_ / "note"));
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_), fs::directory_iterator()), 1);
   EXPECT_TRUE(fs::is_empty(temp_.path() + "/ledgers"));
+}
+
+// The guest tries again: it is no refusal for good.
+TEST_F(FilesComeHome, WhatHasNoRoomIsAskedForAgain) {
+  in_.work = [this](std::function<base::Status()> work, FilesIn::Done done) {
+    loop::run_blocking(
+        loop_,
+        [work = std::move(work)]() -> base::Status {
+          if (base::Status status = work(); !status) return status;
+          return base::fail(base::Code::kFull, "the disk is full there");
+        },
+        std::move(done));
+  };
+  bring(false);
+  EXPECT_EQ(refusal_, "the disk is full there");
+  EXPECT_EQ(code_, base::Code::kFull);
+  EXPECT_TRUE(taken_back_);
 }
 
 }  // namespace

@@ -96,6 +96,46 @@ TEST_F(JobFilesOnDisk, WhatReplacesHomesOwnMayTakeHalfOfTheReserveForAWhile) {
   if (!mounted) GTEST_SKIP() << "nothing may be mounted here";
 }
 
+// It is no want of room, which would be waited for.
+TEST_F(JobFilesOnDisk, TooManyVersionsBesideAFileAreRefused) {
+  write(dir_ / "note", "old");
+  remember(leave());
+  write(dir_ / "note", "by the job");
+  const Left away = leave();
+  write(dir_ / "note", "by its owner");
+  const fs::path beside = dir_ / ("note.job-" + placer_.job.hex().substr(0, 8));
+  write(beside, "");
+  for (int n = 2; n < 1000; ++n) write(beside.string() + "-" + std::to_string(n), "");
+  placer_.at_home = true;
+  auto to = placer();
+  EXPECT_NE(arrive(*to, away, true).find("too many versions"), std::string::npos);
+  EXPECT_EQ(code_, base::Code::kRefused);
+}
+
+TEST_F(JobFilesOnDisk, AFullDiskIsAWantOfRoomAndAReadOnlyOneIsNot) {
+  constexpr std::size_t kMebibyte = 1 << 20;
+  write(dir_ / "data", std::string(12 * kMebibyte, 'x'));
+  const Left left = leave();
+  fs::remove(dir_ / "data");
+  placer_.ended = true;
+  const auto try_it = [&](const char* options, unsigned long flags, const char* why) {
+    return with_mount({"tmpfs", dir_.string(), "tmpfs", flags, options}, [&] {
+      auto to = placer();
+      const std::string said = arrive(*to, left, true);
+      EXPECT_NE(said.find(why), std::string::npos) << said;
+      EXPECT_EQ(said.find("another node"), std::string::npos) << "it has ended: " << said;
+    });
+  };
+  if (!try_it("size=8m,mode=755", 0, "MiB are free there; make room there")) {
+    GTEST_SKIP() << "nothing may be mounted here";
+  }
+  EXPECT_EQ(code_, base::Code::kFull);
+  ASSERT_TRUE(try_it("size=24m,mode=755,nr_inodes=1", 0, "the disk is full there"));
+  EXPECT_EQ(code_, base::Code::kFull);
+  ASSERT_TRUE(try_it("size=24m,mode=755", MS_RDONLY, "Read-only file system"));
+  EXPECT_EQ(code_, base::Code::kIo);
+}
+
 // Names of one file, at home and where the job was: they come home, changed or not.
 TEST_F(JobFilesOnDisk, HardLinksComeHome) {
   for (const char* name : {"a", "same"}) {

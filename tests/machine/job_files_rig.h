@@ -111,7 +111,9 @@ class JobFilesOnDisk : public ::testing::Test {
         if (!orders) return orders.error().detail;
         for (const auto& order : *orders) {
           base::Status done = carry_out(placer, receiver, order, replies);
-          if (!done) return done.error().detail;
+          if (done) continue;
+          code_ = done.error().code;
+          return done.error().detail;
         }
       } else {
         if (!replies.empty() && meanwhile_) std::exchange(meanwhile_, nullptr)();
@@ -129,7 +131,9 @@ class JobFilesOnDisk : public ::testing::Test {
     if (std::holds_alternative<JobFilesReceiver::Plan>(order)) {
       auto plan = placer.plan(receiver.list(), receiver.begin().final, kNever);
       if (!plan) return plan.error();
-      if (!plan->refusal.empty()) return base::fail(base::Code::kRefused, plan->refusal);
+      if (!plan->refusal.empty()) {
+        return base::fail(plan->full ? base::Code::kFull : base::Code::kRefused, plan->refusal);
+      }
       std::size_t at = 0;
       while (at < plan->wanted.size())
         replies.push_back(transfer::encode_job_want(plan->wanted, at));
@@ -194,7 +198,8 @@ class JobFilesOnDisk : public ::testing::Test {
   JobTreeSpec tree_;
   PlacerSpec placer_;
   std::uint64_t sent_ = 0;
-  std::function<void()> meanwhile_;  // when the sink has looked, and nothing was sent yet
+  base::Code code_ = base::Code::kInvalid;  // why arrive() failed at the sink
+  std::function<void()> meanwhile_;         // when the sink has looked, and nothing was sent yet
 };
 
 }  // namespace machine

@@ -346,6 +346,31 @@ TEST(JobFilesFlow, ASenderSeesWhatWasChangedUnderIt) {
   }
 }
 
+TEST(JobFilesFlow, ASenderTellsWantOfRoomFromARefusalAndBothFromWhatItDoesNotKnow) {
+  const struct {
+    const char* name;
+    base::Bytes record;
+    base::Code code;
+  } rows[] = {
+      {"refuse", encode_job_refuse(JobFilesType::kRefuse, "why"), base::Code::kRefused},
+      {"full", encode_job_refuse(JobFilesType::kFull, "why"), base::Code::kFull},
+      // As an older one takes `full`: the attempt has failed, and the next is made.
+      {"unknown", encode_job_refuse(static_cast<JobFilesType>(103), "why"), base::Code::kInvalid},
+      {"damaged", {static_cast<std::uint8_t>(JobFilesType::kFull)}, base::Code::kTruncated},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    Pair pair;
+    JobFilesSender sender({true, {}}, pair.content);
+    const base::Status fed = sender.feed(row.record);
+    ASSERT_FALSE(fed.ok());
+    EXPECT_EQ(fed.error().code, row.code);
+    if (row.code == base::Code::kFull) {
+      EXPECT_EQ(fed.error().detail, "why");
+    }
+  }
+}
+
 TEST(JobFilesFlow, AReceiverTakesNoPieceThatItDidNotAskFor) {
   const auto piece = [](ChunkAt at, std::size_t size) {
     base::Bytes record = encode_job_chunk_header(at);

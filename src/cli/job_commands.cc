@@ -211,9 +211,15 @@ int show_jobs(Context& context, const std::string& data) {
   context.out.write(table.render(context.out.style()));
   for (const control::JobReport& job : jobs->jobs) {
     tell_beside(context, brief(job.id), {job.beside, job.kept, job.beside_more}, kBesideShown);
+    if (!job.files_away.empty()) {
+      context.err.notice(brief(job.id) + " has ended on " + escape_line(job.node) + "; " +
+                         escape_line(job.files_away));
+    }
     if (job.homeward) {
       context.err.notice(brief(job.id) + " has ended on " + escape_line(job.node) +
-                         "; its output, and what it changed of its files, are on their way home");
+                         (job.files_away.empty() ? "; its output, and what it changed of its "
+                                                   "files, are on their way home"
+                                                 : "; its output is on its way home"));
     }
     if (job.waits_for.empty()) continue;
     context.err.notice(

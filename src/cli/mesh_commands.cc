@@ -102,6 +102,11 @@ int down(Context& context) {
   const std::uint64_t jobs = left->jobs_left_running;
   context.err.notice(jobs == 0 ? "stopped; no jobs were left running here"
                                : "stopped; jobs that go on without it: " + std::to_string(jobs));
+  if (const std::uint64_t wait = left->files_wait; wait > 0) {
+    context.err.notice("what " + (wait == 1 ? "a job" : std::to_string(wait) + " jobs") +
+                       " that ended here changed of its files waits here for its home, until this "
+                       "daemon runs again");
+  }
   context.err.notice("Start it again: tern up");
   return 0;
 }

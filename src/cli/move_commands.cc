@@ -97,6 +97,16 @@ int resolve(Context& context, const std::string& job, bool run_here) {
       how);
 }
 
+void tell_files_wait(Context& context, const control::DrainReport& drain) {
+  for (const auto& wait : drain.files_wait) {
+    const std::string why = wait.why.empty() ? "it is on its way" : wait.why;
+    context.err.notice(escape_line(wait.name + " (" + wait.job.substr(0, 8) +
+                                   ") has ended here, and what it changed of its files is not on " +
+                                   wait.home + " yet: " + why +
+                                   "; this node goes on trying, and a drain does not wait for it"));
+  }
+}
+
 int show_drain(Context& context, const control::DrainRequest& request, const std::string& data) {
   const auto drain = control::parse_drain(data);
   if (!drain) return report(context, drain.error());
@@ -104,6 +114,7 @@ int show_drain(Context& context, const control::DrainRequest& request, const std
     const std::string way = job.to.empty() ? "stays: " + job.why : "leaves for " + job.to;
     context.out.write(escape_line(job.name + " (" + job.job.substr(0, 8) + ") " + way) + "\n");
   }
+  if (!request.off) tell_files_wait(context, *drain);
   if (request.dry_run) {
     const std::string how = request.park ? "do it: tern drain --park" : "do it: tern drain";
     context.err.notice(drain->jobs.empty() ? "no job is here" : how);

@@ -155,6 +155,9 @@ class Session {
     if (!ended) return fail_with(report(context_, ended.error()));
     if (context_.json) context_.out.json(final.data);
     tell_beside(context_, plan_.job, {ended->beside, ended->kept, ended->beside_more}, SIZE_MAX);
+    if (!ended->files_away.empty()) {
+      context_.err.notice(plan_.job + ": " + escape_line(ended->files_away));
+    }
     exit_ = ended->exit_code;
   }
 

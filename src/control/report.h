@@ -88,6 +88,7 @@ struct Status {
 };
 
 inline constexpr std::size_t kBesidePathsMax = 64;
+inline constexpr std::size_t kFilesAwayBytesMax = 8 << 10;
 
 struct JobReport {
   std::string id;
@@ -112,6 +113,8 @@ struct JobReport {
   std::vector<std::string> beside = {};
   std::vector<std::string> kept = {};
   std::uint64_t beside_more = 0;  // of both, that are not listed: an answer has room for so many
+  // Likewise, of one that has ended: why what it changed of its files is not there; empty: it is.
+  std::string files_away = {};
 };
 
 // {"jobs":[...],"unreachable":[names]}
@@ -133,6 +136,7 @@ struct ExitReport {
   std::vector<std::string> beside = {};  // as of JobReport
   std::vector<std::string> kept = {};
   std::uint64_t beside_more = 0;
+  std::string files_away = {};
 };
 
 struct KillReport {  // {"node","said"}
@@ -141,8 +145,9 @@ struct KillReport {  // {"node","said"}
   std::string said{};
 };
 
-// Of `tern drain`: {"draining","jobs":[{"job","name","to","why"}]}: who is still here, where each
-// would go (a name), or why it stays.
+// Of `tern drain`: {"draining","jobs":[{"job","name","to","why"}],"files_wait":[{"job","name",
+// "home","why"}]}: who is still here, where each would go (a name), or why it stays; and jobs that
+// ended here whose files wait here for their home, which no drain waits for.
 struct DrainReport {
   struct Job {
     std::string job;
@@ -150,12 +155,20 @@ struct DrainReport {
     std::string to;
     std::string why;
   };
+  struct FilesWait {
+    std::string job;
+    std::string name;
+    std::string home;  // name
+    std::string why;
+  };
   bool draining = false;
   std::vector<Job> jobs;
+  std::vector<FilesWait> files_wait;
 };
 
-struct DownReport {  // {"jobs_left_running"}
+struct DownReport {  // {"jobs_left_running","files_wait"}
   std::uint64_t jobs_left_running = 0;
+  std::uint64_t files_wait = 0;  // jobs whose files wait here for their home
 };
 
 // The object of `tern migrate --json`, and of each handover among the events.

@@ -66,6 +66,7 @@ JobReport read_job(JsonReader& in) {
   job.beside = in.byte_list("beside", kBesidePathsMax, kPathBytesMax);
   job.kept = in.byte_list("kept", kBesidePathsMax, kPathBytesMax);
   job.beside_more = in.natural_or("beside_more");
+  job.files_away = in.text_or("files_away", kFilesAwayBytesMax);
   return job;
 }
 
@@ -144,6 +145,7 @@ base::Result<ExitReport> parse_exit(std::string_view json) {
   exit.beside = in.byte_list("beside", kBesidePathsMax, kPathBytesMax);
   exit.kept = in.byte_list("kept", kBesidePathsMax, kPathBytesMax);
   exit.beside_more = in.natural_or("beside_more");
+  exit.files_away = in.text_or("files_away", kFilesAwayBytesMax);
   return finished(in, exit);
 }
 
@@ -160,12 +162,16 @@ base::Result<DrainReport> parse_drain(std::string_view json) {
   for (JsonReader& one : in.objects("jobs", kJobsMax)) {
     drain.jobs.push_back({word(one, "job"), word(one, "name"), word(one, "to"), word(one, "why")});
   }
+  for (JsonReader& one : in.objects("files_wait", kJobsMax)) {
+    drain.files_wait.push_back({word(one, "job"), word(one, "name"), word(one, "home"),
+                                one.text_or("why", kSentenceBytesMax)});
+  }
   return finished(in, std::move(drain));
 }
 
 base::Result<DownReport> parse_down(std::string_view json) {
   JsonReader in(json);
-  return finished(in, DownReport{in.natural_or("jobs_left_running")});
+  return finished(in, DownReport{in.natural_or("jobs_left_running"), in.natural_or("files_wait")});
 }
 
 base::Result<Handover> parse_handover(std::string_view json) {

@@ -32,6 +32,7 @@ std::string job_json(const JobReport& job) {
   if (!job.beside.empty()) out.byte_list("beside", job.beside);
   if (!job.kept.empty()) out.byte_list("kept", job.kept);
   if (job.beside_more > 0) out.natural("beside_more", job.beside_more);
+  if (!job.files_away.empty()) out.text("files_away", job.files_away);
   return out.finish();
 }
 
@@ -108,6 +109,7 @@ std::string to_json(const ExitReport& exit) {
   if (!exit.beside.empty()) out.byte_list("beside", exit.beside);
   if (!exit.kept.empty()) out.byte_list("kept", exit.kept);
   if (exit.beside_more > 0) out.natural("beside_more", exit.beside_more);
+  if (!exit.files_away.empty()) out.text("files_away", exit.files_away);
   return out.finish();
 }
 
@@ -125,11 +127,23 @@ std::string to_json(const DrainReport& drain) {
     one.text("job", job.job).text("name", job.name).text("to", job.to).text("why", job.why);
     list.push_back(one.finish());
   }
-  return JsonWriter().boolean("draining", drain.draining).raw_list("jobs", list).finish();
+  JsonWriter out;
+  out.boolean("draining", drain.draining).raw_list("jobs", list);
+  list.clear();
+  for (const DrainReport::FilesWait& wait : drain.files_wait) {
+    JsonWriter one;
+    one.text("job", wait.job).text("name", wait.name).text("home", wait.home).text("why", wait.why);
+    list.push_back(one.finish());
+  }
+  if (!list.empty()) out.raw_list("files_wait", list);
+  return out.finish();
 }
 
 std::string to_json(const DownReport& down) {
-  return JsonWriter().natural("jobs_left_running", down.jobs_left_running).finish();
+  JsonWriter out;
+  out.natural("jobs_left_running", down.jobs_left_running);
+  if (down.files_wait > 0) out.natural("files_wait", down.files_wait);
+  return out.finish();
 }
 
 std::string to_json(const Handover& handover) {

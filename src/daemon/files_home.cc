@@ -63,13 +63,18 @@ struct FilesHome::Going {
   std::function<void()> then;  // until it was told
   std::unique_ptr<loop::Timer> tells;
   bool noted = false;
+  bool said_no_room = false;
+  base::Time began{};                      // the attempt
+  std::string why;                         // it will be made again
+  std::shared_ptr<machine::JobTree> tree;  // of the last one
 };
 
 struct FilesHome::Coming {
   base::JobId job;
   std::unique_ptr<PeerStream> stream;
   std::unique_ptr<FilesIn> files;
-  bool working = false;  // off the loop
+  std::unique_ptr<loop::Timer> refused;  // then it is closed
+  bool working = false;                  // off the loop
   bool closed = false;
 };
 
@@ -88,6 +93,7 @@ FilesHome::~FilesHome() {
   for (const ComingHandle& coming : coming_) {
     coming->files.reset();
     coming->stream.reset();
+    coming->refused.reset();
   }
 }
 
@@ -185,7 +191,17 @@ std::vector<base::JobId> FilesHome::resume() {
   return jobs;
 }
 
+std::vector<FilesHome::Waiting> FilesHome::waiting() const {
+  std::vector<Waiting> out;
+  for (const auto& [job, going] : going_) {
+    if (going->then) continue;
+    out.push_back({job, going->spec.name, going->spec.home, going->why});
+  }
+  return out;
+}
+
 void FilesHome::connect(const GoingHandle& going) {
+  going->began = loop::Loop::now();
   links_.open_bulk(going->spec.home, callbacks_.addresses(going->spec.home),
                    [this, going, alive = alive_](Result<BulkStream> bulk) {
                      if (*alive) on_connected(going, std::move(bulk));
@@ -222,7 +238,7 @@ void FilesHome::on_connected(const GoingHandle& going, Result<BulkStream> bulk) 
   out.done = [this, weak](const Status& status) {
     if (auto strong = weak.lock()) on_sent(strong, status);
   };
-  going->files = std::make_unique<FilesOut>(loop_, std::move(out));
+  going->files = std::make_unique<FilesOut>(loop_, std::move(out), going->tree);
   going->files->start(
       true, node::encode(going->spec),
       [spec = going->spec, folder = paths_.files()]() -> Result<machine::JobTreeSpec> {
@@ -240,6 +256,7 @@ void FilesHome::on_sent(const GoingHandle& going, const Status& status) {
     log_.info("files_home", {{"job", going->spec.id.hex()}, {"bytes", going->files->bytes()}});
     return drop(going);
   }
+  if (status.error().code == Code::kFull) return wait_for_room(going, status.error().detail);
   if (status.error().code != Code::kRefused) return again(going, status.error().detail);
   // Its owner has to look: what the job changed stays here.
   callbacks_.said(going->spec.id,
@@ -268,8 +285,21 @@ void FilesHome::drop(const GoingHandle& going) {
       });
 }
 
+// However long that is. An attempt is long, too, where only a quota tells that there is no room.
+void FilesHome::wait_for_room(const GoingHandle& going, const std::string& why) {
+  if (!std::exchange(going->said_no_room, true)) {
+    callbacks_.said(going->spec.id,
+                    "what the job changed of its files waits here for room at home: " + why);
+  }
+  going->wait = std::clamp(loop::Loop::now() - going->began,
+                           std::min(going->wait, kFilesHomeNoRoomMax), kFilesHomeAgainMax);
+  again(going, "there is no room: " + why);
+}
+
 void FilesHome::again(const GoingHandle& going, const std::string& why) {
   log_.debug("files_home_waits", {{"job", going->spec.id.hex()}, {"why", why}});
+  going->why = why;
+  if (going->files && going->files->tree()) going->tree = going->files->tree();
   tell_before_home(going);
   // Not at once: this may be called from within either.
   auto stream = std::make_shared<std::unique_ptr<PeerStream>>(std::move(going->stream));
@@ -309,10 +339,17 @@ void FilesHome::finish(const GoingHandle& going) {
 
 void FilesHome::take(BulkStream bulk, const transfer::ImageHello& hello) {
   const auto spec = callbacks_.expected(hello.job, bulk.peer);
+  const std::string never = callbacks_.never(hello.job, hello.epoch);
   const bool twice = std::any_of(coming_.begin(), coming_.end(), [&](const ComingHandle& other) {
     return other->job == hello.job;
   });
-  if (!spec || twice || coming_.size() >= kFilesHomeMax) return;  // closed; it tries again
+  const auto like_it = std::count_if(coming_.begin(), coming_.end(), [&](const auto& other) {
+    return (other->refused != nullptr) == !never.empty();
+  });
+  const bool full = static_cast<std::size_t>(like_it) >= kFilesHomeMax;
+  if (twice || full) return;  // closed; it tries again
+  if (!never.empty()) return refuse(std::move(bulk), hello.job, never);
+  if (!spec) return;  // likewise
   auto coming = std::make_shared<Coming>();
   coming->job = hello.job;
   coming->stream = std::move(bulk.stream);
@@ -326,10 +363,7 @@ void FilesHome::start(const ComingHandle& coming, const node::JobSpec& spec, bas
   through_stream(in, weak);
   in.failed = [this, job = coming->job](const Status& status) {
     log_.warn("files_refused", {{"job", job.hex()}, {"why", status.error().detail}});
-    callbacks_.said(job,
-                    "what the job changed of its files was not taken here, and stays on the node "
-                    "where it ended: " +
-                        status.error().detail);
+    callbacks_.refused(job, status.error());
   };
   in.taken_back = [this, job = coming->job](const Result<machine::Undone>& undone) {
     if (!undone) {
@@ -374,6 +408,7 @@ void FilesHome::start(const ComingHandle& coming, const node::JobSpec& spec, bas
   placer.epoch = epoch;
   placer.at_home = true;
   placer.groups_known = true;
+  placer.ended = true;
   coming->files = std::make_unique<FilesIn>(loop_, std::move(placer), std::move(in));
   PeerStream::Callbacks on;
   on.on_data = [weak](const transfer::Buffer& record) {
@@ -387,6 +422,28 @@ void FilesHome::start(const ComingHandle& coming, const node::JobSpec& spec, bas
   };
   coming->stream->take_over(std::move(on));
   coming->stream->resume();
+}
+
+// Before anything of them is sent. The other end closes then, or the time is up.
+void FilesHome::refuse(BulkStream bulk, const base::JobId& job, const std::string& why) {
+  log_.debug("files_refused", {{"job", job.hex()}, {"why", why}});
+  auto coming = std::make_shared<Coming>();
+  coming->job = job;
+  coming->stream = std::move(bulk.stream);
+  coming_.push_back(coming);
+  std::weak_ptr<Coming> weak = coming;
+  const auto close_it = [this, weak] {
+    if (auto strong = weak.lock()) close(strong);
+  };
+  PeerStream::Callbacks on;
+  on.on_end = close_it;
+  on.on_failed = [close_it](const base::Error&) { close_it(); };
+  coming->stream->take_over(std::move(on));
+  coming->refused = std::make_unique<loop::Timer>(loop_, close_it);
+  coming->refused->start(kFilesHomeRefuseFor);
+  (void)coming->stream->send({transfer::encode_job_refuse(transfer::JobFilesType::kRefuse, why)});
+  coming->stream->flush();
+  if (coming->stream) coming->stream->resume();
 }
 
 // What came of an attempt that broke off is gone on with by the next: the guest has it all still.

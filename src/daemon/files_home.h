@@ -3,11 +3,17 @@
 // hello says so). What came with the job is kept here until home has it on its disk.
 //
 //   guest  bring() -> noted -> connecting -> sending -> over (home has it, or refuses)
-//                       ^------- again after a while ------/
+//                       ^------- again after a while ------/   (also where home has no room)
 //          Who hears that the job ended finds its files at home, unless home could not be reached,
-//          or they take longer than kFilesHomeTellAfter, or this daemon stops: the end is told
-//          then, and the files come behind it.
+//          or has no room, or they take longer than kFilesHomeTellAfter, or this daemon stops:
+//          the end is told then, and the files come behind it.
 //   home   take() -> taking -> settled -> placed
+//                          |-> taken back -> refused: for good, or for want of room, so that the
+//                              guest tries again for as long as that takes
+//
+// What is refused for good stays with the guest, where the job left it. So it is where home knows
+// the job no more, or has it under a later epoch (resolved by a person): nobody waits for it then.
+// The guest's drain, sleep and stop wait for no files whose end was told.
 //
 // What is owed is on the guest's disk before anybody hears that the job ended, and until it is
 // over: FOLDER/<job>, [version = 1, spec bytes, epoch]. A daemon that starts goes on with it.
@@ -33,9 +39,13 @@
 
 namespace ternd {
 
-inline constexpr std::size_t kFilesHomeMax = 8;  // that come at once; more are closed, to try again
+// That come at once, and as many that are refused; more are closed, to try again.
+inline constexpr std::size_t kFilesHomeMax = 8;
 inline constexpr base::Duration kFilesHomeAgain = std::chrono::seconds(5);
 inline constexpr base::Duration kFilesHomeAgainMax = std::chrono::minutes(5);
+// Where home has no room; longer, as long as an attempt took.
+inline constexpr base::Duration kFilesHomeNoRoomMax = std::chrono::seconds(30);
+inline constexpr base::Duration kFilesHomeRefuseFor = std::chrono::seconds(30);  // then closed
 inline constexpr base::Duration kFilesHomeTellAfter = std::chrono::seconds(30);
 
 class FilesHome {
@@ -46,14 +56,19 @@ class FilesHome {
     std::function<void(const base::JobId&)> over;
     // Home: the job's description, if that peer has it.
     std::function<std::optional<node::JobSpec>(const base::JobId&, const base::NodeId&)> expected;
+    // Home: why it will never take them; empty: it may.
+    std::function<std::string(const base::JobId&, base::Epoch)> never;
     std::function<void(const base::JobId&, const std::string& what)> said;
     std::function<void(const base::JobId&, const machine::LaidBeside&)> beside;  // home
+    // Home: it did not take them; kFull: they will come again.
+    std::function<void(const base::JobId&, const base::Error& why)> refused;
   };
   FilesHome(loop::Loop& loop, const Paths& paths, Links& links, base::Log& log,
             Callbacks callbacks);
   ~FilesHome();
   // `then`, once: home has it, or refuses it, or there is nothing to bring; or home could not be
-  // reached or had not all of it in time, and it will be brought, whatever happens to this daemon.
+  // reached, had no room, or not all of it in time, and it will be brought, whatever happens to
+  // this daemon.
   void bring(const node::JobSpec& spec, base::Epoch epoch, std::function<void()> then);
   // The daemon stops: no `then` waits for home any more, from now on.
   void tell_now();
@@ -62,6 +77,14 @@ class FilesHome {
   // At the daemon's start: goes on with what is owed, and says of which jobs. Blocking.
   [[nodiscard]] std::vector<base::JobId> resume();
   [[nodiscard]] bool pending(const base::JobId& job) const { return going_.contains(job); }
+  struct Waiting {
+    base::JobId job;
+    std::string name;
+    base::NodeId home;
+    std::string why;  // of the last attempt; empty: the first one is under way
+  };
+  // Whose end was told, and whose files home has not.
+  [[nodiscard]] std::vector<Waiting> waiting() const;
   void take(BulkStream bulk, const transfer::ImageHello& hello);  // its first record said that
 
  private:
@@ -75,10 +98,12 @@ class FilesHome {
   void connect(const GoingHandle& going);
   void on_connected(const GoingHandle& going, base::Result<BulkStream> bulk);
   void on_sent(const GoingHandle& going, const base::Status& status);
+  void wait_for_room(const GoingHandle& going, const std::string& why);
   void again(const GoingHandle& going, const std::string& why);
   void drop(const GoingHandle& going);
   void finish(const GoingHandle& going);
   void start(const ComingHandle& coming, const node::JobSpec& spec, base::Epoch epoch);
+  void refuse(BulkStream bulk, const base::JobId& job, const std::string& why);
   void close(const ComingHandle& coming);
   void forget(const ComingHandle& coming);
 

@@ -54,6 +54,7 @@ Host::~Host() {
   files_home_.reset();
   files_look_.reset();
   files_beside_.reset();
+  files_away_.reset();
   in_.reset();
   out_.reset();
   inputs_.reset();

@@ -39,6 +39,7 @@
 #include "daemon/adopt_desk.h"
 #include "daemon/control_server.h"
 #include "daemon/copies.h"
+#include "daemon/files_away.h"
 #include "daemon/files_beside.h"
 #include "daemon/files_home.h"
 #include "daemon/files_look.h"
@@ -134,6 +135,7 @@ class Host {
   void tidy_files(const base::JobId& job, bool over);
   void sweep_files();
   void lie_beside(const base::JobId& job, const machine::LaidBeside& laid);
+  void files_stay_away(const base::JobId& job, const base::Error& why);
   void start_files_home();
   void look_at_files(const base::JobId& job, const base::NodeId& sink,
                      const base::Bytes& requirement, FilesLook::Then then);
@@ -274,6 +276,7 @@ class Host {
   std::unique_ptr<FilesHome> files_home_;
   std::unique_ptr<FilesLook> files_look_;
   std::unique_ptr<FilesBeside> files_beside_;
+  std::unique_ptr<FilesAway> files_away_;
   std::set<base::JobId> ended_here_;  // of other homes, until they are forgotten
   std::unique_ptr<PreflightDesk> preflight_;
   std::unique_ptr<ParkDesk> park_;

@@ -40,13 +40,26 @@ void Host::lie_beside(const base::JobId& job, const machine::LaidBeside& laid) {
   if (home_is_here(job)) files_beside_->add(job, laid);  // else it is forgotten, its folder too
 }
 
+// tern ps, and who waits for the job, hear it; events once, as it is tried again and again.
+void Host::files_stay_away(const base::JobId& job, const base::Error& why) {
+  const node::jobs::Job* known = node_->jobs().find(job);
+  if (known == nullptr || known->here) return;
+  const AwayFacts facts{node_->name_of(known->at), node_->name_of(node_->self()), known->spec.dir};
+  Away away = away_of(facts, why);
+  const std::string sentence = away.sentence;
+  if (files_away_->note(job, std::move(away))) job_said(job, sentence);
+}
+
 void Host::start_files_home() {
   const auto in_folder = [this](const base::JobId& job, Copies::Work work, Copies::Done done) {
     copies_->in_folder(job, std::move(work), std::move(done));
   };
   files_beside_ = std::make_unique<FilesBeside>(loop_, paths_, in_folder, log_);
+  files_away_ = std::make_unique<FilesAway>(paths_, in_folder, log_);
   for (const auto& [job, known] : node_->jobs().all()) {
-    if (known.spec.home == node_->self()) files_beside_->load(job);
+    if (known.spec.home != node_->self()) continue;
+    files_beside_->load(job);
+    files_away_->load(job);
   }
   FilesHome::Callbacks callbacks;
   callbacks.addresses = [this](const base::NodeId& node) { return node_->addresses_of(node); };
@@ -61,11 +74,20 @@ void Host::start_files_home() {
     return there ? std::optional<node::JobSpec>(known->spec) : std::nullopt;
   };
   callbacks.expected = expected;
+  callbacks.never = [this](const base::JobId& job, base::Epoch epoch) -> std::string {
+    const node::jobs::Job* known = node_->jobs().find(job);
+    if (known == nullptr) return "the job is not known there any more";
+    return known->epoch > epoch ? "that copy of the job is not the job any more" : "";
+  };
   callbacks.beside = [this](const base::JobId& job, const machine::LaidBeside& laid) {
     const node::jobs::Job* known = node_->jobs().find(job);
     const bool after_its_end = known != nullptr && known->wait_status.has_value();
     if (after_its_end) job_said(job, "what it changed of its files is home now");
     lie_beside(job, laid);
+    files_away_->came(job);
+  };
+  callbacks.refused = [this](const base::JobId& job, const base::Error& why) {
+    files_stay_away(job, why);
   };
   callbacks.said = [this](const base::JobId& job, const std::string& what) { job_said(job, what); };
   files_home_ = std::make_unique<FilesHome>(loop_, paths_, *links_, log_, std::move(callbacks));

@@ -39,7 +39,9 @@ bool homeward(const node::JobInfo& info) {
 using JobIndexes = std::vector<std::pair<base::JobId, std::size_t>>;  // in a report
 
 // Those that began last have room first.
-void add_beside(const FilesBeside& files, JobIndexes jobs, control::Jobs& report) {
+static_assert(3 * kAwaySentenceMax <= control::kFilesAwayBytesMax, "each byte may become U+FFFD");
+void add_files(const FilesBeside& files, const FilesAway& away, JobIndexes jobs,
+               control::Jobs& report) {
   std::stable_sort(jobs.begin(), jobs.end(), [&](const auto& a, const auto& b) {
     return report.jobs[a.second].started_at > report.jobs[b.second].started_at;
   });
@@ -50,6 +52,10 @@ void add_beside(const FilesBeside& files, JobIndexes jobs, control::Jobs& report
     one.beside_more = fit_beside(laid, room);
     one.beside = std::move(laid.beside);
     one.kept = std::move(laid.kept);
+    std::string stay = away.of(job);
+    if (stay.size() > room.bytes) continue;
+    room.bytes -= stay.size();
+    one.files_away = std::move(stay);
   }
 }
 
@@ -104,7 +110,7 @@ void Host::answer_jobs(const std::shared_ptr<Client>& client) {
     auto shared = std::make_shared<control::Jobs>(std::move(report));
     files_beside_->look([this, client, shared, ours = std::move(ours), alive = alive_] {
       if (!*alive) return;
-      if (files_beside_) add_beside(*files_beside_, ours, *shared);
+      if (files_beside_) add_files(*files_beside_, *files_away_, ours, *shared);
       client->done(control::to_json(*shared));
     });
   });
@@ -368,6 +374,12 @@ void Host::answer(const control::DrainRequest& request, const std::shared_ptr<Cl
     report.draining = node_->draining();
     for (const node::DrainStep& step : node_->drain_plan(parks)) {
       report.jobs.push_back({step.job.hex(), step.name, step.to, step.why});
+    }
+    if (files_home_) {
+      for (const FilesHome::Waiting& wait : files_home_->waiting()) {
+        report.files_wait.push_back(
+            {wait.job.hex(), wait.name, node_->name_of(wait.home), wait.why});
+      }
     }
     client->done(control::to_json(report));
   };

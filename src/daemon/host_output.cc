@@ -190,6 +190,7 @@ void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& repl
         exit.beside_more = fit_beside(laid, room);
         exit.beside = std::move(laid.beside);
         exit.kept = std::move(laid.kept);
+        exit.files_away = files_away_->of(follow->job.id);
       }
       follow->client->done(control::to_json(exit));
     });

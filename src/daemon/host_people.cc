@@ -302,6 +302,7 @@ void Host::joined(const base::Bytes& reply, const identity::Ticket& ticket, Trus
     files_home_.reset();
     files_look_.reset();
     files_beside_.reset();
+    files_away_.reset();
     in_.reset();
     out_.reset();
     inputs_.reset();

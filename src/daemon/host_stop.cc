@@ -123,6 +123,7 @@ void Host::leave() {
   if (down_) {
     control::DownReport report;
     if (copies_) report.jobs_left_running = copies_->all().size();
+    if (files_home_) report.files_wait = files_home_->waiting().size();
     if (stays_.empty()) {
       down_->done(control::to_json(report));
     } else {

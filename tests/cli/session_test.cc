@@ -73,6 +73,21 @@ TEST(Session, WhatLiesBesideAFileIsSaid) {
   }
 }
 
+// Also where home has no room for what a job that ended elsewhere changed of its files.
+TEST(Session, FilesThatAreNotHomeAreSaid) {
+  const std::string away = R"("files_away":"what it changed of its files waits on b")";
+  const std::string end = "{\"ok\":true,\"data\":{\"exit_code\":3," + away + "}}\n";
+  const std::string jobs =
+      R"({"ok":true,"data":{"jobs":[{"id":"3fa9","node":"b",)" + away + "}]}}\n";
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{end}}, Script{{jobs}}});
+  const Ran run = run_in(dir, kRun);
+  EXPECT_EQ(run.exit, 3);
+  EXPECT_THAT(run.err, HasSubstr("3fa9: what it changed of its files waits on b\n"));
+  EXPECT_THAT(run_in(dir, {"ps"}).err,
+              HasSubstr("3fa9 has ended on b; what it changed of its files waits on b\n"));
+}
+
 // They stay until the person removed them, and each tern ps says so.
 TEST(Session, OfWhatLiesBesideManyFilesPsShowsThree) {
   const auto job = [](const char* id, const char* more) {

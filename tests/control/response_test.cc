@@ -178,6 +178,7 @@ TEST(Report, TheOthersReadBack) {
   jobs.jobs[2].beside = {"/home/a/note.job-1", "/home/a/\xff"};
   jobs.jobs[2].kept = {"/home/a/note.home-1"};
   jobs.jobs[2].beside_more = 7;
+  jobs.jobs[2].files_away = std::string(kFilesAwayBytesMax, 'x');
   jobs.unreachable = {"c"};
   EXPECT_EQ(to_json(*parse_jobs(to_json(jobs))), to_json(jobs));
   Handover handover;
@@ -200,8 +201,13 @@ TEST(Report, TheOthersReadBack) {
   EXPECT_FALSE(parse_exit("{}").ok());
   const ExitReport ended{3, std::nullopt, {"/a"}, {"/b"}, 2};
   EXPECT_EQ(to_json(*parse_exit(to_json(ended))), to_json(ended));
+  const ExitReport away{3, std::nullopt, {}, {}, 0, std::string(kFilesAwayBytesMax, 'x')};
+  EXPECT_EQ(parse_exit(to_json(away))->files_away, away.files_away);
   EXPECT_FALSE(parse_exit(R"({"exit_code":256})").ok());
   EXPECT_EQ(parse_down(to_json(DownReport{4}))->jobs_left_running, 4U);
+  EXPECT_EQ(parse_down(to_json(DownReport{4, 2}))->files_wait, 2U);
+  const DrainReport drain{true, {{"ab", "n", "b", ""}}, {{"cd", "m", "a", "no space"}}};
+  EXPECT_EQ(to_json(*parse_drain(to_json(drain))), to_json(drain));
   EXPECT_EQ(parse_kill(to_json(KillReport{"desk", ""}))->node, "desk");
   EXPECT_EQ(parse_kill(to_json(KillReport{"desk", "it has ended"}))->said, "it has ended");
   EXPECT_EQ(parse_run(to_json(RunReport{"ab", "n"}))->name, "n");

@@ -267,8 +267,109 @@ def a_folder_that_does_not_travel():
         check(not a.ps(), lambda: f"run all the same: {a.ps()}")
 
 
+class Small:
+    """A job that ended at `b`, with files for which `a`, its home, has no room; tern run waits for it
+    at `a`. That disk is in the mount namespace of a's daemon alone."""
+
+    def __init__(self, mesh):
+        self.mesh = mesh
+        a, b = mesh.hosts
+        os.mkdir(self.at_home())
+        os.mkdir(mesh.at("data"))  # as the command sees it
+        self.run = subprocess.Popen(
+            [tern_binary(), "run", "--state", a.state, "--on", "here", "--dir", mesh.at("data"),
+             "--", python(), "-c", ENDS_SOON, mesh.at("data")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+        self.job = wait_for("the job", lambda: a.ps())[0]["id"]
+        wait_for("it to work", lambda: os.path.exists(self.at_home("begun")))
+        check(a.migrate(self.job, b.name)["outcome"] == "commit", "not moved")
+
+    def at_home(self, *names):
+        return f"/proc/{self.mesh['a'].daemon.pid}/root" + self.mesh.at("data", *names)
+
+    def remount(self, options):
+        subprocess.run(["nsenter", f"--mount=/proc/{self.mesh['a'].daemon.pid}/ns/mnt", "mount",
+                        "-o", "remount," + options, self.mesh.path], check=True)
+
+    def end(self):
+        with open(self.mesh.disk(self.mesh["b"], "data", "end"), "w", encoding="utf-8"):
+            pass
+
+    def ends_saying(self, says):
+        _, said = self.run.communicate(timeout=WAIT)
+        check(self.run.returncode == 3 and says in said,
+              lambda: f"{self.run.returncode}, says: {said}")
+
+    def said(self):
+        return (self.mesh["a"].tern("ps").stderr, self.mesh["a"].job(self.job)[0].get("files_away", ""))
+
+    def owed(self):
+        return os.path.exists(os.path.join(self.mesh["b"].state, "files-owed", self.job))
+
+
+SMALL = {"a": "mount -t tmpfs -o size=4m,mode=755 tmpfs PATH"}
+
+
+def no_room_at_home():
+    """a job ends as a guest while home's disk is too full for its files: tern run ends with the
+    job's code and says so, so do tern attach and ps, also after both were restarted, and the
+    guest's drain; and they come, whole, when there is room"""
+    says = "waits on b for room here"
+    with Disks(["a", "b"], SMALL) as mesh:
+        a, b = mesh.hosts
+        small = Small(mesh)
+        small.end()
+        small.ends_saying(says)
+        check(all(says in said and "no space" in said for said in small.said()),
+              lambda: f"tern ps: {small.said()}")
+        attached = a.tern("attach", small.job, ok=False)
+        check(attached.returncode == 3 and says in attached.stderr, lambda: f"attach: {attached}")
+        drained = b.tern("drain")
+        check("is not on a yet: there is no room" in drained.stderr, lambda: f"drain: {drained}")
+        check("no job is left here" in drained.stderr, lambda: f"drain: {drained}")
+        b.tern("drain", "--off")
+        for host in (a, b):
+            host.restart()
+            mesh.wait_alive()
+            os.makedirs(small.at_home(), exist_ok=True)  # its disk may be another one now
+            check(all(says in said for said in small.said()), lambda: f"later: {small.said()}")
+        check(small.owed(), "the guest forgot them")
+        check(not [name for name in os.listdir(small.at_home()) if name.startswith(".tern")],
+              lambda: f"left at home: {os.listdir(small.at_home())}")
+        small.remount("size=100m")
+        wait_for("its files", lambda: not small.owed())
+        check(text(small.at_home("large")) == "x" * (8 << 20) and
+              text(small.at_home("note")) == "the job's", "they did not come home whole")
+        check(not any(small.said()), lambda: f"they are here, and tern ps says: {small.said()}")
+        told = [event["text"] for event in a.events() if "its files" in event.get("text", "")]
+        check("what it changed of its files is home now" in told, lambda: f"events: {told}")
+        wait_for("the guest to tidy up", lambda: not os.path.exists(mesh.disk(b, "data", "large")))
+
+
+def home_takes_nothing():
+    """a job ends as a guest while home's disk is read-only: they stay with the guest for good, and
+    tern run and ps say so, and what to do"""
+    says = "was not taken here, and stays on b"
+    with Disks(["a", "b"], SMALL) as mesh:
+        a, b = mesh.hosts
+        small = Small(mesh)
+        small.remount("ro,size=100m")
+        small.end()
+        small.ends_saying(says)
+        check(all(says in said and "Read-only file system" in said for said in small.said()),
+              lambda: f"tern ps: {small.said()}")
+        check(f"on b: tern share {mesh.at('data')} --to a" in small.said()[1],
+              lambda: f"tern ps: {small.said()}")
+        wait_for("the guest to come to an end", lambda: not small.owed())
+        check(text(mesh.disk(b, "data", "note")) == "the job's", "they are not at the guest")
+        told = [event["text"] for event in b.events()
+                if "stays on this node" in event.get("text", "")]
+        check(len(told) == 1, lambda: f"events: {told}")
+
+
 TESTS = [a_folder_that_does_not_travel, in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
-         a_file_became_a_folder, modes_and_removed_folders]
+         a_file_became_a_folder, modes_and_removed_folders, no_room_at_home,
+         home_takes_nothing]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 580))

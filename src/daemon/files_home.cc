@@ -301,17 +301,21 @@ void FilesHome::again(const GoingHandle& going, const std::string& why) {
   going->why = why;
   if (going->files && going->files->tree()) going->tree = going->files->tree();
   tell_before_home(going);
-  // Not at once: this may be called from within either.
+  // Not at once: this may be called from within either. Nor later, as home takes few at a time.
   auto stream = std::make_shared<std::unique_ptr<PeerStream>>(std::move(going->stream));
   auto files = std::make_shared<std::unique_ptr<FilesOut>>(std::move(going->files));
   going->timer = std::make_unique<loop::Timer>(loop_, [this, going, stream, files] {
-    const GoingHandle kept = going;  // connecting may replace this timer
     stream->reset();
     files->reset();
-    connect(kept);
+    const GoingHandle kept = going;  // either timer is replaced from within itself
+    kept->timer = std::make_unique<loop::Timer>(loop_, [this, kept] {
+      const GoingHandle last = kept;
+      connect(last);
+    });
+    kept->timer->start(kept->wait);
+    kept->wait = std::min(kept->wait * 2, kFilesHomeAgainMax);
   });
-  going->timer->start(going->wait);
-  going->wait = std::min(going->wait * 2, kFilesHomeAgainMax);
+  going->timer->start(base::Duration{0});
 }
 
 void FilesHome::finish(const GoingHandle& going) {

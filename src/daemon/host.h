@@ -136,6 +136,7 @@ class Host {
   void sweep_files();
   void lie_beside(const base::JobId& job, const machine::LaidBeside& laid);
   void files_stay_away(const base::JobId& job, const base::Error& why);
+  void forget_files_away(const base::JobId& job);
   void start_files_home();
   void look_at_files(const base::JobId& job, const base::NodeId& sink,
                      const base::Bytes& requirement, FilesLook::Then then);

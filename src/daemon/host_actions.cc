@@ -131,7 +131,7 @@ void Host::perform_job(const node::jobs::Action& action) {
                    copies_->forget(a.job);
                    output_limit_->forget(a.job);
                    if (files_beside_) files_beside_->forget(a.job);
-                   if (files_away_) files_away_->forget(a.job);
+                   forget_files_away(a.job);
                    tidy_files(a.job, ended_here_.erase(a.job) > 0);
                  },
                  [](const auto&) {},

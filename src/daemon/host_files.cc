@@ -50,6 +50,16 @@ void Host::files_stay_away(const base::JobId& job, const base::Error& why) {
   if (files_away_->note(job, std::move(away))) job_said(job, sentence);
 }
 
+// Nobody sees them in tern ps from now on, and the guest hears at its next attempt that they are
+// not expected any more.
+void Host::forget_files_away(const base::JobId& job) {
+  if (!files_away_ || files_away_->of(job).empty()) return;
+  job_said(job,
+           "it is forgotten here, as many have ended since; what it changed of its files stays "
+           "on the node where it ended");
+  files_away_->forget(job);
+}
+
 void Host::start_files_home() {
   const auto in_folder = [this](const base::JobId& job, Copies::Work work, Copies::Done done) {
     copies_->in_folder(job, std::move(work), std::move(done));

@@ -51,17 +51,25 @@ class FilesOfAnEndedJob : public ::testing::Test {
                                           machine::arrival_ledger(spec_.id, base::Epoch{2}));
     EXPECT_TRUE(came.ok());
   }
-  // It ends; home gets what the guest sends.
-  void end() {
+  // It ends, and the guest calls home.
+  BulkStream call() {
     guest_.open(loop_);
     home_.open(loop_);
     guest_.files->bring(spec_, base::Epoch{2}, [this] { told_ = true; });
-    ASSERT_TRUE(run_until(loop_, [&] { return !home_.bulks.empty(); }));
+    EXPECT_TRUE(run_until(loop_, [&] { return !home_.bulks.empty(); }));
+    BulkStream bulk = std::move(home_.bulks.front());
+    home_.bulks.clear();
+    return bulk;
+  }
+  // And home gets what it sends.
+  void end() {
+    BulkStream bulk = call();
+    ASSERT_NE(bulk.stream, nullptr);
     transfer::ImageHello hello;
     hello.kind = transfer::ImageHello::Kind::kFilesHome;
     hello.job = spec_.id;
     hello.epoch = base::Epoch{2};
-    home_.files->take(std::move(home_.bulks.front()), hello);
+    home_.files->take(std::move(bulk), hello);
   }
   [[nodiscard]] bool owed() const {
     return fs::exists(guest_.paths.files_owed() + "/" + spec_.id.hex());
@@ -103,6 +111,32 @@ TEST_F(FilesOfAnEndedJob, WaitWhereHomeDoesNotExpectThemYet) {
   EXPECT_EQ(waiting[0].name, "encode");
   EXPECT_EQ(waiting[0].home, home_.id());
   EXPECT_FALSE(waiting[0].why.empty());
+}
+
+// Home takes few connections at a time, and there may be many such jobs.
+TEST_F(FilesOfAnEndedJob, KeepNoConnectionWhileTheyWaitForRoom) {
+  BulkStream bulk = call();
+  ASSERT_NE(bulk.stream, nullptr);
+  bool closed = false;
+  PeerStream::Callbacks on;
+  on.on_end = [&] { closed = true; };
+  on.on_failed = [&](const base::Error&) { closed = true; };
+  bulk.stream->take_over(std::move(on));
+  const base::Time began = loop::Loop::now();
+  ASSERT_TRUE(
+      bulk.stream
+          ->send({transfer::encode_job_refuse(transfer::JobFilesType::kFull, "1 MiB is free")})
+          .ok());
+  bulk.stream->flush();
+  ASSERT_TRUE(run_until(loop_, [&] { return closed; }));
+  EXPECT_LT(loop::Loop::now() - began, kFilesHomeAgain) << "closed only for the next attempt";
+  EXPECT_TRUE(told_);
+  EXPECT_TRUE(owed());
+  ASSERT_FALSE(guest_.said.empty());
+  EXPECT_EQ(guest_.said[0],
+            "what the job changed of its files waits here for room at home: 1 MiB is free");
+  ASSERT_TRUE(run_until(loop_, [&] { return !home_.bulks.empty(); })) << "it does not try again";
+  EXPECT_GE(loop::Loop::now() - began, kFilesHomeAgain / 2);
 }
 
 }  // namespace

@@ -69,6 +69,18 @@ class FilesComeHome : public ::testing::Test {
     return out;
   }
 
+  void leave_no_room() {
+    in_.work = [this](std::function<base::Status()> work, FilesIn::Done done) {
+      loop::run_blocking(
+          loop_,
+          [work = std::move(work)]() -> base::Status {
+            if (base::Status status = work(); !status) return status;
+            return base::fail(base::Code::kFull, "the disk is full there");
+          },
+          std::move(done));
+    };
+  }
+
   // Until it is over, or home refuses it.
   void bring(bool damaged) {
     machine::PlacerSpec placer;
@@ -134,19 +146,22 @@ TEST_F(FilesComeHome, WhatIsRefusedInTheMiddleIsTakenBack) {
 
 // The guest tries again: it is no refusal for good.
 TEST_F(FilesComeHome, WhatHasNoRoomIsAskedForAgain) {
-  in_.work = [this](std::function<base::Status()> work, FilesIn::Done done) {
-    loop::run_blocking(
-        loop_,
-        [work = std::move(work)]() -> base::Status {
-          if (base::Status status = work(); !status) return status;
-          return base::fail(base::Code::kFull, "the disk is full there");
-        },
-        std::move(done));
-  };
+  leave_no_room();
   bring(false);
   EXPECT_EQ(refusal_, "the disk is full there");
   EXPECT_EQ(code_, base::Code::kFull);
+  EXPECT_EQ(failed_.error().code, base::Code::kFull);
   EXPECT_TRUE(taken_back_);
+}
+
+// A move is refused, and the job goes on where it is.
+TEST_F(FilesComeHome, WhereAHandoverFollowsWantOfRoomIsARefusal) {
+  leave_no_room();
+  in_.settled = nullptr;
+  in_.taken_back = nullptr;
+  bring(false);
+  EXPECT_EQ(refusal_, "the disk is full there");
+  EXPECT_EQ(code_, base::Code::kRefused);
 }
 
 }  // namespace

@@ -367,9 +367,31 @@ def home_takes_nothing():
         check(len(told) == 1, lambda: f"events: {told}")
 
 
+def home_forgot_the_job():
+    """so many jobs have ended at home that it forgets the one whose files wait for room: it says so,
+    and the guest comes to an end with them"""
+    with Disks(["a", "b"], SMALL) as mesh:
+        a, b = mesh.hosts
+        small = Small(mesh)
+        small.end()
+        small.ends_saying("waits on b for room here")
+        for _ in range(257):
+            a.run("/bin/true")
+        wait_for("home to forget it", lambda: not a.job(small.job))
+        told = [event["text"] for event in a.events() if "is forgotten here" in event.get("text", "")]
+        check(len(told) == 1, lambda: f"events of home: {told}")
+        wait_for("the guest to come to an end", lambda: not small.owed())
+        told = [event["text"] for event in b.events()
+                if "the job is not known there any more" in event.get("text", "")]
+        check(len(told) == 1, lambda: f"events of the guest: {told}")
+        check(text(mesh.disk(b, "data", "note")) == "the job's" and
+              text(mesh.disk(b, "data", "large")) == "x" * (8 << 20), "they are not at the guest")
+        check("yet" not in b.tern("drain").stderr, "its drain speaks of them")
+
+
 TESTS = [a_folder_that_does_not_travel, in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
          a_file_became_a_folder, modes_and_removed_folders, no_room_at_home,
-         home_takes_nothing]
+         home_takes_nothing, home_forgot_the_job]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 580))

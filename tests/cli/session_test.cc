@@ -88,6 +88,20 @@ TEST(Session, FilesThatAreNotHomeAreSaid) {
               HasSubstr("3fa9 has ended on b; what it changed of its files waits on b\n"));
 }
 
+TEST(Session, ADrainSaysWhoseFilesWaitHere) {
+  const std::string end =
+      R"({"ok":true,"data":{"draining":true,"jobs":[],"files_wait":[{"job":"3fa9aaaabbbb",)"
+      R"("name":"enc","home":"a","why":"no space"}]}})"
+      "\n";
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{end}}});
+  const Ran drain = run_in(dir, {"drain"});
+  EXPECT_EQ(drain.exit, 0);
+  EXPECT_THAT(drain.err,
+              HasSubstr("enc (3fa9aaaa) has ended here, and what it changed of its files is not on "
+                        "a yet: no space; this node goes on trying, and a drain does not wait"));
+}
+
 // They stay until the person removed them, and each tern ps says so.
 TEST(Session, OfWhatLiesBesideManyFilesPsShowsThree) {
   const auto job = [](const char* id, const char* more) {

@@ -329,7 +329,10 @@ def no_room_at_home():
         check("no job is left here" in drained.stderr, lambda: f"drain: {drained}")
         b.tern("drain", "--off")
         for host in (a, b):
-            host.restart()
+            down = host.tern("down").stderr
+            check(("waits here for its home" in down) == (host is b), lambda down=down: f"down: {down}")
+            host.daemon.wait(WAIT)
+            host.start()
             mesh.wait_alive()
             os.makedirs(small.at_home(), exist_ok=True)  # its disk may be another one now
             check(all(says in said for said in small.said()), lambda: f"later: {small.said()}")

@@ -12,6 +12,7 @@
 #include "daemon/image_set_source.h"
 #include "daemon/job_folder.h"
 #include "machine/ledger_files.h"
+#include "machine/memory_room.h"
 #include "transfer/image_stream.h"
 
 namespace ternd {
@@ -23,8 +24,8 @@ using base::Result;
 using base::Status;
 using node::StreamEnds;
 
+constexpr std::uint64_t kRoomMin = 1 << 20;  // so that its first records say which job it is of
 constexpr base::Duration kProgressEvery = std::chrono::milliseconds(300);
-constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine by an arrival
 
 // Whether the job's init is in that cgroup; an error is not "no".
 Result<bool> is_there(const std::string& cgroup) {
@@ -155,9 +156,9 @@ void HandoverIn::expect(const balance::ExpectStream& order) {
 }
 
 void HandoverIn::begin(const Handle& attempt, BulkStream bulk, transfer::Buffer hello) {
-  const std::uint64_t available = callbacks_.memory_available();
-  const std::uint64_t room = available > kMemoryReserve ? available - kMemoryReserve : 1 << 20;
-  attempt->receiver.emplace(bulk.handshake_hash, room);
+  attempt->memory_free = callbacks_.memory_available();
+  attempt->memory_room = std::max(machine::memory_room(attempt->memory_free), kRoomMin);
+  attempt->receiver.emplace(bulk.handshake_hash, attempt->memory_room);
   attempt->stream = std::move(bulk.stream);
   PeerStream::Callbacks callbacks;
   std::weak_ptr<Attempt> weak = attempt;
@@ -170,6 +171,7 @@ void HandoverIn::begin(const Handle& attempt, BulkStream bulk, transfer::Buffer 
     if (strong->sealed) {
       strong->stream.reset();
     } else {
+      const auto broken = std::move(strong->stream);
       fail(strong, std::string(balance::kStreamBrokeOff) + ": " + error.detail);
     }
   };
@@ -191,7 +193,10 @@ void HandoverIn::on_data(const Handle& attempt, transfer::Buffer bytes) {
   if (attempt->failed || attempt->sealed || attempt->discarding) return;
   if (transfer::is_job_files_record(bytes.view())) return on_file_record(attempt, bytes);
   if (Status fed = attempt->receiver->feed(std::move(bytes)); !fed) {
-    return fail(attempt, "the checkpoint was refused: " + fed.error().detail);
+    const machine::MemoryNeed need{attempt->memory_room, attempt->memory_free, /*or_more=*/true};
+    return fail(attempt, attempt->receiver->full()
+                             ? callbacks_.node_name() + ": " + machine::memory_refusal(need)
+                             : "the checkpoint was refused: " + fed.error().detail);
   }
   progress(attempt);
   if (attempt->receiver->state() == transfer::ImageReceiver::State::kSealed) on_sealed(attempt);
@@ -326,7 +331,7 @@ void HandoverIn::progress(const Handle& attempt) {
 void HandoverIn::fail(const Handle& attempt, const std::string& reason) {
   if (attempt->failed || attempt->discarding) return;
   attempt->failed = true;
-  attempt->stream.reset();
+  tell_source(attempt, reason);
   attempt->images.reset();
   log_.warn("arrival_failed",
             {{"job", attempt->id.job.hex()}, {"epoch", attempt->id.epoch.value}, {"why", reason}});

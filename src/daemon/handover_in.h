@@ -45,6 +45,7 @@ class HandoverIn {
     // Why this job may not run here, or empty (policy).
     std::function<std::string(const node::JobSpec&)> refusal;
     std::function<std::uint64_t()> memory_available;  // bytes
+    std::function<std::string()> node_name;           // this node's, for what its peer shows
     std::function<bool(const base::JobId&)> home_is_here;
     // A connection of no checkpoint, paused: files that come home, or a question about files.
     std::function<void(BulkStream, const transfer::ImageHello&)> files_only;
@@ -80,6 +81,7 @@ class HandoverIn {
   void settle_files(const balance::HandoverId& id);
   void progress(const Handle& attempt);
   void fail(const Handle& attempt, const std::string& reason);
+  static void tell_source(const Handle& attempt, const std::string& reason);
   void work(const Handle& attempt, std::function<base::Status()> work,
             std::function<void(const base::Status&)> done);
   [[nodiscard]] Copies::Done worked(const Handle& attempt,

@@ -14,6 +14,14 @@ void HandoverIn::on_file_record(const Handle& attempt, const transfer::Buffer& r
   progress(attempt);
 }
 
+// The stream stays until discard(): were it cut now, all that the source could say is that it
+// ended, and that could be the first reason that the coordinator hears.
+void HandoverIn::tell_source(const Handle& attempt, const std::string& reason) {
+  const bool told = attempt->stream && !attempt->sealed &&
+                    attempt->stream->send({transfer::encode_job_refuse(reason)});
+  if (!told) attempt->stream.reset();
+}
+
 void HandoverIn::start_files(const Handle& attempt) {
   FilesIn::Callbacks callbacks;
   std::weak_ptr<Attempt> weak = attempt;

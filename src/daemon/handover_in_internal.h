@@ -20,6 +20,8 @@ struct HandoverIn::Attempt {
   std::unique_ptr<FilesIn> files;  // once the source spoke of some
   bool files_failed = false;       // it was told why, and ends the attempt
   std::optional<transfer::ImageReceiver> receiver;
+  std::uint64_t memory_free = 0;      // bytes, when it began
+  std::uint64_t memory_room = 0;      // and what of that it may take
   std::shared_ptr<SetSource> images;  // shared with work off the loop
   std::vector<transfer::OutputTail> tails;
   node::MoveMetadata metadata;

@@ -103,9 +103,14 @@ void HandoverOut::note_files(const Handle& attempt, std::function<void()> then) 
 }
 
 void HandoverOut::on_file_record(const Handle& attempt, const transfer::Buffer& record) {
-  if (attempt->failed) return;
+  if (attempt->failed || attempt->sealed) return;
   if (!attempt->files || !transfer::is_job_files_record(record.view())) {
     return fail(attempt, "the sink speaks out of turn");
+  }
+  const bool refuses = transfer::JobFilesType{record.view()[0]} == transfer::JobFilesType::kRefuse;
+  if (refuses && !attempt->files->busy()) {  // the checkpoint
+    auto why = transfer::decode_job_refuse(record.view().subspan(1));
+    return fail(attempt, why ? *why : why.error().detail);
   }
   attempt->files->on_record(record.view());
 }

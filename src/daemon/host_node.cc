@@ -456,6 +456,7 @@ void Host::start_jobs() {
     post(node::MoveArrived{id, metadata.spec});
   };
   in.refusal = [this](const node::JobSpec& spec) { return refusal(spec); };
+  in.node_name = [this] { return node_name(); };
   in.memory_available = [this] { return sampler_ ? sampler_->memory_available() : 0; };
   in.files_beside = [this](const base::JobId& job, const machine::LaidBeside& laid) {
     lie_beside(job, laid);

@@ -9,6 +9,7 @@
 #include "daemon/park_task.h"
 #include "machine/cgroup.h"
 #include "machine/keeper_client.h"
+#include "machine/memory_room.h"
 #include "node/limits.h"
 
 namespace ternd {
@@ -19,8 +20,6 @@ using base::Result;
 using base::Status;
 
 namespace {
-
-constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine by a woken job
 
 Status output_is_whole(const std::string& dir, const node::MoveMetadata& metadata) {
   if (metadata.queued) return {};
@@ -47,8 +46,7 @@ void ParkDesk::wake(const node::jobs::Wake& order) {
 }
 
 void ParkDesk::load(const Handle& task) {
-  const std::uint64_t available = callbacks_.memory_available();
-  const std::uint64_t room = available > kMemoryReserve ? available - kMemoryReserve : 0;
+  const std::uint64_t room = machine::memory_room(callbacks_.memory_available());
   const auto work = [loop = &loop_, task, room, roots = copies_.roots(),
                      root = paths_.init_root(task->job)]() -> Status {
     auto state = park_file::look(task->dir, task->epoch);

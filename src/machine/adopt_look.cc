@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "machine/fd.h"
+#include "machine/memory_room.h"
 
 namespace machine {
 namespace {
@@ -15,7 +16,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMapsMax = 64 << 20;
 constexpr std::size_t kTableMax = 64 << 20;
-constexpr std::uint64_t kMemoryReserve = 64ULL << 20;  // left to the machine
 
 std::string who(const TreeProcess& one) {
   return one.relatives.name + " (" + std::to_string(one.pid) + ")";

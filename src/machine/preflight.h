@@ -79,11 +79,11 @@ struct LocalPolicy {
   std::vector<std::uint32_t> allowed_uids;  // of others; uid 0 is a matter of allow_root alone
   std::vector<std::uint32_t> allowed_gids;  // likewise
   std::string state_dir;                    // on whose disk an arrival needs room; empty: not asked
-  std::optional<std::uint64_t> memory_bytes_max;  // that guests may have in all; none: what is free
-  std::string ledgers;                            // folder of machine/ledger_files.h
-  std::string job;                                // hex: whose files there are its own
-  bool at_home = false;                           // its home is here
-  Packages* packages = nullptr;                   // as of InspectOptions
+  std::optional<std::uint64_t> memory_free;  // bytes; none: as ProcSource sees it now
+  std::string ledgers;                       // folder of machine/ledger_files.h
+  std::string job;                           // hex: whose files there are its own
+  bool at_home = false;                      // its home is here
+  Packages* packages = nullptr;              // as of InspectOptions
 };
 
 // Sentences, empty when the job can come. At most kSentencesMax, then "and N more".

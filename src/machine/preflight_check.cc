@@ -13,9 +13,10 @@
 
 #include "machine/fd.h"
 #include "machine/file_user.h"
+#include "machine/memory_room.h"
 #include "machine/preflight.h"
 #include "machine/preflight_own.h"
-#include "probe/proc_parse.h"
+#include "machine/proc_source.h"
 #include "transfer/job_files.h"
 
 namespace machine {
@@ -119,17 +120,15 @@ std::string file_refusal(const RequiredFile& wanted, FileHashes& hashes, Package
          help;
 }
 
-std::string memory_refusal(const Requirement& requirement, const LocalPolicy& policy) {
-  std::uint64_t available = UINT64_MAX;
-  if (auto text = read_small_file("/proc/meminfo", 1 << 20)) {
-    if (auto memory = probe::parse_meminfo(*text); memory) {
-      available = static_cast<std::uint64_t>(std::max<std::int64_t>(memory->available_bytes, 0));
-    }
+std::string memory_refusal_of(const Requirement& requirement, const LocalPolicy& policy) {
+  MemoryNeed need{requirement.memory_bytes, policy.memory_free.value_or(0)};
+  if (!policy.memory_free) {
+    const auto memory = ProcSource().memory();
+    if (!memory) return "memory: what is free here is not known: " + memory.error().detail;
+    need.free_bytes =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(memory->usable.available_bytes, 0));
   }
-  if (policy.memory_bytes_max) available = std::min(available, *policy.memory_bytes_max);
-  if (requirement.memory_bytes <= available) return {};
-  return "memory: needs " + std::to_string((requirement.memory_bytes >> 20) + 1) + " MiB, " +
-         std::to_string(available >> 20) + " MiB available";
+  return memory_refusal(need);
 }
 
 // For the job's output, its records and what the node writes meanwhile. Its images need none.
@@ -246,7 +245,7 @@ std::vector<std::string> check_requirement(const Requirement& requirement,
   std::vector<std::string> out;
   add_machine_refusals(requirement, policy, out);
   add_user_refusals(requirement, policy, out);
-  if (std::string why = memory_refusal(requirement, policy); !why.empty()) out.push_back(why);
+  if (std::string why = memory_refusal_of(requirement, policy); !why.empty()) out.push_back(why);
   if (std::string why = disk_refusal(policy); !why.empty()) out.push_back(why);
   // Whoever is not welcome learns nothing about ports and files.
   if (out.empty()) {

@@ -272,7 +272,8 @@ Status ImageReceiver::dispatch(Buffer record) {
 
 Status ImageReceiver::charge(std::size_t size) {
   const std::uint64_t cost = std::uint64_t{size} + kImageRecordCost;
-  if (cost > total_max_ - held_) return fail(Code::kTooLarge, "the checkpoint is too large");
+  full_ = cost > total_max_ - held_;
+  if (full_) return fail(Code::kTooLarge, "the checkpoint is too large");
   held_ += cost;
   return {};
 }

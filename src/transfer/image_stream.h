@@ -153,6 +153,7 @@ class ImageReceiver {
   [[nodiscard]] base::Status feed(Buffer record);
 
   [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] bool full() const { return full_; }  // it failed since more than total_max came
   [[nodiscard]] const std::optional<ImageHello>& hello() const { return hello_; }
   [[nodiscard]] const std::optional<SealSummary>& seal() const { return seal_; }
   [[nodiscard]] const base::Bytes& metadata() const { return metadata_; }  // empty: none came
@@ -177,6 +178,7 @@ class ImageReceiver {
   ImageTranscript transcript_;
   std::uint64_t total_max_;
   std::uint64_t held_ = 0;
+  bool full_ = false;
   std::uint64_t bytes_ = 0;
   std::optional<ImageHello> hello_;
   std::optional<SealSummary> seal_;

@@ -19,8 +19,10 @@
 //   sink -> source
 //   96 want     entry 4, ...
 //   97 have     entry 4, first 4, hashes 32...      chunks of the file that is there, before
-//   `ready` 98 ready    -                                   send 99 placed   - the round is over,
-//   all are where they belong 100 refuse  [reason <= 512]                     and the move with it
+//                                                   `ready`
+//   98 ready    -                                   send
+//   99 placed   -                                   the round is over, all are where they belong
+//   100 refuse  [reason <= 512]                     and the move with it; the checkpoint, too
 //   101 alive   -                                   still at work; any time
 //   102 full    [reason <= 512]                     as refuse, but another attempt may find room:
 //                                                   only where no handover follows. Since 1, later

@@ -177,11 +177,11 @@ def there():
                             part = part.replace(f"Version: {version}", f"Version: {version}+other")
                         file.write(part + "\n\n")
                 mesh["b"].setup += f"; mount --bind {files}/status /var/lib/dpkg/status"
-        # Little memory on c.
+        # Little memory on c: 16 MiB more than stay free.
         with open(files + "/meminfo", "w", encoding="ascii") as file:
             for line in read("/proc/meminfo").splitlines():
                 name = line.split(":")[0]
-                file.write(f"{name}: {3000 if name in ('MemFree', 'MemAvailable') else 4000000} kB\n")
+                file.write(f"{name}: {81920 if name in ('MemFree', 'MemAvailable') else 4000000} kB\n")
         mesh["c"].setup = f"mount --bind {files}/meminfo /proc/meminfo"
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs",
                         mesh["d"].state], check=True)
@@ -195,7 +195,15 @@ def there():
             else:
                 leave_out("another version of a library: this Python maps no libffi")
             job = holding(mesh, "ballast = b'x' * (20 << 20)\n")
-            say("  memory: " + refused(mesh, job, "c", "memory"))
+            say("  memory: " + refused(mesh, job, "c", "80 MiB are free", "64 MiB stay free"))
+            hides = holding(mesh, "store = os.memfd_create('')\n"
+                            "for _ in range(40): os.write(store, os.urandom(1 << 20))\n")
+            done = mesh["a"].migrate(hides.job, "c", ok=False)
+            words = "80 MiB are free here, the job needs more than 16 MiB and 64 MiB stay free"
+            check(not isinstance(done, dict) and words in done.stderr, lambda: f"{done}")
+            hides.wait_further()
+            hides.end()
+            say(f"  memory as it arrives: {done.stderr.strip().splitlines()[-1]}")
             with open(mesh["d"].state + "/filler", "wb") as file:
                 free = os.statvfs(mesh["d"].state)
                 file.write(bytes(free.f_bavail * free.f_bsize - (2 << 20)))

@@ -19,6 +19,7 @@
 #include <map>
 #include <thread>
 
+#include "machine/memory_room.h"
 #include "machine/preflight_ipc.h"
 #include "machine/spawn.h"
 #include "preflight_rig.h"
@@ -342,8 +343,10 @@ TEST_F(PreflightTest, ThePolicyOfTheSinkComesFirst) {
   policy.criu_version = "4.2";
   EXPECT_THAT(check_requirement(needs, policy, hashes_), ElementsAre(HasSubstr("older than")));
   policy = open_policy();
-  policy.memory_bytes_max = 0;
-  EXPECT_THAT(check_requirement(needs, policy, hashes_), ElementsAre(HasSubstr("memory: needs")));
+  policy.memory_free = needs.memory_bytes + kMemoryReserve;
+  EXPECT_THAT(check_requirement(needs, policy, hashes_), IsEmpty());
+  --*policy.memory_free;
+  EXPECT_THAT(check_requirement(needs, policy, hashes_), ElementsAre(HasSubstr("memory: ")));
   needs.uids = {1234};
   EXPECT_THAT(check_requirement(needs, open_policy(), hashes_),
               ElementsAre(HasSubstr("jobs of user 1234")));

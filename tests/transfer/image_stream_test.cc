@@ -183,6 +183,7 @@ TEST_F(Images, WhatIsHeldIsBounded) {
     } else {
       EXPECT_EQ(fed.error().code, Code::kTooLarge);
     }
+    EXPECT_EQ(receiver.full(), !fed.ok());
   }
   EXPECT_GT(smallest, 160U + 30U + 5U + 7 * kImageRecordCost - 1);
   EXPECT_LT(smallest, 160U + 30U + 5U + 7 * kImageRecordCost + 100);

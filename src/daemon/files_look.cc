@@ -83,6 +83,7 @@ void FilesLook::ask(const base::NodeId& sink, const node::JobSpec& spec, FilesOu
         auto what = list();
         if (!what) return;  // the preflight, or the move, says so
         what->names_only = true;
+        if (asking->sink == asking->spec.home) what->needed_bytes_max = machine::kTrialReadMax;
         auto tree = machine::JobTree::collect(*what, nullptr, *asking->cancelled);
         if (tree) asking->tree = std::move(*tree);
         if (!tree) *status = tree.error();

@@ -1,7 +1,7 @@
 // Whether a job's files could come to a sink, asked before anything of a move is begun: the source
 // sends the list that the first round of the move would send (transfer/job_files.h), without
-// digests, and the sink, which changes nothing, answers `ready` or `refuse`. In a connection of its
-// own, whose hello says so.
+// digests (but for home, which has its own files, of what the job has open), and the sink, which
+// changes nothing, answers `ready` or `refuse`. In a connection of its own, whose hello says so.
 //
 //   source  ask() --> looking (off the loop) --> connecting --> sending --> told
 //   sink    take() -> listing -> looking (off the loop) -> answered, closed

@@ -54,9 +54,10 @@ class JobPlacer {
  public:
   [[nodiscard]] static base::Result<std::unique_ptr<JobPlacer>> open(const PlacerSpec& spec);
 
-  // Whether such a list, without digests (JobTreeSpec::names_only), could come, as far as that can
-  // be told without them: a sentence why not, or none. Changes nothing. What the job has open is
-  // the preflight's to judge (preflight_own.h), but at home. Errors as of open() and plan().
+  // Whether such a list, mostly without digests (JobTreeSpec::names_only), could come, as far as
+  // that can be told without them: a sentence why not, or none. Changes nothing. What the job has
+  // open is the preflight's to judge (preflight_own.h), but at home. Errors as of open() and
+  // plan().
   [[nodiscard]] static base::Result<std::string> trial(
       const PlacerSpec& spec, std::shared_ptr<const transfer::JobFileList> list,
       const std::atomic<bool>& cancelled);

@@ -122,11 +122,14 @@ Result<JobPlacer::Look> JobPlacer::look(const JobFile& wanted, const std::atomic
   return out;
 }
 
-// In a trial (the list has no digests) files of the same size are taken for the same where that
-// refuses nothing wrongly, and only what would be refused at home is read, if that is soon done.
+// In a trial the list has no digests, but at home perhaps of what the job has open. Otherwise files
+// of the same size are taken for the same where that refuses nothing wrongly, and only what would
+// be refused at home is read, if that is soon done.
 bool JobPlacer::trial_needs_content(const JobFile& wanted, Look& look) const {
   const bool needed = (wanted.flags & transfer::kJobFileNeeded) != 0;
   const bool same_size = look.found.size == wanted.size;
+  const bool has_digest = wanted.digest != base::crypto::Hash256{};
+  if (spec_.at_home && needed && has_digest && look.found.size <= kTrialReadMax) return true;
   const bool same_times =
       look.stamp.seconds == wanted.mtime_seconds && look.stamp.nanos == wanted.mtime_nanos;
   if (same_size && (!spec_.at_home || needed || same_times)) look.found.digest = wanted.digest;

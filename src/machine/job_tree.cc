@@ -230,7 +230,7 @@ class JobTree::Collector {
     const Key key{info.st_dev,         info.st_ino,          info.st_size,
                   info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_ctim.tv_sec,
                   info.st_ctim.tv_nsec};
-    if (tree_.spec_.names_only) return size_of(path, info, file);
+    if (tree_.spec_.names_only) return names_only(path, info, file);
     const std::uint32_t unseen = transfer::kJobFileNeeded | transfer::kJobFileWritten;
     const bool settled = info.st_ctim.tv_sec + FileHashes::kSettled < ::time(nullptr) &&
                          (file.flags & unseen) != unseen;
@@ -257,11 +257,16 @@ class JobTree::Collector {
     return {};
   }
 
-  static Status size_of(const std::string& path, const struct stat& info, JobFile& file) {
+  Status names_only(const std::string& path, const struct stat& info, JobFile& file) {
     const Fd fd = open_plainly(path, O_RDONLY | O_NONBLOCK);
     if (!fd.valid() && errno != ENOENT) return about(path, io_error("read it as the job's user"));
     file.size = static_cast<std::uint64_t>(info.st_size);
     file.stored = std::min(file.size, static_cast<std::uint64_t>(info.st_blocks) * 512);
+    const bool needed = (file.flags & transfer::kJobFileNeeded) != 0;
+    if (!needed || !fd.valid() || file.size > tree_.spec_.needed_bytes_max) return {};
+    auto hashed = hash_file(fd.get(), file.size, cancelled_);
+    if (!hashed) return about(path, hashed.error());
+    if (hashed->size == file.size) file.digest = transfer::digest_of(hashed->chunks, file.size);
     return {};
   }
 

@@ -32,8 +32,10 @@ struct JobTreeSpec {
   // That came with it to this node, whether or not it has them open now: what it wrote into them
   // goes on with it.
   std::vector<std::string> placed;
-  // Only what there is, without what is in it: no digests, `stored` is what the disk says.
+  // Only what there is, without what is in it: no digests, `stored` is what the disk says. But what
+  // the job has open is read where it has at most so many bytes.
   bool names_only = false;
+  std::uint64_t needed_bytes_max = 0;
 };
 
 // Whether the file of a ledger's record has another content than it came with. What cannot be read

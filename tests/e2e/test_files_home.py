@@ -50,6 +50,14 @@ while True:
 """
 
 
+# Counts with a file mapped as a library is.
+MAPS = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file:
+    library = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+""" + QUIET
+
+
 def new_folder(mesh, host):
     """`data`, for --dir, at the same path everywhere, and with something in it at `host`."""
     os.mkdir(mesh.disk(host, "data"))
@@ -80,6 +88,30 @@ def in_the_way_at_home():
         os.remove(mesh.disk(a, "data", "sub", "made"))
         job.move(a)
         check(text(mesh.disk(a, "data", "sub", "made")) == "by the job", "it did not come home")
+        job.end()
+
+
+def a_library_replaced_at_home():
+    """what the job maps, of the same size: the dry run refuses in the move's words, and nothing of
+    a move is begun; it comes home when that is moved away"""
+    with Disks(["a", "b"]) as mesh:
+        a, b = mesh.hosts
+        with open(mesh.disk(a, "library"), "wb") as file:
+            file.write(bytes(10000))
+        job = Job(mesh, a, python(), "-c", MAPS, mesh.at("library"))
+        job.move(b)
+        with open(mesh.disk(a, "upgraded"), "wb") as file:
+            file.write(bytes(9999) + b"2")
+        os.rename(mesh.disk(a, "upgraded"), mesh.disk(a, "library"))
+        says = mesh.at("library") + " was changed at home since the job left"
+        trial = a.tern("migrate", job.job, a.name, "--dry-run", ok=False)
+        check(trial.returncode == 5 and says in trial.stdout, lambda: f"dry run: {trial}")
+        done = a.migrate(job.job, a.name, ok=False)
+        check(done.returncode == 5 and says in done.stderr, lambda: f"says: {done}")
+        job.wait_further()
+        check(mesh.only_copy(job.job) is b, "it does not run where it was")
+        os.rename(mesh.disk(a, "library"), mesh.disk(a, "upgraded"))
+        job.move(a)
         job.end()
 
 
@@ -392,9 +424,9 @@ def home_forgot_the_job():
         check("yet" not in b.tern("drain").stderr, "its drain speaks of them")
 
 
-TESTS = [a_folder_that_does_not_travel, in_the_way_at_home, both_changed_it, files_that_take_long, guest_stops_meanwhile,
-         a_file_became_a_folder, modes_and_removed_folders, no_room_at_home,
-         home_takes_nothing, home_forgot_the_job]
+TESTS = [a_folder_that_does_not_travel, in_the_way_at_home, a_library_replaced_at_home,
+         both_changed_it, files_that_take_long, guest_stops_meanwhile, a_file_became_a_folder,
+         modes_and_removed_folders, no_room_at_home, home_takes_nothing, home_forgot_the_job]
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 580))

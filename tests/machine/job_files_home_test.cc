@@ -255,7 +255,7 @@ TEST_F(JobFilesOnDisk, UndoingPutsNothingOverWhatItsOwnerMadeMeanwhile) {
   EXPECT_EQ(text_of(dir_ / "a.before"), "old");
 }
 
-// Before anything is begun: no digests, nothing is changed.
+// Before anything is begun: digests only of what the job has open, nothing is changed.
 TEST_F(JobFilesOnDisk, ATrialAtHomeRefusesWhatTheMoveWould) {
   fs::create_directory(dir_ / "sub");
   write(dir_ / "sub/open", "old");
@@ -273,6 +273,8 @@ TEST_F(JobFilesOnDisk, ATrialAtHomeRefusesWhatTheMoveWould) {
   EXPECT_NE(trial(list).find("new is no regular file there"), std::string::npos) << trial(list);
   fs::remove(dir_ / "new");
   write(dir_ / "sub/open", "by its owner");
+  EXPECT_NE(trial(list).find("the job has it open"), std::string::npos) << trial(list);
+  write(dir_ / "sub/open", "by her too");  // of the same size
   EXPECT_NE(trial(list).find("the job has it open"), std::string::npos) << trial(list);
   write(dir_ / "sub/open", "by the job");  // its owner brought it home herself, without its times
   EXPECT_EQ(trial(list), "");

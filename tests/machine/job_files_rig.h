@@ -162,6 +162,7 @@ class JobFilesOnDisk : public ::testing::Test {
   std::shared_ptr<const transfer::JobFileList> names_only() {
     JobTreeSpec spec = tree_;
     spec.names_only = true;
+    spec.needed_bytes_max = kTrialReadMax;
     auto tree = JobTree::collect(spec, nullptr, kNever);
     EXPECT_TRUE(tree.ok()) << tree.error().detail;
     return tree.ok()

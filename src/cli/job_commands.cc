@@ -215,6 +215,10 @@ int show_jobs(Context& context, const std::string& data) {
       context.err.notice(brief(job.id) + " has ended on " + escape_line(job.node) + "; " +
                          escape_line(job.files_away));
     }
+    if (!job.missing.empty()) {
+      context.err.notice(brief(job.id) + " is lost: " + escape_line(job.missing) +
+                         " is not there any more; give it up: tern kill " + brief(job.id));
+    }
     if (job.homeward) {
       context.err.notice(brief(job.id) + " has ended on " + escape_line(job.node) +
                          (job.files_away.empty() ? "; its output, and what it changed of its "

@@ -105,8 +105,9 @@ struct JobReport {
   std::int64_t started_at = 0;  // wall seconds
   std::uint64_t moves = 0;
   std::optional<std::int64_t> exit_code;
-  std::string waits_for;  // in doubt until this node, or a person, has spoken; empty: none
-  bool homeward = false;  // it has ended elsewhere; home has not all of its output and files yet
+  std::string waits_for;     // in doubt until this node, or a person, has spoken; empty: none
+  std::string missing = {};  // of a lost one, asked at its home: what of it is not there any more
+  bool homeward = false;     // it has ended elsewhere; home has not all of its output and files yet
   // Asked at the job's home: where two versions of a file lie side by side since it came home; the
   // job's, of a file that was changed there meanwhile, and home's own, of what became a folder or
   // was one. At most kBesidePathsMax each.

@@ -62,6 +62,7 @@ JobReport read_job(JsonReader& in) {
   job.moves = in.natural_or("moves");
   if (in.has("exit_code")) job.exit_code = in.integer("exit_code", 0, 255);
   if (in.has("waits_for")) job.waits_for = word(in, "waits_for");
+  job.missing = in.text_or("missing", kPathBytesMax);
   job.homeward = in.boolean_or("homeward", false);
   job.beside = in.byte_list("beside", kBesidePathsMax, kPathBytesMax);
   job.kept = in.byte_list("kept", kBesidePathsMax, kPathBytesMax);

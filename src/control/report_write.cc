@@ -28,6 +28,7 @@ std::string job_json(const JobReport& job) {
   out.integer("started_at", job.started_at).natural("moves", job.moves);
   job.exit_code ? out.integer("exit_code", *job.exit_code) : out.null("exit_code");
   job.waits_for.empty() ? out.null("waits_for") : out.text("waits_for", job.waits_for);
+  if (!job.missing.empty()) out.text("missing", job.missing);
   if (job.homeward) out.boolean("homeward", true);
   if (!job.beside.empty()) out.byte_list("beside", job.beside);
   if (!job.kept.empty()) out.byte_list("kept", job.kept);

@@ -170,12 +170,13 @@ void Copies::launch(const node::JobSpec& spec, Epoch epoch, Start how,
   });
 }
 
-void Copies::attend(const node::JobSpec& spec, Epoch epoch) {
+void Copies::attend(const node::JobSpec& spec, Epoch epoch, const std::string& missing) {
   if (copies_.count(spec.id) != 0) return;
   auto copy = std::make_shared<Copy>();
   copy->limits = &paths_.limits;
   copy->job = spec.id;
   copy->dir = paths_.job(spec.id);
+  copy->missing = missing;
   copies_[spec.id] = copy;
   look_for(copy, epoch);
 }
@@ -219,7 +220,8 @@ void Copies::ended_unseen(const std::shared_ptr<Copy>& copy, const Found& found)
   if (found.exit) {
     return end(copy, found.exit->wait_status, {found.exit->stdout_end, found.exit->stderr_end});
   }
-  end(copy, SIGKILL, found.ends);
+  if (copy->missing.empty()) return end(copy, SIGKILL, found.ends);
+  leave(copy, [this, copy] { callbacks_.vanished(copy->job, copy->missing); });
 }
 
 void Copies::settle(const JobId& job, Epoch epoch, Done done) {
@@ -418,6 +420,10 @@ void Copies::replace_keeper(const std::shared_ptr<Copy>& copy) {
 }
 
 void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, StreamEnds ends) {
+  leave(copy, [this, copy, wait_status, ends] { callbacks_.ended(copy->job, wait_status, ends); });
+}
+
+void Copies::leave(const std::shared_ptr<Copy>& copy, std::function<void()> tell) {
   if (copy->gone) return;
   copy->gone = true;
   copy->view.ended = true;
@@ -433,11 +439,11 @@ void Copies::end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, St
     return {};
   };
   copy->keeper_poll.reset();
-  enqueue(copy, "end", work, [this, copy, wait_status, ends](const Status&) {
+  enqueue(copy, "end", work, [this, copy, tell = std::move(tell)](const Status&) {
     copy->drop_keeper();
     const auto it = copies_.find(copy->job);
     if (it != copies_.end() && it->second == copy) copies_.erase(it);
-    callbacks_.ended(copy->job, wait_status, ends);
+    tell();
     if (copy->forget) forget(copy->job);
   });
 }

@@ -70,6 +70,8 @@ class Copies {
     std::function<void(base::JobId, node::StreamEnds bases, node::StreamEnds ends)> grew;
     // The copy is gone for good and its output complete.
     std::function<void(base::JobId, std::int32_t wait_status, node::StreamEnds)> ended;
+    // Nothing of it runs, nobody knows how it ended, and that file or folder of it is not there.
+    std::function<void(base::JobId, const std::string& missing)> vanished;
     std::function<void(base::JobId, const std::string& trouble)> trouble;  // the spool's disk
   };
 
@@ -88,7 +90,7 @@ class Copies {
               std::function<void(base::Result<machine::ProcessName>)> done);
   // After a restart: finds the newest copy born at or before `epoch`. Without one: `ended` follows,
   // with the stored exit status, or as killed.
-  void attend(const node::JobSpec& spec, base::Epoch epoch);
+  void attend(const node::JobSpec& spec, base::Epoch epoch, const std::string& missing = {});
   // A released arrival (its cgroup is thawed) becomes the settled copy and gets a keeper.
   void settle(const base::JobId& job, base::Epoch epoch, Done done);
 
@@ -161,6 +163,7 @@ class Copies {
   void keeper_lost(const std::shared_ptr<Copy>& copy);
   void replace_keeper(const std::shared_ptr<Copy>& copy);
   void end(const std::shared_ptr<Copy>& copy, std::int32_t wait_status, node::StreamEnds ends);
+  void leave(const std::shared_ptr<Copy>& copy, std::function<void()> tell);
   void watch_keeper(const std::shared_ptr<Copy>& copy);
   static void take(Copy& copy, Found& found);
   static void read_end(const std::string& dir, Found& found);

@@ -43,6 +43,7 @@ struct Copies::Copy {
   const machine::LimitTools* limits = nullptr;
   int store_errno = 0;     // why its keeper could not store, the last time
   int store_failures = 0;  // that many times in a row
+  std::string missing;     // of its folder (Callbacks::vanished), when it was attended
   bool gone = false;       // killed or ended: no keeper is wanted any more
   bool forget = false;     // its folder goes with it
   struct Operation {

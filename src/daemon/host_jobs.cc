@@ -100,6 +100,8 @@ void Host::answer_jobs(const std::shared_ptr<Client>& client) {
       one.homeward = homeward(info);
       if (!info.waits_for.is_zero()) one.waits_for = node_->name_of(info.waits_for);
       if (info.home == node_->self()) ours.emplace_back(info.id, report.jobs.size());
+      const node::jobs::Job* known = node_->jobs().find(info.id);
+      if (known != nullptr && known->lost) one.missing = known->missing;
       if (info.wait_status) one.exit_code = exit_code_of(*info.wait_status);
       report.jobs.push_back(std::move(one));
     }

@@ -401,6 +401,10 @@ void Host::start_jobs() {
     if (inputs_) inputs_->close(job);
     job_ended(job, wait_status, ends);
   };
+  callbacks.vanished = [this](base::JobId job, const std::string& missing) {
+    log_.error("job_lost", {{"job", job.hex()}, {"missing", missing}});
+    post(node::JobNews{node::jobs::Vanished{job, missing}});
+  };
   callbacks.trouble = [this](base::JobId job, const std::string& trouble) {
     log_.error("job_output", {{"job", job.hex()}, {"why", trouble}});
     job_said(job, trouble);

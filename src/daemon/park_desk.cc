@@ -445,7 +445,7 @@ void ParkDesk::attend(const node::JobSpec& spec, base::Epoch epoch) {
     if (state->parked) task->epoch = *state->parked;
     if (state->parked && state->woken) return resume_wake(task, spec, epoch);
     if (state->parked) return found_parked(task, epoch);
-    copies_.attend(spec, epoch);
+    copies_.attend(spec, epoch, state->missing);
     state->parking ? end_part(task) : (void)tasks_.erase(task->job);
   });
 }

@@ -26,13 +26,16 @@ using machine::io_error;
 
 constexpr std::string_view kParked = "park-e";
 constexpr std::string_view kPart = ".part";
+constexpr std::string_view kRests = "rests-e";
 constexpr std::string_view kWoken = "woken-e";
 constexpr std::size_t kReadSize = 256 * 1024;
 
 struct Found {
   std::vector<Epoch> parked;
+  std::vector<Epoch> rests;
   std::vector<Epoch> woken;
   std::vector<std::string> parts;
+  bool no_folder = false;
 };
 
 bool number_of(std::string_view text, Epoch& epoch) {
@@ -44,7 +47,8 @@ Result<Found> list(const std::string& dir, Epoch newest) {
   Found found;
   std::error_code error;
   std::filesystem::directory_iterator entry(dir, error);
-  if (error == std::errc::no_such_file_or_directory) return found;
+  found.no_folder = error == std::errc::no_such_file_or_directory;
+  if (found.no_folder) return found;
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     Epoch epoch;
@@ -53,6 +57,10 @@ Result<Found> list(const std::string& dir, Epoch newest) {
     } else if (name.starts_with(kParked)) {
       if (number_of(std::string_view(name).substr(kParked.size()), epoch) && epoch <= newest) {
         found.parked.push_back(epoch);
+      }
+    } else if (name.starts_with(kRests)) {
+      if (number_of(std::string_view(name).substr(kRests.size()), epoch) && epoch <= newest) {
+        found.rests.push_back(epoch);
       }
     } else if (name.starts_with(kWoken)) {
       if (number_of(std::string_view(name).substr(kWoken.size()), epoch) && epoch <= newest) {
@@ -64,8 +72,12 @@ Result<Found> list(const std::string& dir, Epoch newest) {
   return found;
 }
 
-std::string woken_path(const std::string& dir, Epoch epoch) {
-  return dir + "/" + std::string(kWoken) + std::to_string(epoch.value);
+std::string mark_path(const std::string& dir, std::string_view mark, Epoch epoch) {
+  return dir + "/" + std::string(mark) + std::to_string(epoch.value);
+}
+
+bool has(const std::vector<Epoch>& epochs, Epoch epoch) {
+  return std::find(epochs.begin(), epochs.end(), epoch) != epochs.end();
 }
 
 // The images as they come, kept for CRIU, but for pages that are too many.
@@ -159,10 +171,15 @@ Result<State> look(const std::string& dir, Epoch newest) {
   if (!found) return found.error();
   State state;
   state.parking = !found->parts.empty();
+  if (found->no_folder) state.missing = dir;
+  const auto rests = std::max_element(found->rests.begin(), found->rests.end());
+  if (rests != found->rests.end() && !has(found->woken, *rests) && !state.parking) {
+    state.missing = path(dir, *rests);
+  }
   if (found->parked.empty()) return state;
   state.parked = *std::max_element(found->parked.begin(), found->parked.end());
-  state.woken =
-      std::find(found->woken.begin(), found->woken.end(), *state.parked) != found->woken.end();
+  state.woken = has(found->woken, *state.parked);
+  state.missing.clear();
   return state;
 }
 
@@ -212,6 +229,9 @@ Status Writer::commit() {
   const std::string name = path(dir_, epoch_);
   if (::fsync(file_.get()) != 0) return io_error("bring " + name + " to the disk");
   file_.reset();
+  const std::string mark = mark_path(dir_, kRests, epoch_);
+  const Fd rests(::open(mark.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!rests.valid()) return io_error("create " + mark);
   if (::rename((name + std::string(kPart)).c_str(), name.c_str()) != 0) {
     return io_error("rename " + name);
   }
@@ -225,6 +245,9 @@ Status remove_parts(const std::string& dir) {
   if (!found) return found.error();
   for (const std::string& part : found->parts) {
     if (::unlink(part.c_str()) != 0 && errno != ENOENT) return io_error("remove " + part);
+  }
+  for (const Epoch epoch : found->rests) {  // of one that did not come to its name
+    if (!has(found->parked, epoch)) (void)::unlink(mark_path(dir, kRests, epoch).c_str());
   }
   return found->parts.empty() ? Status() : job_folder::sync_folder(dir);
 }
@@ -300,6 +323,13 @@ Status mark_woken(const std::string& dir, Epoch epoch) {
 Status remove(const std::string& dir, Epoch newest) {
   auto found = list(dir, newest);
   if (!found) return found.error();
+  for (const Epoch epoch : found->rests) {
+    const std::string mark = mark_path(dir, kRests, epoch);
+    if (::unlink(mark.c_str()) != 0 && errno != ENOENT) return io_error("remove " + mark);
+  }
+  if (!found->rests.empty()) {
+    if (Status synced = job_folder::sync_folder(dir); !synced) return synced;
+  }
   for (const Epoch epoch : found->parked) {
     if (::unlink(path(dir, epoch).c_str()) != 0 && errno != ENOENT) {
       return io_error("remove " + path(dir, epoch));
@@ -308,7 +338,7 @@ Status remove(const std::string& dir, Epoch newest) {
   if (!found->parked.empty()) {
     if (Status synced = job_folder::sync_folder(dir); !synced) return synced;
   }
-  for (const Epoch epoch : found->woken) (void)::unlink(woken_path(dir, epoch).c_str());
+  for (const Epoch epoch : found->woken) (void)::unlink(mark_path(dir, kWoken, epoch).c_str());
   return found->woken.empty() ? Status() : job_folder::sync_folder(dir);
 }
 

@@ -6,10 +6,13 @@
 //   park-e<epoch>        the job is parked (or queued): whatever else of it is alive is not the
 //   job.
 //                        Its first appearance, on the disk, is the moment at which it is parked
+//   rests-e<epoch>       the file has been there: if it is not, and no woken-e<epoch> is, then
+//                        somebody took it away, and nobody has the job any more
 //   woken-e<epoch>       the copy that was made from it may have run: the file is of no more use
 //
-// Epochs are those under which the job was parked. After a mark the file goes first, durably, and
-// the mark then, so that an old file never comes back as the job.
+// Epochs are those under which the job was parked. rests-e goes before the file, durably. After a
+// mark woken-e the file goes first, durably, and the mark then, so that an old file never comes
+// back as the job.
 #pragma once
 
 #include <functional>
@@ -30,6 +33,7 @@ struct State {
   std::optional<base::Epoch> parked;  // the newest file
   bool woken = false;                 // and its mark
   bool parking = false;               // a .part of any epoch
+  std::string missing;                // what somebody took away; empty: nothing
 };
 // What the folder says of epochs up to `newest`. An error is not "none".
 [[nodiscard]] base::Result<State> look(const std::string& dir, base::Epoch newest);
@@ -102,7 +106,7 @@ inline constexpr std::size_t kNotKeptMax = 4;
                                         std::uint64_t pages_max = UINT64_MAX);
 
 [[nodiscard]] base::Status mark_woken(const std::string& dir, base::Epoch epoch);
-// The file and its mark, in that order, of all epochs up to `newest`; on the disk.
+// The file and its marks, in their order, of all epochs up to `newest`; on the disk.
 [[nodiscard]] base::Status remove(const std::string& dir, base::Epoch newest);
 // Bytes that the disk of that folder has for us.
 [[nodiscard]] base::Result<std::uint64_t> free_bytes(const std::string& dir);

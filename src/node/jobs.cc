@@ -17,20 +17,24 @@ constexpr char kPrefix[] = "job/";
 std::string key_of(JobId job) { return kPrefix + job.hex(); }
 
 // Durable form: [spec bytes, ended, wait status, stdout end, stderr end, arriving under epoch, at,
-// epoch]. Where the output of an ended job stops is kept, or a restart would tell home of the end
-// before home has all of it; where the job is and under which epoch, at home, or a restart would
-// follow whoever says that he has it.
+// epoch], and behind that what is missing of a lost job, where that is known. Where the output of
+// an ended job stops is kept, or a restart would tell home of the end before home has all of it;
+// where the job is and under which epoch, at home, or a restart would follow whoever says that he
+// has it.
 base::Bytes record_of(const Job& job) {
   base::Writer w;
-  w.array(8).bin(encode(job.spec)).boolean(job.wait_status.has_value());
+  const bool says = job.lost && !job.missing.empty();
+  w.array(says ? 9 : 8).bin(encode(job.spec)).boolean(job.wait_status.has_value());
   w.i64(job.wait_status.value_or(0)).u64(job.spool[0]).u64(job.spool[1]);
   w.counter(job.arriving_under).id(job.lost ? NodeId{} : job.at).counter(job.epoch);
+  if (says) w.text(job.missing.substr(0, kPathSizeMax));
   return w.take();
 }
 
 base::Result<Job> read_record(base::ByteView bytes) {
   base::Reader r(bytes);
-  r.array_of(8);
+  const std::size_t fields = r.array(9);
+  if (fields < 8) r.reject("too few fields");
   const base::ByteView spec_bytes = r.bin(2 * kMessageSizeMax);
   const bool ended = r.boolean();
   const std::int64_t status = r.i64();
@@ -39,6 +43,7 @@ base::Result<Job> read_record(base::ByteView bytes) {
   const auto arriving_under = r.counter<base::Epoch>();
   const auto at = r.id<NodeId>();
   const auto epoch = r.counter<base::Epoch>();
+  std::string missing = fields > 8 ? r.text(kPathSizeMax) : std::string();
   if (status < 0 || status > 0xffff) r.reject("no wait status");
   if (base::Status finished = r.finish(); !finished) return finished.error();
   auto spec = decode_spec(spec_bytes);
@@ -50,6 +55,7 @@ base::Result<Job> read_record(base::ByteView bytes) {
   job.kept_moves = job.spec.moves;
   job.at = at;
   job.epoch = epoch;
+  job.missing = std::move(missing);
   if (ended) {
     job.wait_status = static_cast<std::int32_t>(status);
     job.spool = {stdout_end, stderr_end};
@@ -165,12 +171,16 @@ void Jobs::on(Time now, const Owner& event) {
   if (is_over(job, event)) out(OverHere{event.job});
   if (job == nullptr || event.epoch < job->epoch) return;
   const bool was_here = job->here;
+  // Home stored that it is lost there; balance has not forgotten where it was.
+  const bool lost_there = job->lost && event.epoch == job->epoch && !event.here;
+  if (event.at_start && lost_there && !event.at.is_zero()) return out(OverHere{event.job});
   job->epoch = event.epoch;
   job->here = event.here;
   job->at = event.at;
   job->claimed.reset();
-  if (event.at.is_zero()) return on_lost(now, *job);
+  if (event.at.is_zero()) return on_lost(now, *job, "it is gone at both ends of its last move");
   job->lost = false;
+  job->missing.clear();
   if (event.here) {
     job->left = false;
     job->parked_there = false;

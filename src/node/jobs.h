@@ -8,6 +8,7 @@
 //   Arriving(spec) -> [stored] -> Stored -> Owner(here) -> running here   (DropArrival: forgotten)
 //   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it once
 //                                     home knows where it went: Moved)
+//   running here --Vanished--> at home lost; elsewhere told to home (Moved to nobody), forgotten
 //   known after a restart, and to balance not --Unowned--> at home lost; elsewhere forgotten
 //   known to balance after a restart, and here not, or ended here at home --OverHere--> balance
 //                                     forgets it too
@@ -118,6 +119,10 @@ struct Ended {  // the copy that ran here is gone; its spool is complete
   std::int32_t wait_status = 0;
   StreamEnds ends{};
 };
+struct Vanished {  // in answer to Attend: nothing of it runs, and that file or folder is not there
+  base::JobId job;
+  std::string missing;
+};
 struct ParkAsked {  // legal for a job that runs here and is in no handover
   base::JobId job;
 };
@@ -152,9 +157,10 @@ struct Kept {
 };
 struct Tick {};
 
-using Event = std::variant<Begin, Launched, LaunchFailed, Owner, Arriving, DropArrival, SpoolGrew,
-                           SpoolRead, HomeAppended, Unowned, Drop, Ended, ParkAsked, Parked,
-                           ParkFailed, WakeAsked, Woken, WakeFailed, RemoveAsked, Peer, Kept, Tick>;
+using Event =
+    std::variant<Begin, Launched, LaunchFailed, Owner, Arriving, DropArrival, SpoolGrew, SpoolRead,
+                 HomeAppended, Unowned, Drop, Ended, Vanished, ParkAsked, Parked, ParkFailed,
+                 WakeAsked, Woken, WakeFailed, RemoveAsked, Peer, Kept, Tick>;
 
 // ---- actions
 
@@ -171,7 +177,7 @@ struct Launch {
   base::Epoch epoch;
 };
 // After a restart: a job that is owned here. If it is parked, report that; if its processes are
-// there, give it a keeper (paused while frozen); if neither, report Ended.
+// there, give it a keeper (paused while frozen); if neither, report Ended, or Vanished.
 struct Attend {
   JobSpec spec;
   base::Epoch epoch;
@@ -244,7 +250,8 @@ struct Job {
   bool here = false;                  // owned here
   bool arriving = false;              // described only: a copy of it may become ours
   base::Epoch arriving_under;         // durable: owned from this epoch on it has moved once more
-  bool lost = false;                  // at home: see Unowned
+  bool lost = false;                  // at home: see Unowned, Vanished
+  std::string missing;                // of a lost one, where that is known
   bool launched = false;              // here and under way
   bool recovered = false;             // known from before this start of the daemon
   Rest rest = Rest::kNone;            // here
@@ -308,6 +315,7 @@ class Jobs {
   void on(base::Time now, const Drop& event);
   void on(base::Time now, const Ended& event);
   // jobs_parked.cc
+  void on(base::Time now, const Vanished& event);
   void on(base::Time now, const ParkAsked& event);
   void on(base::Time now, const Parked& event);
   void on(base::Time now, const ParkFailed& event);
@@ -325,7 +333,7 @@ class Jobs {
   void on_where(base::Time now, base::NodeId from, const Where& message);
   // jobs_home.cc
   [[nodiscard]] bool believes(base::Time now, Job& job, base::NodeId from, base::Epoch epoch);
-  void on_lost(base::Time now, Job& job);
+  void on_lost(base::Time now, Job& job, const std::string& why);
   static void follow(Job& job, base::NodeId at, base::Epoch epoch);
   void on_output(base::Time now, base::NodeId from, const Output& message);
   void on_here(base::Time now, base::NodeId from, const Here& message);

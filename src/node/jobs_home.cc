@@ -41,6 +41,7 @@ void Jobs::follow(Job& job, NodeId at, base::Epoch epoch) {
   job.epoch = epoch;
   job.at = at;
   job.lost = false;
+  job.missing.clear();
   job.claimed.reset();
 }
 
@@ -60,15 +61,17 @@ void Jobs::on_moved(Time now, NodeId from, const Moved& message) {
   follow(*job, message.to, message.epoch);
   job->named_by = from;
   job->naming = true;
-  if (message.to.is_zero()) on_lost(now, *job);
+  if (message.to.is_zero()) on_lost(now, *job, "nothing of it is left where it was last");
   keep(*job, [this, from, ack] {
-    if (Job* kept = get(ack.job)) kept->naming = false;
+    Job* kept = get(ack.job);
+    if (kept != nullptr) kept->naming = false;
     out(Tell{from, ack});
+    if (kept != nullptr && kept->lost) out(OverHere{ack.job});
   });
 }
 
-// Gone at both ends of its move; who was the host says so.
-void Jobs::on_lost(Time now, Job& job) {
+// Nothing of it is left; who was the host says so.
+void Jobs::on_lost(Time now, Job& job, const std::string& why) {
   job.launched = false;
   if (job.spec.home != self_) {
     job.left = true;
@@ -76,7 +79,7 @@ void Jobs::on_lost(Time now, Job& job) {
   }
   job.at = self_;
   if (std::exchange(job.lost, true) || job.wait_status) return;
-  out(Changed{job.spec.id, "lost: it is gone at both ends of its last move"});
+  out(Changed{job.spec.id, "lost: " + why});
   exited_.push_back(job.spec.id);
   trim_exited();
 }

@@ -4,12 +4,34 @@
 
 namespace node::jobs {
 
+using base::JobId;
 using base::Time;
 
 // Home is told again until it has acknowledged what is so now.
 void Jobs::tell_rest(Time now, Job& job) {
   job.here_acked = job.spec.home == self_;
   tell_here(now, job);
+}
+
+// Somebody took away what it rested in, or all of its folder. It is given up here for good: what
+// turned up again later would be a second copy of what was maybe started anew.
+void Jobs::on(Time now, const Vanished& event) {
+  Job* job = get(event.job);
+  if (job == nullptr || !job->here || job->wait_status) return;
+  job->here = false;
+  job->launched = false;
+  job->rest = Rest::kNone;
+  job->parked.reset();
+  job->missing = event.missing;
+  const std::string why = event.missing + " is not there any more";
+  if (job->spec.home == self_) {
+    on_lost(now, *job, why);
+    const JobId id = event.job;
+    return keep(*job, [this, id] { out(OverHere{id}); });
+  }
+  out(Changed{event.job, "lost: " + why});
+  job->at = {};
+  on_lost(now, *job, why);
 }
 
 void Jobs::on(Time /*now*/, const ParkAsked& event) {

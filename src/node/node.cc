@@ -4,6 +4,7 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 #include "node/records.h"
@@ -254,6 +255,12 @@ void Node::on(const JobNews& event) {
   if (ended != nullptr) ended_.erase(ended->job);
   if (ended != nullptr && balance_->in_doubt(ended->job)) {
     ended_in_doubt_[ended->job] = *ended;
+    return;
+  }
+  // An undecided handover asks for the original itself.
+  const auto* vanished = std::get_if<jobs::Vanished>(&event.event);
+  if (vanished != nullptr && balance_->in_doubt(vanished->job)) {
+    ended_in_doubt_[vanished->job] = jobs::Ended{vanished->job, SIGKILL, {}};
     return;
   }
   const jobs::Job* job = ended == nullptr ? nullptr : jobs_->find(ended->job);

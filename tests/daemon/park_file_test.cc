@@ -201,6 +201,30 @@ TEST_F(ParkFolder, TheMarkOfAWakeIsOfThatFileOnly) {
   EXPECT_EQ(park_file::load(park_file::path(dir(), Epoch{2}), 1000).error().code, Code::kNotFound);
 }
 
+TEST_F(ParkFolder, SaysWhatSomebodyTookAway) {
+  EXPECT_EQ(look().missing, "");
+  write(Epoch{2});
+  EXPECT_EQ(look().missing, "");
+  const std::string file = park_file::path(dir(), Epoch{2});
+  fs::remove(file);
+  EXPECT_EQ(look().missing, file);
+  EXPECT_FALSE(look().parked);
+  EXPECT_EQ(look(1).missing, "");
+  // Woken in the meantime: it is of no more use.
+  ASSERT_TRUE(park_file::mark_woken(dir(), Epoch{2}).ok());
+  EXPECT_EQ(look().missing, "");
+  ASSERT_TRUE(park_file::remove(dir(), Epoch{2}).ok());
+  EXPECT_TRUE(fs::is_empty(dir()));
+  // A daemon that was killed before the file had its name.
+  write(Epoch{3});
+  fs::rename(park_file::path(dir(), Epoch{3}), park_file::path(dir(), Epoch{3}) + ".part");
+  EXPECT_EQ(look().missing, "");
+  ASSERT_TRUE(park_file::remove_parts(dir()).ok());
+  EXPECT_TRUE(fs::is_empty(dir()));
+  fs::remove(dir());
+  EXPECT_EQ(look().missing, dir());
+}
+
 TEST_F(ParkFolder, ALinkIsNotRead) {
   write(Epoch{2});
   fs::rename(park_file::path(dir(), Epoch{2}), dir() + "/elsewhere");

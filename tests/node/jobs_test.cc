@@ -5,65 +5,10 @@
 
 #include <algorithm>
 
+#include "jobs_rig.h"
+
 namespace node::jobs {
 namespace {
-
-using base::Epoch;
-using base::JobId;
-using base::NodeId;
-
-const NodeId kHome{{1}};
-const NodeId kFirst{{2}};
-const NodeId kSecond{{3}};
-const JobId kJob{{9}};
-
-JobSpec spec() {
-  JobSpec spec;
-  spec.id = kJob;
-  spec.name = "job";
-  spec.argv = {"count"};
-  spec.home = kHome;
-  return spec;
-}
-
-// One node's jobs, and a disk that takes everything at once.
-class Rig {
- public:
-  explicit Rig(NodeId self) : self_(self) { restart(); }
-  void restart() { jobs_ = std::make_unique<Jobs>(self_, disk_, std::map<JobId, StreamEnds>()); }
-  Actions give(const Event& event) {
-    Actions said = jobs_->step(now, event);
-    for (std::size_t i = 0; i < said.size(); ++i) {
-      const auto* keep = std::get_if<Keep>(&said[i]);
-      if (keep == nullptr || !synced) continue;
-      if (keep->value) disk_[keep->key] = *keep->value;
-      if (!keep->value) disk_.erase(keep->key);
-      const Kept kept{keep->id};
-      for (Action& more : jobs_->step(now, kept)) said.push_back(std::move(more));
-    }
-    return said;
-  }
-  [[nodiscard]] base::Time deadline() const { return jobs_->next_deadline(); }
-  [[nodiscard]] const Job& job() const { return *jobs_->find(kJob); }
-  [[nodiscard]] bool knows() const { return jobs_->find(kJob) != nullptr; }
-  [[nodiscard]] std::map<std::string, base::Bytes>& disk() { return disk_; }
-  base::Time now{std::chrono::hours(1)};
-  bool synced = true;  // false: the daemon dies before the disk has it
-
- private:
-  NodeId self_;
-  std::map<std::string, base::Bytes> disk_;
-  std::unique_ptr<Jobs> jobs_;
-};
-
-template <typename T>
-std::vector<T> all_of(const Actions& actions) {
-  std::vector<T> found;
-  for (const Action& action : actions) {
-    if (const auto* one = std::get_if<T>(&action)) found.push_back(*one);
-  }
-  return found;
-}
 
 std::vector<StreamEnds> acknowledged(const Actions& actions, NodeId to) {
   std::vector<StreamEnds> found;
@@ -72,16 +17,6 @@ std::vector<StreamEnds> acknowledged(const Actions& actions, NodeId to) {
     if (ack != nullptr && tell.to == to) found.push_back(ack->have);
   }
   return found;
-}
-
-// Home of a job that runs on kFirst under epoch 2.
-Rig home_of_a_guest_elsewhere() {
-  Rig rig(kHome);
-  (void)rig.give(Begin{spec()});
-  (void)rig.give(Owner{kJob, Epoch{1}, true, kHome});
-  (void)rig.give(Launched{kJob, 100});
-  (void)rig.give(Owner{kJob, Epoch{2}, false, kFirst});
-  return rig;
 }
 
 Peer output(NodeId from, std::uint64_t epoch, int stream, std::uint64_t offset, std::size_t size) {

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""What is in the folder of a parked job, changed or taken away by somebody.
+
+    tests/e2e/test_park_files.py [WORD...]      only tests with a WORD in their name
+"""
+
+import os
+import shutil
+import sys
+
+from harness import Counter, Mesh, check, run_tests, wait_for
+from test_park import SETTLE, parked_file, state_of, wait_parked, wait_running
+
+
+def damaged_file():
+    """a park file that was changed is refused, in a sentence, and the job stays parked"""
+    with Mesh(["a"]) as mesh:
+        a = mesh["a"]
+        counter = Counter(mesh, a, megabytes=2)
+        a.tern("park", counter.job)
+        name = parked_file(a, counter.job)[0]
+        with open(name, "rb") as file:
+            whole = file.read()
+        for at in (4, 60, len(whole) // 2, len(whole) - 5):
+            with open(name, "r+b") as file:
+                file.seek(at)
+                file.write(bytes([whole[at] ^ 1]))
+            refused = a.tern("wake", counter.job, ok=False)
+            check(refused.returncode == 1 and "damaged" in refused.stderr,
+                  f"changed at {at}: {refused.returncode} {refused.stderr}")
+            wait_parked(a, counter.job)
+            with open(name, "wb") as file:
+                file.write(whole)
+        with open(name, "r+b") as file:
+            file.truncate(len(whole) // 2)
+        check("damaged" in a.tern("wake", counter.job, ok=False).stderr, "half a file was taken")
+        with open(name, "wb") as file:
+            file.write(whole)
+        bases = a.job_file(counter.job, "bases")
+        with open(bases, "rb") as file:
+            begins = file.read()
+        with open(bases, "r+b") as file:
+            file.truncate(12)
+        refused = a.tern("wake", counter.job, ok=False)
+        check(refused.returncode == 1 and "'bases'" in refused.stderr,
+              lambda: f"half of 'bases': {refused.returncode} {refused.stderr}")
+        wait_parked(a, counter.job)
+        with open(bases, "wb") as file:
+            file.write(begins)
+        a.tern("wake", counter.job)
+        wait_running(a, counter.job, counter)
+        counter.check_output()
+        counter.end()
+
+
+def taken_away():
+    """a parked job whose file, or folder, somebody removed is lost: said with what is missing, and
+    what is left of it stays until it is given up"""
+    with Mesh(["a", "b"]) as mesh:
+        a, b = mesh.hosts
+        counters = [Counter(mesh, a), Counter(mesh, a), Counter(mesh, a)]
+        gone = {}
+        for counter in counters:
+            if counter is counters[2]:
+                a.migrate(counter.job, "b")
+            host = b if counter is counters[2] else a
+            counter.wait_further()
+            host.tern("park", counter.job)
+            wait_parked(host, counter.job)
+            gone[counter.job] = parked_file(host, counter.job)[0]
+        gone[counters[1].job] = os.path.dirname(gone[counters[1].job])
+        for host in (a, b):
+            host.stop_daemon()
+        for path in gone.values():
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+        for host in (a, b):
+            host.start()
+        for _ in range(2):
+            for counter in counters:
+                wait_for("it to be lost", lambda c=counter: state_of(a, c.job) == "lost", SETTLE)
+            shown = a.tern("ps").stderr
+            for counter in counters[:2]:
+                check(f"{gone[counter.job]} is not there any more" in shown, lambda: f"ps: {shown}")
+            check(not any(mesh.copies(counter.job) for counter in counters), "one of them runs")
+            a.restart()
+        said = b.events() + a.events()
+        check([e for e in said if e.get("job") == counters[2].job and gone[counters[2].job] in
+               e["text"]], "b does not say what is missing")
+        log = a.job_file(counters[0].job, "stdout.log")
+        check(os.path.getsize(log) > 0, "its output is gone")
+        for counter in counters:
+            a.tern("kill", counter.job)
+            check(not a.job(counter.job), "it was given up, and is shown")
+        wait_for("its folder to go", lambda: not os.path.exists(log))
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests([damaged_file, taken_away], sys.argv[1:], seconds=300))

@@ -31,6 +31,7 @@ struct ShareOut::Relay {
   std::vector<std::string> refusals;
   bool answered = false;  // somebody refused; not only silence
   std::unique_ptr<PeerStream> stream;
+  bool behind = false;  // an earlier one of the same share
   bool connecting = false;
   bool passing = false;
   bool over = false;
@@ -74,7 +75,34 @@ void ShareOut::start(Order order, const std::shared_ptr<Client>& client) {
   });
   if (client->closed()) return end(relay);
   if (relay->order.peers.empty()) return nobody(relay);
+  if (!goes_elsewhere(relay)) {
+    relay->behind = true;
+    return client->line(control::progress_line("the same is being shared already; waiting for it"));
+  }
   ask(relay, relay->peer());
+}
+
+// Whether no earlier program is at the same share with one of its peers. Two at once would take the
+// peer's part of it from each other for ever.
+bool ShareOut::goes_elsewhere(const Handle& relay) const {
+  const auto& [offer, peers, named, not_asked] = relay->order;
+  if (offer.dry_run) return true;
+  for (const Handle& other : relays_) {
+    if (other == relay) break;
+    const transfer::ShareOffer& before = other->order.offer;
+    if (before.dry_run || before.uid != offer.uid || before.id != offer.id) continue;
+    const auto same = [&](const Peer& peer) { return peer.id == other->peer().id; };
+    if (std::any_of(peers.begin(), peers.end(), same)) return false;
+  }
+  return true;
+}
+
+void ShareOut::start_next() {
+  for (const Handle& relay : std::list(relays_)) {
+    if (relay->ended || !relay->behind || !goes_elsewhere(relay)) continue;
+    relay->behind = false;
+    ask(relay, relay->peer());
+  }
 }
 
 void ShareOut::ask(const Handle& relay, const Peer& peer) {
@@ -307,6 +335,7 @@ void ShareOut::end(const Handle& relay) {
   relay->client->on_closed(nullptr);
   const Handle keep = relay;
   relays_.remove(keep);
+  start_next();
 }
 
 void ShareOut::stop() {
@@ -324,7 +353,7 @@ void ShareOut::look() {
       (void)relay->stream->send({transfer::share_message(ShareType::kAlive)});
       relay->stream->flush();
     }
-    if (relay->ended) continue;
+    if (relay->ended || relay->behind) continue;
     const base::Duration silent = now - relay->heard;
     if (relay->passing || relay->waits) {
       if (relay->over || relay->stream_paused || silent < kShareSilence) continue;

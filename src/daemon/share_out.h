@@ -7,7 +7,9 @@
 // A peer that first asks its owner is left for last, and then waited for. Whoever took a share that
 // broke off is asked first when the same command comes again, as it has a part of it. A peer that
 // says nothing for kShareSilence is given up, and one that does not answer an offer for
-// kOfferPatience. The peer hears that this daemon lives while a program compares a large file.
+// kOfferPatience. Who shares the same with the same peer while that is under way waits for it, and
+// then shares it once more. The peer hears that this daemon lives while a program compares a large
+// file.
 #pragma once
 
 #include <functional>
@@ -70,6 +72,8 @@ class ShareOut {
   void fail(const Handle& relay, control::Exit exit, const std::string& why,
             const std::string& next = {});
   void end(const Handle& relay);
+  [[nodiscard]] bool goes_elsewhere(const Handle& relay) const;
+  void start_next();
   void look();
 
   Links& links_;

@@ -24,6 +24,7 @@ constexpr std::array kKnown = {
     Known{"has bad size", "a file that it uses has another size here"},
     Known{"has bad mode", "a file that it uses has other permissions here"},
     Known{"build-id", "a program or library that it uses is another version here"},
+    Known{"on restore: No such file", "a file that it uses was removed here; put it back"},
     Known{"file locks are hold", "it holds file locks, which cannot move"},
     Known{"lock!", "a file that it has locked is locked here by another program"},
     Known{"SysVIPC shmem", "it shares System V memory with programs outside the job"},

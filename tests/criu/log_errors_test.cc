@@ -26,6 +26,14 @@ TEST(LogErrors, TheFirstErrorIsTheCauseAndItsEchoesAreNot) {
   EXPECT_EQ(found.original, "Error (criu/cr-restore.c:1478): Can't fork for 7: File exists");
 }
 
+TEST(LogErrors, AFileThatIsNotThereAnyMoreIsSaidWithWhatHelps) {
+  EXPECT_EQ(find_errors("Error (criu/files-reg.c:2194): Can't open file home/data on restore: No "
+                        "such file or directory\n")
+                .message,
+            "a file that it uses was removed here; put it back (CRIU: Can't open file home/data on "
+            "restore: No such file or directory)");
+}
+
 TEST(LogErrors, AnUnknownErrorIsReportedInCriusWords) {
   EXPECT_EQ(find_errors("Error (criu/x.c:1): Nobody saw this before\n").message,
             "CRIU: Nobody saw this before");

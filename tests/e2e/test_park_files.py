@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 
-from harness import Counter, Mesh, check, run_tests, wait_for
+from harness import Counter, Counting, Mesh, check, python, run_tests, wait_for
 from test_park import SETTLE, parked_file, state_of, wait_parked, wait_running
 
 
@@ -94,5 +94,39 @@ def taken_away():
         wait_for("its folder to go", lambda: not os.path.exists(log))
 
 
+# Counts with a file open that it only reads.
+OPENS = """
+import sys, time
+file = open(sys.argv[1])
+n = 0
+while True:
+    n += 1
+    print(n, flush=True)
+    time.sleep(0.02)
+"""
+
+
+def a_file_it_had_open():
+    """removed while the job rests: the wake says so, and it wakes once the file is back"""
+    with Mesh(["a"]) as mesh:
+        a = mesh["a"]
+        path = os.path.join(mesh.dir, "data")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("old")
+        job = Counting(mesh, a, python(), "-c", OPENS, path)
+        a.tern("park", job.job)
+        wait_parked(a, job.job)
+        os.rename(path, path + ".away")
+        refused = a.tern("wake", job.job, ok=False)
+        for words in ("was removed here; put it back", path[1:]):
+            check(refused.returncode == 1 and words in refused.stderr, lambda: f"{refused}")
+        wait_parked(a, job.job)
+        os.rename(path + ".away", path)
+        a.tern("wake", job.job)
+        job.wait_further()
+        job.check_output()
+        job.end()
+
+
 if __name__ == "__main__":
-    sys.exit(run_tests([damaged_file, taken_away], sys.argv[1:], seconds=300))
+    sys.exit(run_tests([damaged_file, taken_away, a_file_it_had_open], sys.argv[1:], seconds=300))

@@ -195,6 +195,15 @@ void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& repl
       follow->client->done(control::to_json(exit));
     });
   }
+  const node::jobs::Job* known = node_->jobs().find(follow->job.id);
+  const bool waits = follow->wait_for_more && !log.exited;
+  if (waits && known != nullptr && known->lost && !known->missing.empty()) {  // nothing will come
+    return finish([&] {
+      follow->client->fail(Exit::kError,
+                           "the job is lost: " + known->missing + " is not there any more",
+                           "give it up: tern kill " + known->spec.id.brief());
+    });
+  }
   if (!follow->wait_for_more || log.exited) {
     return finish([&] { follow->client->done(); });
   }

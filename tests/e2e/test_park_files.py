@@ -83,6 +83,8 @@ def taken_away():
                 check(f"{gone[counter.job]} is not there any more" in shown, lambda: f"ps: {shown}")
             check(not any(mesh.copies(counter.job) for counter in counters), "one of them runs")
             a.restart()
+        done = a.tern("attach", counters[0].job, ok=False)
+        check(done.returncode == 1 and "the job is lost" in done.stderr, lambda: f"attach: {done}")
         said = b.events() + a.events()
         check([e for e in said if e.get("job") == counters[2].job and gone[counters[2].job] in
                e["text"]], "b does not say what is missing")

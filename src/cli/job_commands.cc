@@ -59,6 +59,10 @@ control::JobInput input_of(bool tty, bool nothing) {
   return is_null ? control::JobInput::kNothing : control::JobInput::kPipe;
 }
 
+control::Request attach_request(const std::string& job, const std::array<std::uint64_t, 2>& from) {
+  return control::AttachRequest{job, from};
+}
+
 int follow_run(Context& context, const control::RunReport& job, control::JobInput kind,
                SignalWatch& signals) {
   SessionPlan plan;
@@ -66,9 +70,7 @@ int follow_run(Context& context, const control::RunReport& job, control::JobInpu
   if (kind != control::JobInput::kNothing)
     plan.input = &input.emplace(context, job.job, kind == control::JobInput::kTerminal);
   plan.ends_with_reader = true;
-  plan.request = [&](const std::array<std::uint64_t, 2>& from) {
-    return control::AttachRequest{job.job, from};
-  };
+  plan.request = attach_request;
   plan.job = job.job;
   plan.signals = &signals;
   plan.exits_as_job = true;
@@ -152,9 +154,7 @@ int attach(Context& context, const std::string& job, bool feeds) {
   SessionPlan plan;
   std::optional<InputPump> input;
   if (feeds) plan.input = &input.emplace(context, job);
-  plan.request = [&](const std::array<std::uint64_t, 2>& from) {
-    return control::AttachRequest{job, from};
-  };
+  plan.request = attach_request;
   plan.job = job;
   plan.signals = &signals;
   plan.exits_as_job = true;
@@ -163,8 +163,8 @@ int attach(Context& context, const std::string& job, bool feeds) {
 
 int logs(Context& context, const control::LogsRequest& wanted) {
   SessionPlan plan;
-  plan.request = [&](const std::array<std::uint64_t, 2>& from) {
-    return control::LogsRequest{wanted.job, wanted.follow, from};
+  plan.request = [&](const std::string& job, const std::array<std::uint64_t, 2>& from) {
+    return control::LogsRequest{job, wanted.follow, from};
   };
   plan.job = wanted.job;
   plan.reconnects = wanted.follow;

@@ -15,15 +15,19 @@ namespace cli {
 namespace {
 
 using base::Code;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kKillPatience{5};
+// A daemon that took the question and says nothing for so long knows the job, which is silent.
+constexpr std::chrono::seconds kSilentYes{1};
+constexpr std::chrono::minutes kDaemonLearns{1};
 // Linux takes this much of a pipe that polls as writable without blocking (pipe(7), PIPE_BUF).
 constexpr std::size_t kWriteBytesMax = 4096;
 
 class Session {
  public:
   Session(Context& context, const SessionPlan& plan)
-      : context_(context), plan_(plan), was_connected_(plan.known_to_run) {
+      : context_(context), plan_(plan), job_(plan.job), was_connected_(plan.known_to_run) {
     // Told by write(2) instead, so that the job can be told first.
     if (plan.ends_with_reader) (void)std::signal(SIGPIPE, SIG_IGN);
   }
@@ -50,15 +54,17 @@ class Session {
     auto connection = cli::connect(context_);
     base::Status status;
     if (connection) {
-      status = connection->send(plan_.request(offsets_));
+      status = connection->send(plan_.request(job_, offsets_));
     } else {
       status = connection.error();
     }
     if (status.ok()) {
       connection_ = *std::move(connection);
+      connected_at_ = Clock::now();
       if (plan_.input != nullptr) plan_.input->connect();
-      if (interrupt_owed_) interrupt_job();
-      return true;
+      if (!interrupt_owed_ || interrupt_job()) return true;
+      hang_up();
+      return false;
     }
     const bool away = status.error().code == Code::kUnreachable;
     if (!away || !was_connected_ || !plan_.reconnects) {
@@ -79,32 +85,39 @@ class Session {
     }
     if (::poll(fds, count, timeout) < 0) return;
     if (fds[1].revents != 0) handle_signal();
+    if (!connection_) return;
     if (!exit_ && plan_.input != nullptr) obey(plan_.input->turn(fds + 2));
     if (exit_ || fds[0].revents == 0) return;
     const auto filled = connection_->fill();
     take_responses();
-    if (exit_ || filled.ok()) return;
+    if (exit_ || !connection_ || filled.ok()) return;
     if (filled.error().code != Code::kUnreachable || !plan_.reconnects) {
       return fail_with(report(context_, filled.error()));
     }
-    connection_.reset();
-    if (plan_.input != nullptr) plan_.input->disconnect();
+    hang_up();
+    was_connected_ = was_connected_ || Clock::now() - connected_at_ >= kSilentYes;
+    came_back_ = was_connected_;
     if (!notice_given_) {
       context_.err.notice("the daemon went away; waiting for it, " + plan_.job + " goes on");
       notice_given_ = true;
     }
+  }
+
+  void hang_up() {
+    connection_.reset();
+    if (plan_.input != nullptr) plan_.input->disconnect();
     // Wait before every try, so that a daemon that hangs up at once is not asked without pause.
     if (!retry_) retry_.emplace(context_.paths.socket);
   }
 
   void take_responses() {
-    while (!exit_) {
+    while (!exit_ && connection_) {
       auto held = connection_->next();
       if (!held) return;
       const base::Result<control::Response>& response = *held;
       if (!response) return fail_with(report(context_, response.error()));
-      was_connected_ = true;
       take(*response);
+      was_connected_ = true;
     }
   }
 
@@ -124,6 +137,7 @@ class Session {
   }
 
   void take_output(const control::Output& output, const std::string& json) {
+    if (!output.job.empty()) job_ = output.job;
     std::uint64_t& expected = offsets_[static_cast<std::size_t>(output.stream - 1)];
     base::ByteView data(output.data);
     if (output.offset > expected) {
@@ -138,6 +152,8 @@ class Session {
     expected = output.offset + output.data.size();
     retry_.reset();
     notice_given_ = false;
+    came_back_ = false;
+    refused_since_.reset();
     if (context_.json) {
       context_.out.json(json);
     } else {
@@ -145,7 +161,16 @@ class Session {
     }
   }
 
+  // What it told before it went away it does not know yet, unless the job is its own.
+  bool is_learning(const control::Final& final) {
+    if (final.ok || !came_back_ || plan_.known_to_run) return false;
+    if (final.exit != control::Exit::kError) return false;
+    if (!refused_since_) refused_since_ = Clock::now();
+    return Clock::now() - *refused_since_ < kDaemonLearns;
+  }
+
   void take_final(const control::Final& final) {
+    if (is_learning(final)) return hang_up();
     if (!final.ok) return fail_with(report(context_, final));
     if (!plan_.exits_as_job) {
       exit_ = 0;
@@ -195,7 +220,7 @@ class Session {
       detach(128 + *signal);
     } else if (!interrupted_) {
       interrupted_ = true;
-      interrupt_job();
+      if (!interrupt_job()) hang_up();
     } else {
       context_.err.notice(plan_.job + " was interrupted but still runs; end it with: tern kill " +
                           plan_.job + " KILL");
@@ -218,28 +243,39 @@ class Session {
   base::Result<control::Final> tell_job(int signal) {
     Ask how;
     how.patience = kKillPatience;
-    return ask(context_, control::KillRequest{plan_.job, signal}, how);
+    return ask(context_, control::KillRequest{job_, signal}, how);
   }
 
-  void interrupt_job() {
+  // False: the daemon does not know the job yet, and is to be asked anew.
+  bool interrupt_job() {
     auto final = tell_job(SIGINT);
     // Without an answer it is sent again once the daemon is back; the job takes two as one.
-    interrupt_owed_ = !final;
-    if (final && !final->ok) (void)report(context_, *final);
+    interrupt_owed_ = !final || is_learning(*final);
+    if (final && interrupt_owed_) return false;
+    if (final && !final->ok) {
+      (void)report(context_, *final);
+      interrupted_ = false;
+      context_.err.notice(plan_.job + " was not interrupted; end it with: tern kill " + plan_.job);
+    }
     if (!final) {
       context_.err.notice("the daemon does not answer; " + plan_.job +
                           " is interrupted as soon as it does");
     }
+    return true;
   }
 
   Context& context_;
   const SessionPlan& plan_;
+  std::string job_;  // as the daemon is asked for it
   std::optional<Connection> connection_;
+  Clock::time_point connected_at_;
   std::optional<SocketRetry> retry_;
   std::array<std::uint64_t, 2> offsets_{};
   std::optional<int> exit_;
   bool was_connected_;
   bool notice_given_ = false;
+  bool came_back_ = false;  // the daemon, and nothing was heard from the job since
+  std::optional<Clock::time_point> refused_since_;
   bool interrupted_ = false;
   bool interrupt_owed_ = false;
 };

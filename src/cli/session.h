@@ -5,7 +5,9 @@
 //
 // Output goes to standard output and standard error byte by byte as the job wrote it. Every event
 // names its offset, so that after the daemon restarted the session asks for what follows what it
-// has written: nothing is missing, nothing comes twice. One notice tells of each break.
+// has written: nothing is missing, nothing comes twice. One notice tells of each break. A job that
+// was named is meant by its id from its first output on. A daemon that is back learns anew which
+// jobs of others there are, so that it knows of none is not the last word within a minute.
 //
 // For run and attach the first Ctrl-C passes SIGINT to the job, later ones say how to end it;
 // SIGTERM and SIGHUP detach. While the daemon is away Ctrl-C detaches too, since nothing else can
@@ -27,7 +29,8 @@ namespace cli {
 
 struct SessionPlan {
   // The request that asks for output from these offsets on.
-  std::function<control::Request(const std::array<std::uint64_t, 2>& from)> request;
+  std::function<control::Request(const std::string& job, const std::array<std::uint64_t, 2>& from)>
+      request;
   std::string job;                 // as the person knows it, for sentences
   SignalWatch* signals = nullptr;  // absent: signals end the program as usual
   InputPump* input = nullptr;      // absent: nothing is passed on

@@ -4,6 +4,7 @@
 #include "control/base64.h"
 #include "control/json.h"
 #include "control/limits.h"
+#include "control/request.h"
 
 namespace control {
 namespace {
@@ -125,6 +126,7 @@ std::string output_line(const Output& output) {
   JsonWriter event;
   event.integer("stream", output.stream).natural("offset", output.offset);
   event.text("data", to_base64(output.data));
+  if (!output.job.empty()) event.text("job", output.job);
   return "{\"event\":" + event.finish() + "}\n";
 }
 
@@ -140,6 +142,10 @@ base::Result<Output> parse_output(std::string_view event_json) {
   if (!decoded) return decoded.error();
   if (decoded->empty()) return fail(Code::kInvalid, "an output event without output");
   output.data = std::move(*decoded);
+  output.job = in.text_or("job", kReferenceBytesMax, "");
+  if (!in.ok()) return in.status().error();
+  if (output.job.empty()) return output;
+  if (auto named = check_reference(output.job); !named) return named.error();
   return output;
 }
 

@@ -64,6 +64,7 @@ struct Output {
   int stream = 1;            // 1 stdout, 2 stderr
   std::uint64_t offset = 0;  // of the first byte, in that stream, since the job began
   base::Bytes data;          // 1..kOutputBytesMax
+  std::string job = {};      // its id, with the first piece that a client gets; else empty
 };
 [[nodiscard]] std::string output_line(const Output& output);
 [[nodiscard]] base::Result<Output> parse_output(std::string_view event_json);

@@ -25,7 +25,8 @@ struct Host::Follow {
   bool over = false;
   bool again = false;
   bool said_unreachable = false;
-  int quiet = 0;  // streams in a row that had nothing new
+  bool named = false;  // the client knows the job's id
+  int quiet = 0;       // streams in a row that had nothing new
   std::unique_ptr<loop::Timer> poll;
 };
 
@@ -171,7 +172,9 @@ void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& repl
   follow->quiet = log.bytes.empty() ? follow->quiet + 1 : 0;
   if (!log.bytes.empty()) {
     follow->at[s] = log.offset + log.bytes.size();
-    follow->client->line(control::output_line({follow->stream + 1, log.offset, log.bytes}));
+    const std::string job = follow->named ? "" : follow->job.id.hex();
+    follow->named = true;
+    follow->client->line(control::output_line({follow->stream + 1, log.offset, log.bytes, job}));
     if (follow->client->closed()) return;
   }
   follow->stream = 1 - follow->stream;

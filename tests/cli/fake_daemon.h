@@ -1,6 +1,7 @@
 // A daemon that says what a test tells it to, on a real socket, and remembers what it was asked.
 #pragma once
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ namespace cli {
 
 // What one connection gets: pieces written one after another, then the end. A piece "@N" is no
 // text but signal N to the program that is tested; "!next" serves the next connection
-// in between, "!line" hears one more line from the client, "!close" listens no more.
+// in between, "!line" hears one more line from the client, "!close" listens no more, "+N" is
+// N milliseconds in which nothing is said.
 struct Script {
   std::vector<std::string> pieces;
   bool stay_open = false;  // keep the connection until the client closes it
@@ -115,6 +117,9 @@ class FakeDaemon {
         requests_.push_back(line);
       } else if (piece == "!next") {
         (void)serve_next();
+      } else if (piece.starts_with('+')) {
+        pollfd silent = {client, POLLIN, 0};
+        (void)::poll(&silent, 1, std::stoi(piece.substr(1)));
       } else if (piece.starts_with('@')) {
         (void)::kill(peer.pid, std::stoi(piece.substr(1)));
       } else {

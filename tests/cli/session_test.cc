@@ -154,6 +154,65 @@ TEST(Session, ADaemonThatComesBackLaterIsFoundAgain) {
   EXPECT_EQ(ran.exit, 0);
 }
 
+// It hears from the others which jobs there are; another job may have the name by then.
+TEST(Session, ADaemonThatCameBackIsAskedByTheIdUntilItKnowsTheJob) {
+  const std::string first = R"({"event":{"stream":1,"offset":0,"data":"YWI=","job":"3fa9"}})";
+  const std::string unknown = control::error_line(control::Exit::kError, "no job is called 3fa9");
+  for (const char* command : {"attach", "logs"}) {
+    SCOPED_TRACE(command);
+    const TempDir dir;
+    FakeDaemon daemon(dir.path(), {Script{{first + "\n"}}, Script{{unknown}}, Script{{unknown}},
+                                   Script{{output(1, 2, "cd"), ended(0)}}});
+    std::vector<std::string> words = {command, "cnt"};
+    if (words[0] == "logs") words.emplace_back("-f");
+    const Ran ran = run_in(dir, words);
+    EXPECT_EQ(ran.out, "abcd");
+    EXPECT_EQ(ran.err, "tern: the daemon went away; waiting for it, cnt goes on\n");
+    EXPECT_EQ(ran.exit, 0);
+    const auto requests = daemon.stop();
+    ASSERT_EQ(requests.size(), 4U);
+    EXPECT_THAT(requests[0], HasSubstr("\"job\":\"cnt\""));
+    for (const std::size_t later : {1U, 2U, 3U}) {
+      EXPECT_THAT(requests[later], HasSubstr("\"job\":\"3fa9\""));
+      EXPECT_THAT(requests[later], HasSubstr("\"from\":[2,0]"));
+    }
+  }
+}
+
+TEST(Session, AnInterruptWaitsForADaemonThatDoesNotKnowTheJobYet) {
+  const std::string first = R"({"event":{"stream":1,"offset":0,"data":"YWI=","job":"3fa9"}})";
+  const std::string unknown = control::error_line(control::Exit::kError, "no job is called 3fa9");
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(),
+                    {Script{{first + "\n"}}, Script{{"@2", "!next"}}, Script{{unknown}},
+                     Script{{"!next", ended(130)}}, Script{{"{\"ok\":true,\"data\":{}}\n"}}});
+  const Ran ran = run_in(dir, {"attach", "cnt"});
+  EXPECT_EQ(ran.exit, 130);
+  EXPECT_EQ(ran.err, "tern: the daemon went away; waiting for it, cnt goes on\n");
+  const auto requests = daemon.stop();
+  ASSERT_EQ(requests.size(), 5U);
+  for (const std::size_t kill : {2U, 4U}) {
+    EXPECT_EQ(requests[kill], R"({"v":1,"command":"kill","job":"3fa9","signal":"INT"})");
+  }
+}
+
+// Nothing names its id then; that it was known shows in that nothing was said against it.
+TEST(Session, ADaemonThatCameBackIsAskedAgainForASilentJobToo) {
+  const std::string unknown = control::error_line(control::Exit::kError, "no job is called cnt");
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{"+1200"}}, Script{{unknown}}, Script{{ended(0)}}});
+  const Ran ran = run_in(dir, {"attach", "cnt"});
+  EXPECT_EQ(ran.exit, 0) << ran.err;
+  EXPECT_EQ(ran.err, "tern: the daemon went away; waiting for it, cnt goes on\n");
+}
+
+TEST(Session, ARefusalOfTheOwnersAfterABreakIsTheLastWord) {
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{output(1, 0, "a")}},
+                                 Script{{control::error_line(control::Exit::kRefused, "no")}}});
+  EXPECT_EQ(run_in(dir, {"attach", "n"}).exit, 5);
+}
+
 TEST(Session, AGapIsToldNotHidden) {
   const TempDir dir;
   FakeDaemon daemon(dir.path(), {Script{{output(1, 5, "x"), ended(0)}}});
@@ -198,6 +257,22 @@ TEST(Session, TheFirstInterruptIsTheJobsTheSecondSaysHowToEndIt) {
   const auto requests = daemon.stop();
   ASSERT_EQ(requests.size(), 3U) << "one kill for two interrupts";
   EXPECT_EQ(requests[2], R"({"v":1,"command":"kill","job":"3fa9","signal":"INT"})");
+}
+
+// As a parked job's, which hears no signal.
+TEST(Session, AnInterruptThatIsRefusedSaysHowToEndTheJobAndIsSaidAgain) {
+  const TempDir dir;
+  const std::string refusal = control::error_line(control::Exit::kError, "it is parked");
+  FakeDaemon daemon(
+      dir.path(),
+      {Script{{kStarted}}, Script{{output(1, 0, "a"), "@2", "!next", "@2", "!next", ended(0)}},
+       Script{{refusal}}, Script{{refusal}}});
+  const Ran ran = run_in(dir, kRun);
+  EXPECT_EQ(ran.exit, 0);
+  const std::string said =
+      "tern: it is parked\ntern: 3fa9 was not interrupted; end it with: tern kill 3fa9\n";
+  EXPECT_EQ(ran.err, said + said);
+  EXPECT_EQ(daemon.stop().size(), 4U);
 }
 
 TEST(Session, AnInterruptWhileTheDaemonIsAwayDetaches) {

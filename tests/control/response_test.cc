@@ -67,7 +67,7 @@ TEST(Response, AnAnswerOverTheLimitIsNotBuilt) {
 TEST(Output, KeepsEveryByteUpToTheLimit) {
   for (const std::size_t size : {std::size_t{1}, std::size_t{2}, std::size_t{3}, kOutputBytesMax}) {
     SCOPED_TRACE(size);
-    Output output{2, 1ULL << 40, base::Bytes(size)};
+    Output output{2, 1ULL << 40, base::Bytes(size), size == 1 ? "" : "3fa9"};
     for (std::size_t i = 0; i < size; ++i) output.data[i] = static_cast<std::uint8_t>(i * 7);
     auto event = parse_response(without_newline(output_line(output)));
     ASSERT_TRUE(event.ok());
@@ -76,6 +76,7 @@ TEST(Output, KeepsEveryByteUpToTheLimit) {
     EXPECT_EQ(back->stream, 2);
     EXPECT_EQ(back->offset, 1ULL << 40);
     EXPECT_EQ(back->data, output.data);
+    EXPECT_EQ(back->job, output.job);
   }
 }
 
@@ -85,6 +86,7 @@ TEST(Output, RefusesDamage) {
         R"({"stream":1,"offset":-1,"data":"AA=="})", R"({"stream":1,"data":"AA=="})",
         R"({"stream":1,"offset":9223372036854775807,"data":"AA=="})",
         R"({"stream":1,"offset":0,"data":"AA="})", R"({"stream":1,"offset":0,"data":"AB=="})",
+        R"({"stream":1,"offset":0,"data":"AA==","job":"a b"})",
         R"({"stream":1,"offset":0,"data":"A A="})", R"({"stream":1,"offset":0,"data":""})",
         R"({"stream":1,"offset":0,"data":"=A=="})", R"({"stream":1,"offset":0})"}) {
     SCOPED_TRACE(bad);

@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 
-from harness import (WAIT, Failed, Mesh, check, die_with_parent, kill_pid, run_tests, tern_binary,
-                     wait_for)
+from harness import (WAIT, Counter, Failed, Mesh, check, die_with_parent, kill_pid, run_tests,
+                     tern_binary, wait_for)
 
 ECHO_BYTES = 20 * 1000 * 1000
 
@@ -255,6 +255,29 @@ def followed_through_a_broken_line():
                   f"{f.returncode}: {e[-200:]!r}")
 
 
+def followed_through_ones_own_daemons_death():
+    """logs -f and attach by name on a third node, whose own daemon is killed and comes back"""
+    with Mesh(["a", "b", "c"]) as mesh:
+        home, third = mesh["a"], mesh["c"]
+        job = Counter(mesh, home, name="called", pause=0.05)
+        for words in (("logs", "-f"), ("attach",)):
+            follower = subprocess.Popen(command(third, *words, "called"),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            seen = int(follower.stdout.readline())
+            third.kill_daemon()
+            third.start()
+            stood = job.last()
+            while seen < stood + 20:
+                line = follower.stdout.readline()
+                check(line.endswith(b"\n"), lambda: f"{words}: exit {follower.wait()} at {seen}")
+                check(int(line) == seen + 1, lambda s=seen, l=line: f"{l!r} behind {s}")
+                seen += 1
+            kill_pid(follower.pid, signal.SIGTERM)
+            follower.wait(WAIT)
+        job.end()
+
+
 def who_feeds_a_job():
     """attach --stdin takes over, from another node too; a job without input says so"""
     with Mesh(["a", "b"]) as mesh:
@@ -358,7 +381,7 @@ def output_at_its_limit():
 
 TESTS = (pipes_of_a_shell, a_job_that_does_not_read, sort_moved_twice, echo_through_moves,
          echo_through_kills, echo_through_a_broken_line, followed_through_a_broken_line,
-         who_feeds_a_job, output_at_its_limit)
+         followed_through_ones_own_daemons_death, who_feeds_a_job, output_at_its_limit)
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 900))

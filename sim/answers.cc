@@ -104,6 +104,7 @@ void Answers::asks_throttle(Request& request) {
   const Copy* copy = world_.machine(request.asked.to).find(job);
   if (copy != nullptr) request.newest = copy->epoch;
   words_.erase(job);
+  if (!request.asked.percent) left_to_rules_.insert({request.asked.to, job});
   request.alone = unsure_[job]++ == 0;
 }
 
@@ -145,6 +146,10 @@ bool Answers::awaits_limit(std::uint32_t host, std::uint32_t job, std::int64_t m
     return !request.done && asked.what == Asked::What::kThrottle && asked.job == job &&
            asked.to == host && asked.percent && *asked.percent * kMicrosOfPercent == micros;
   });
+}
+
+bool Answers::takes_back(std::uint32_t host, std::uint32_t job) {
+  return left_to_rules_.erase({host, job}) != 0;
 }
 
 // What came a moment ago it may not have sampled yet.

@@ -66,6 +66,9 @@ class Answers {
   // A person asked for that limit there and was not told that it holds: on a slow disk her word is
   // carried out when she may have left the job to the rules again.
   [[nodiscard]] bool awaits_limit(std::uint32_t host, std::uint32_t job, std::int64_t micros) const;
+  // A person left that job there to the rules since its limit last changed: then this change, to
+  // the rule's own limit, is hers (node/throttles.h), over a restart too.
+  [[nodiscard]] bool takes_back(std::uint32_t host, std::uint32_t job);
   // Legal when check_settled() is.
   void check_at_rest() const;
 
@@ -106,7 +109,8 @@ class Answers {
   std::set<std::pair<std::uint32_t, std::uint32_t>> ran_;  // job, host
   std::map<std::uint32_t, std::uint32_t> kills_;           // by job: asked for, not yet ordered
   std::map<std::uint32_t, Word> words_;                    // by job: what is in force
-  std::map<std::uint32_t, std::uint32_t> unsure_;          // by job: words with no good end yet
+  std::set<std::pair<std::uint32_t, std::uint32_t>> left_to_rules_;  // host, job
+  std::map<std::uint32_t, std::uint32_t> unsure_;  // by job: words with no good end yet
 };
 
 }  // namespace sim

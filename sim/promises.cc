@@ -309,7 +309,7 @@ void Promises::limits(std::uint32_t host, const Copy& copy, std::int64_t micros)
   if (throttle != nullptr && throttle->is_persons) return;
   if (copy.limit_micros == micros || copy.limited == base::Time{}) return;
   if (world_.has_owner(host)) return;  // she comes and goes as she likes
-  if (answers_.awaits_limit(host, copy.job, micros)) return;
+  if (answers_.awaits_limit(host, copy.job, micros) || answers_.takes_back(host, copy.job)) return;
   if (world_.now() - copy.limited + kResidenceSlack >= balance::kThrottleSpacing) return;
   broke_job("throttle-pace", host, copy.job, "its throttle was changed a moment ago");
 }

@@ -262,6 +262,11 @@ void Throttles::by_person(base::Time now, const base::JobId& job, base::Epoch ep
                           std::optional<std::int64_t> limit_micros) {
   Throttle& throttle = stay(job, epoch);
   failed_.erase(job);
+  if (!limit_micros && throttle.is_persons && throttle.limit_micros != 0) {
+    const bool knows = throttle.used_micros > 0;
+    set_limit(now, job, throttle, knows ? std::max(throttle.used_micros / 2, kThrottleLeast) : 0);
+    if (!knows) thawed(now, job);
+  }
   throttle.is_persons = limit_micros.has_value();
   throttle.is_owners = throttle.is_owners && !throttle.is_persons;
   if (limit_micros && *limit_micros != throttle.limit_micros) {

@@ -23,6 +23,11 @@
 //          <--its cause is gone, which lifts it--  had set; what a person said of this job stays
 // Durable under "throttle/<job>" before the host acts, with the epoch of the job's stay here: a
 // record of another stay is dropped. After a restart the host is told every limit again.
+//
+// "auto" while a person's limit is in force makes it the rule's: half of what the job used before
+// it. Where that was not known, under a limit nothing shows it: then the limit is lifted, what was
+// seen of the job is forgotten, and a rule that still wants one sets it at its own pace. Should the
+// rule's cause be gone, it lifts its limit at that pace, too.
 #pragma once
 
 #include <cstdint>
@@ -88,7 +93,7 @@ class Throttles {
   // Whose record is to be stored now, as find() has it; none: nothing changes.
   // By rule: to half of what it used, or lifted. Not while a person's word holds.
   [[nodiscard]] bool by_rule(base::Time now, const base::JobId& job, base::Epoch epoch, bool on);
-  // A person's limit (0: off); none: the rules decide again, from how it is.
+  // A person's limit (0: off); none ("auto"): the rules decide again.
   void by_person(base::Time now, const base::JobId& job, base::Epoch epoch,
                  std::optional<std::int64_t> limit_micros);
   // The owner's policy: as by_rule, and the rules leave it alone until it is off.

@@ -155,6 +155,43 @@ TEST(Throttles, APersonsWordHoldsUntilItIsTakenBack) {
   EXPECT_TRUE(job.throttles.by_rule(job.now, kJob, kStay, true));
 }
 
+TEST(Throttles, BackToTheRulesAPersonsLimitBecomesTheRules) {
+  for (const bool rule_first : {false, true}) {
+    SCOPED_TRACE(rule_first);
+    Spinner job;
+    job.run(seconds(60), 1'000'000);
+    if (rule_first) {
+      ASSERT_TRUE(job.throttles.by_rule(job.now, kJob, kStay, true));
+    }
+    job.throttles.by_person(job.now, kJob, kStay, 100'000);
+    job.run(seconds(300), 100'000);
+    job.throttles.by_person(job.now, kJob, kStay, 200'000);
+    job.run(seconds(300), 200'000);
+    Spinner restarted({{throttle_key(kJob), encode(*job.throttles.find(kJob))}});
+    for (Throttles* throttles : {&job.throttles, &restarted.throttles}) {
+      throttles->by_person(job.now, kJob, kStay, std::nullopt);
+      EXPECT_NEAR(static_cast<double>(throttles->find(kJob)->limit_micros), 500'000, 1000)
+          << "half of what it used, not of what the person let it have";
+      EXPECT_FALSE(throttles->find(kJob)->is_persons);
+      EXPECT_EQ(throttles->find(kJob)->changed, job.now);
+      EXPECT_FALSE(throttles->by_rule(job.now, kJob, kStay, true)) << "it is";
+      EXPECT_TRUE(throttles->by_rule(job.now, kJob, kStay, false));
+    }
+  }
+}
+
+TEST(Throttles, BackToTheRulesWithNothingKnownAPersonsLimitIsLifted) {
+  Spinner job;
+  job.throttles.by_person(job.now, kJob, kStay, 100'000);
+  job.run(seconds(300), 100'000);
+  job.throttles.by_person(job.now, kJob, kStay, std::nullopt);
+  EXPECT_EQ(job.throttles.find(kJob)->limit_micros, 0);
+  EXPECT_FALSE(job.throttles.by_rule(job.now, kJob, kStay, true)) << "not by the person's figure";
+  job.run(seconds(10), 1'000'000);
+  ASSERT_TRUE(job.throttles.by_rule(job.now, kJob, kStay, true));
+  EXPECT_NEAR(static_cast<double>(job.throttles.find(kJob)->limit_micros), 500'000, 1000);
+}
+
 TEST(Throttles, TheOwnersPolicyHoldsAgainstTheRulesAndIsLifted) {
   Spinner job;
   EXPECT_FALSE(job.throttles.by_owner(job.now, kJob, kStay, true)) << "nothing is known of it";

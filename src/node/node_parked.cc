@@ -72,7 +72,13 @@ void Node::on(const WakeJob& event) {
 void Node::start_park(std::uint64_t token, const jobs::Job& job, bool trial) {
   const base::JobId id = job.spec.id;
   if (job.wait_status) return answer_person(token, 1, "that job has ended already", "");
-  if (job.parked) return answer_person(token, 1, "the job is parked already", "");
+  if (job.parked) {
+    return answer_person(token, 1,
+                         job.parked->queued ? "the job is queued: it was never started, so there "
+                                              "is nothing to park; to start it: tern wake"
+                                            : "the job is parked already",
+                         "");
+  }
   if (job.rest != jobs::Rest::kNone || resting_.contains(id)) {
     return answer_person(token, 1, "the job is being parked already", "");
   }
@@ -122,7 +128,11 @@ bool Node::kill_parked(std::uint64_t token, const jobs::Job& job, int signal_num
   if (moves) {
     answer_person(token, 1, "the job is being woken or moved; try again", "");
   } else if (!ends_resting(signal_number, job.parked && job.parked->queued)) {
-    answer_person(token, 1, "the job is parked and hears no signal; first: tern wake", "");
+    answer_person(token, 1,
+                  job.parked->queued
+                      ? "the job is queued and hears no signal before it is started: tern wake"
+                      : "the job is parked and hears no signal; first: tern wake",
+                  "");
   } else {
     resting_[job.spec.id] = token;  // told when it is gone
     to_jobs(jobs::RemoveAsked{job.spec.id, signal_number});

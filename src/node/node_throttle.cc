@@ -58,6 +58,13 @@ void Node::on(const ThrottleJob& event) {
 
 void Node::throttle_by_person(std::uint64_t token, const jobs::Job& job, std::uint64_t number) {
   const base::JobId& id = job.spec.id;
+  if (job.parked) {
+    return answer_person(token, 1,
+                         job.parked->queued
+                             ? "the job is queued and uses nothing yet; to start it: tern wake"
+                             : "the job is parked and uses nothing; to run it: tern wake",
+                         "");
+  }
   if (!job.launched || job.wait_status) {
     return answer_person(token, 1, "the job does not run here", "");
   }

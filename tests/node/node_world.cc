@@ -295,6 +295,19 @@ JobId World::run_job(std::size_t node, std::uint64_t rate) {
   return spec.id;
 }
 
+JobId World::queue_job(std::size_t node) {
+  JobSpec spec;
+  rng_.fill(spec.id.bytes);
+  spec.name = "queued";
+  spec.argv = {"count"};
+  spec.uid = 1000;
+  spec.home = id(node);
+  jobs::ParkedFacts facts;
+  facts.queued = true;
+  (void)post(node, [&](std::uint64_t request) { return RunJob{request, spec, facts}; });
+  return spec.id;
+}
+
 std::uint64_t World::post(std::size_t node, const std::function<Event(std::uint64_t)>& ask) {
   const std::uint64_t request = next_request_++;
   give(node, ask(request));

@@ -44,6 +44,7 @@ class World {
   bool run_until(const std::function<bool()>& done, base::Duration limit);
   // A job at home on `node`; its copy makes `rate` bytes of stdout each 200 ms.
   base::JobId run_job(std::size_t node, std::uint64_t rate = 50);
+  base::JobId queue_job(std::size_t node);  // not started yet
   // What a copy there may have of CPUs; -1: there is no copy.
   [[nodiscard]] std::int64_t limit_of(std::size_t node, const base::JobId& job) const {
     const auto copy = machines_[node].local.find(job);

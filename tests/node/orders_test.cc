@@ -60,6 +60,44 @@ TEST(Node, AParkedJobIsEndedByWhatIsMeantToEndItOnly) {
   }
 }
 
+TEST(Node, WhatIsQueuedIsNotCalledParked) {
+  for (const bool queued : {false, true}) {
+    SCOPED_TRACE(queued);
+    Fixture f(23, nodes(1));
+    JobId job = f.job;
+    if (queued) {
+      job = f.world.queue_job(0);
+    } else {
+      (void)f.world.post(0, [&](std::uint64_t request) {
+        return ParkJob{request, 1000, f.job, f.world.id(0), false};
+      });
+    }
+    f.world.run(5s);
+    const jobs::Job* known = f.world.node(0)->jobs().find(job);
+    ASSERT_TRUE(known != nullptr && known->parked);
+    ASSERT_EQ(known->parked->queued, queued);
+    const std::vector<std::function<Event(std::uint64_t)>> orders = {
+        [&](std::uint64_t request) {
+          return ParkJob{request, 1000, job, f.world.id(0), false};
+        },
+        [&](std::uint64_t request) {
+          return KillJob{request, 1000, job, f.world.id(0), SIGUSR1};
+        },
+        [&](std::uint64_t request) {
+          return ThrottleJob{request, 1000, job, f.world.id(0), 50};
+        }};
+    for (const auto& order : orders) {
+      const auto asked = f.world.post(0, order);
+      f.world.run(1s);
+      ASSERT_TRUE(f.world.answered(asked));
+      const Reply& said = f.world.replies(asked).back();
+      EXPECT_EQ(said.exit_code, 1);
+      EXPECT_EQ(said.sentence.find("queued") != std::string::npos, queued) << said.sentence;
+      EXPECT_EQ(said.sentence.find("parked") != std::string::npos, !queued) << said.sentence;
+    }
+  }
+}
+
 // A move takes as long as it takes: its host answers meanwhile.
 TEST(Node, AnOrderUnderWayIsWaitedFor) {
   Fixture f(22, nodes(3));

@@ -440,13 +440,15 @@ void AdoptDesk::give_up(const Handle& task, const std::string& reason) {
 }
 
 void AdoptDesk::put_back(const Handle& task) {
-  const auto work = [task, roots = copies_.roots(),
+  auto now = std::make_shared<std::string>();
+  const auto work = [task, now, roots = copies_.roots(),
                      root = paths_.init_root(task->spec.id)]() -> Status {
     if (Status back = adoption::put_back(task->group, task->journal); !back) return back;
+    *now = adoption::what_became(task->journal, task->failed);
     roots->drop(task->spec.id, task->epoch, root);
     return adoption::remove(task->dir);
   };
-  off_loop(task, work, [this, task](const Status& status) {
+  off_loop(task, work, [this, task, now](const Status& status) {
     if (!status) {
       log_.error("original_not_put_back",
                  {{"job", task->spec.id.hex()}, {"why", status.error().detail}});
@@ -455,7 +457,7 @@ void AdoptDesk::put_back(const Handle& task) {
     task->content.reset();
     tasks_.erase(task->spec.id);
     const auto done = std::exchange(task->done, nullptr);
-    done(fail(Code::kRefused, task->failed + "; it runs on as before"));
+    done(fail(Code::kRefused, task->failed + *now));
   });
 }
 
@@ -478,7 +480,7 @@ bool AdoptDesk::attend(const node::JobSpec& spec, base::Epoch epoch) {
   if (!*journal) return false;
   if (!(*journal)->committed) {  // recover() has put it back
     (void)adoption::remove(paths_.job(spec.id)).ok();
-    callbacks_.withdrawn(spec.id);
+    callbacks_.withdrawn(spec.id, adoption::original_lives(**journal));
     return true;
   }
   auto task = std::make_shared<Task>();

@@ -36,7 +36,7 @@ class AdoptDesk {
   struct Callbacks {
     std::function<std::uint64_t()> memory_available;  // bytes
     // After a restart: the job that was not committed is none; its processes run on as they did.
-    std::function<void(const base::JobId&)> withdrawn;
+    std::function<void(const base::JobId&, bool original_lives)> withdrawn;
   };
   AdoptDesk(loop::Loop& loop, const Paths& paths, const machine::Helpers& helpers, Copies& copies,
             base::Log& log, std::string criu_missing, Callbacks callbacks);

@@ -53,9 +53,7 @@ Status send_home(const std::string& mount, std::string path, pid_t pid) {
   }
 }
 
-bool lives(const machine::TreeProcess& one) {
-  return one.relatives.state != 'Z' && one.relatives.state != 'X';
-}
+bool lives(const machine::TreeProcess& one) { return !machine::has_ended(one); }
 
 Result<machine::ProcessTree> tree_of(const AdoptJournal& journal) {
   auto tree = machine::read_tree("/proc", journal.root);
@@ -185,6 +183,14 @@ Result<machine::ProcessTree> take(const std::string& group_path, const AdoptJour
                                     "behind; try again");
   }
   return tree;
+}
+
+bool original_lives(const AdoptJournal& journal) { return tree_of(journal).ok(); }
+
+std::string what_became(const AdoptJournal& journal, std::string_view reason) {
+  if (original_lives(journal)) return "; it runs on as before";
+  const bool said = reason.find("has ended") != std::string_view::npos;
+  return said ? "" : "; it has ended meanwhile";
 }
 
 Status put_back(const std::string& group_path, const AdoptJournal& journal) {

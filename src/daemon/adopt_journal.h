@@ -51,6 +51,10 @@ namespace adoption {
 // kRefused: it cannot be had whole, and why; kNotFound: it ended. It is then for put_back().
 [[nodiscard]] base::Result<machine::ProcessTree> take(const std::string& group,
                                                       const AdoptJournal& journal);
+// The root is still there, and runs or stands.
+[[nodiscard]] bool original_lives(const AdoptJournal& journal);
+// Of it, to follow the reason why it is not adopted.
+[[nodiscard]] std::string what_became(const AdoptJournal& journal, std::string_view reason);
 // Whoever is left in the group runs on where it was, and the group goes. Ok if there is none.
 [[nodiscard]] base::Status put_back(const std::string& group, const AdoptJournal& journal);
 // Kills what is in it. Ok if there is none.

@@ -54,9 +54,10 @@ control::AdoptReport report_of(const AdoptDesk::Looked& looked) {
 void Host::start_adopting() {
   AdoptDesk::Callbacks adopt;
   adopt.memory_available = [this] { return sampler_ ? sampler_->memory_available() : 0; };
-  adopt.withdrawn = [this](const base::JobId& job) {
+  adopt.withdrawn = [this](const base::JobId& job, bool lives) {
     post(node::JobNews{node::jobs::LaunchFailed{
-        job, "the daemon ended while it was being adopted; the process runs on as before"}});
+        job, std::string("the daemon ended while it was being adopted; ") +
+                 (lives ? "the process runs on as before" : "the process has ended meanwhile")}});
   };
   const std::string missing =
       paths_.root ? no_criu_ : "this daemon does not run as root, which adopting takes";
@@ -97,6 +98,8 @@ void Host::adopt(const control::AdoptRequest& request, const std::shared_ptr<Cli
       return client->fail(none ? Exit::kError : Exit::kRefused, found.error().detail);
     }
     control::AdoptReport report = report_of(*found);
+    const bool ended = machine::has_ended(found->tree.root());
+    if (ended) return client->fail(Exit::kError, join(report.obstacles));
     if (request.dry_run) return then(report);
     // Adopting cannot be taken back: not for a move that is known to be refused.
     std::vector<std::string> obstacles = report.obstacles;
@@ -104,9 +107,13 @@ void Host::adopt(const control::AdoptRequest& request, const std::shared_ptr<Cli
       obstacles.insert(obstacles.end(), report.moving.begin(), report.moving.end());
     }
     if (!obstacles.empty()) {
+      const bool says_all =
+          machine::tern_group_of(found->tree.root().cgroup).kind != machine::TernGroup::Kind::kNone;
       return client->fail(Exit::kRefused, join(obstacles),
-                          "it runs on as it does; what else there is to know: tern adopt " +
-                              std::to_string(request.pid) + " --dry-run",
+                          says_all ? std::string()
+                                   : "it runs on as it does; what else there is to know: tern "
+                                     "adopt " +
+                                         std::to_string(request.pid) + " --dry-run",
                           control::to_json(report));
     }
     if (const auto notes = control::event_line(control::notes_to_json(report.notes))) {
@@ -183,17 +190,25 @@ void Host::migrate_number(const control::MigrateRequest& request, std::uint32_t 
                           const std::shared_ptr<Client>& client) {
   if (!needs_member(client)) return;
   ask_jobs([this, request, pid, client](const node::JobsAnswer& answer) {
-    const bool job = std::any_of(answer.jobs.begin(), answer.jobs.end(), [&](const auto& info) {
-      if (info.state == node::JobState::kExited) return false;
+    bool job = false;
+    bool ended = false;
+    for (const node::JobInfo& info : answer.jobs) {
       const bool by_id = request.job.size() >= 4 && info.id.hex().rfind(request.job, 0) == 0;
-      return by_id || info.name == request.job;
-    });
+      if (!by_id && info.name != request.job) continue;
+      (info.state == node::JobState::kExited ? ended : job) = true;
+    }
     const bool process = ::access(("/proc/" + request.job).c_str(), F_OK) == 0;
     if (job && process) {
       return client->fail(
           Exit::kError,
           request.job + " means a job, and is the number of a process of this machine",
           "the job: more digits of its id (tern ps); the process: tern adopt " + request.job);
+    }
+    if (!process && !job && !ended) {
+      return client->fail(Exit::kError,
+                          "there is no job that " + request.job +
+                              " means, and no process of that number on this machine",
+                          "the jobs: tern ps; the processes: tern probe");
     }
     if (!process) return migrate_job(request, client);
     if (needs_jobs(client)) migrate_process(request, pid, client);

@@ -122,14 +122,35 @@ std::string never(const ProcessTree& tree, const TreeAsker& asker) {
     return who(root) + " is a thread of the kernel, no program";
   }
   if (root.pid == 1) return "process 1 is the machine's own; adopt one of its programs";
-  if (root.relatives.state == 'Z' || root.relatives.state == 'X') {
-    return who(root) + " has ended already";
+  if (has_ended(root)) {
+    const std::string parent = tree.parent_name.empty() ? "its parent" : tree.parent_name;
+    return who(root) + " has ended already, and only waits for " + parent + " (" +
+           std::to_string(root.relatives.parent) +
+           ") to take its exit code; nothing is left to adopt: start it anew with tern run";
   }
   for (const TreeProcess& one : tree.processes) {
     if (!asker.tern.contains(one.pid)) continue;
     return one.pid == root.pid ? who(root) + " is tern itself"
                                : who(root) + " has tern among its descendants, so it cannot be " +
                                      "adopted from here; ask from another shell or session";
+  }
+  return {};
+}
+
+// Of the root: what tern has already.
+std::string is_terns(const ProcessTree& tree) {
+  const TreeProcess& root = tree.root();
+  const TernGroup group = tern_group_of(root.cgroup);
+  switch (group.kind) {
+    case TernGroup::Kind::kNone:
+      return {};
+    case TernGroup::Kind::kTerns:
+      return who(root) + " is a part of tern itself, which runs jobs and is none; those: tern ps";
+    case TernGroup::Kind::kAdopted:
+      return who(root) + " is being adopted just now, as the job " + group.job + "; see: tern ps";
+    case TernGroup::Kind::kJob:
+      return who(root) + " belongs to the job " + group.job +
+             " already; see: tern ps, move it: tern migrate " + group.job;
   }
   return {};
 }
@@ -269,11 +290,13 @@ std::vector<std::string> tree_obstacles(const ProcessTree& tree, const TreeAsker
                                     : " is another user's; only root can adopt it")};
   }
   if (std::string no = never(tree, asker); !no.empty()) return {std::move(no)};
+  if (std::string no = is_terns(tree); !no.empty()) return {std::move(no)};
   std::vector<std::string> out;
   const TreeProcess& root = tree.root();
   for (const TreeProcess& one : tree.processes) {
-    if (const std::string job = job_group_of(one.cgroup); !job.empty()) {
-      out.push_back(who(one) + " belongs to " + (job == "tern" ? job : "the job " + job) +
+    if (const TernGroup group = tern_group_of(one.cgroup); group.kind != TernGroup::Kind::kNone) {
+      out.push_back(who(one) + " belongs to " +
+                    (group.job.empty() ? "tern" : "the job " + group.job) +
                     " already; see: tern ps");
     }
     if (!one.inner_pids.empty()) {
@@ -294,15 +317,23 @@ std::vector<std::string> tree_obstacles(const ProcessTree& tree, const TreeAsker
   return out;
 }
 
-std::string job_group_of(std::string_view cgroup) {
+bool has_ended(const TreeProcess& one) {
+  return one.relatives.state == 'Z' || one.relatives.state == 'X';
+}
+
+TernGroup tern_group_of(std::string_view cgroup) {
   bool node = false;
   for (std::size_t at = 0; at < cgroup.size();) {
     const std::size_t end = std::min(cgroup.find('/', at), cgroup.size());
     const std::string_view part = cgroup.substr(at, end - at);
-    if (node && part.starts_with("job-") && part.size() > 12) return std::string(part.substr(4, 8));
-    if (node && (part == "keepers" || part.starts_with("criu-") || part.starts_with("guard-") ||
-                 part.starts_with("adopt-"))) {
-      return "tern";
+    if (node && part.starts_with("job-") && part.size() > 12) {
+      return {TernGroup::Kind::kJob, std::string(part.substr(4, 8))};
+    }
+    if (node && part.starts_with("adopt-") && part.size() > 13) {
+      return {TernGroup::Kind::kAdopted, std::string(part.substr(6, 8))};
+    }
+    if (node && (part == "keepers" || part.starts_with("criu-") || part.starts_with("guard-"))) {
+      return {TernGroup::Kind::kTerns, ""};
     }
     node = part.starts_with("tern-");
     at = end + 1;

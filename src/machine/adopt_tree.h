@@ -75,8 +75,15 @@ struct TreeAsker {
 // A sentence each; none: tern may take it. Whose it is, is asked first, and alone.
 [[nodiscard]] std::vector<std::string> tree_obstacles(const ProcessTree& tree,
                                                       const TreeAsker& asker);
-// "job-<hex>-e<n>" as some node's cgroup has it in this path; empty: it is in none.
-[[nodiscard]] std::string job_group_of(std::string_view cgroup);
+[[nodiscard]] bool has_ended(const TreeProcess& one);
+// Which group of some node's this path is in.
+struct TernGroup {
+  // job-<hex>-e<n>; adopt-<hex>; a keeper's, CRIU's or its guard's
+  enum class Kind : std::uint8_t { kNone, kJob, kAdopted, kTerns };
+  Kind kind = Kind::kNone;
+  std::string job{};  // the first digits of its id
+};
+[[nodiscard]] TernGroup tern_group_of(std::string_view cgroup);
 // A number that, with those that follow it, is not one of `taken`; 0: there is none.
 inline constexpr pid_t kFreeNumbers = 400;
 [[nodiscard]] pid_t free_numbers(const std::set<pid_t>& taken, pid_t pid_max);

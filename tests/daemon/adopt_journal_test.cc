@@ -1,6 +1,8 @@
 #include "daemon/adopt_journal.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/wire.h"
 
@@ -25,6 +27,28 @@ TEST(AdoptJournal, ComesBackAsItWas) {
   back = decode_adopt_journal(encode(journal));
   ASSERT_TRUE(back.ok());
   EXPECT_TRUE(back->committed);
+}
+
+// A line that is none of the process's any more: "it runs on" would be untrue.
+TEST(AdoptJournal, WhatBecameOfWhatIsNotAdopted) {
+  AdoptJournal journal = usual();
+  journal.root = ::getpid();
+  const auto own = machine::read_tree("/proc", journal.root);
+  ASSERT_TRUE(own.ok());
+  journal.start_ticks = own->root().relatives.start_ticks;
+  EXPECT_EQ(adoption::what_became(journal, "no room"), "; it runs on as before");
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  const auto zombie = machine::read_tree("/proc", child);
+  ASSERT_TRUE(zombie.ok());
+  journal.root = child;
+  journal.start_ticks = zombie->root().relatives.start_ticks;
+  EXPECT_EQ(adoption::what_became(journal, "no room"), "; it has ended meanwhile");
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(adoption::what_became(journal, "no room"), "; it has ended meanwhile");
+  EXPECT_EQ(adoption::what_became(journal, "process 7 has ended"), "");
 }
 
 // What is damaged must never read as committed, or an original would be killed for a copy that is

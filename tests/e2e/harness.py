@@ -720,6 +720,14 @@ def around(lines):
     return []
 
 
+def criu_of(host):
+    """The program that its daemon uses."""
+    found = re.search(r"(/\S*criu\S*)", host.tern("doctor", ok=False).stdout)
+    program = found.group(1) if found else "/opt/tern/criu/criu"
+    check(os.path.exists(program), lambda: f"no CRIU at {program}")
+    return program
+
+
 # ---- running tests
 
 

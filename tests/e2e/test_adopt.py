@@ -13,7 +13,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -22,8 +21,8 @@ import termios
 import threading
 import time
 
-from harness import (WAIT, Failed, Mesh, alive, check, die_with_parent, event_of, inside, kill_pid,
-                     procs, python, read, run_tests, say, tern_binary, wait_for)
+from harness import (WAIT, Failed, Mesh, alive, check, criu_of, die_with_parent, event_of, inside,
+                     kill_pid, procs, python, read, run_tests, say, tern_binary, wait_for)
 
 UID, GID = 65534, 65534  # nobody
 REFUSED = 5
@@ -197,6 +196,8 @@ def migrate_takes_a_pid():
         trial = a.tern("migrate", str(process.pid), "b", "--dry-run")
         check("would adopt" in trial.stderr and not a.ps(), trial.stderr)
         check(alive(process.pid), "a dry run ended it")
+        nobody = a.tern("migrate", str(2 ** 22 - 1), "best", ok=False)
+        check(nobody.returncode == 1 and "no process of that number" in nobody.stderr, f"{nobody}")
         # A job that is called like that: neither is taken for the other.
         clash = a.run("/bin/sleep", "600", name=str(process.pid))
         done = a.tern("migrate", str(process.pid), "b", ok=False)
@@ -393,6 +394,9 @@ def refusals():
         job = a.run("/bin/sleep", "600")
         init = procs(a.job_groups(job)[0])[0]
         refused(init, "the job " + job[:8], "already")
+        taken = a.tern("adopt", str(init), ok=False)
+        check(taken.returncode == REFUSED and taken.stderr.rstrip().endswith(
+            f"already; see: tern ps, move it: tern migrate {job[:8]}"), f"{taken}")
         writes = Process(mesh, a, "/bin/sleep", "600", stdout=open(mesh.dir + "/out", "w"),
                          name="writes")
         trial = a.json("adopt", str(writes.pid), "--dry-run")
@@ -412,10 +416,7 @@ def failed_on_the_way():
     been"""
     with Mesh(["a"]) as mesh:
         a = mesh["a"]
-        real = a.tern("doctor", ok=False).stdout
-        program = re.search(r"(/\S*criu\S*)", real)
-        check(program or os.path.exists("/opt/tern/criu/criu"), "no CRIU to stand before")
-        program = program.group(1) if program else "/opt/tern/criu/criu"
+        program = criu_of(a)
         fake = mesh.dir + "/criu"
         with open(fake, "w", encoding="ascii") as file:
             file.write(f'#!/bin/sh\n[ -e {mesh.dir}/no-$1 ] && {{ echo "Error (x): planned" >&2; '

@@ -17,7 +17,7 @@ import struct
 import sys
 import threading
 
-from harness import WAIT, Mesh, alive, check, python, read, run_tests, wait_for
+from harness import WAIT, Mesh, alive, check, criu_of, python, read, run_tests, wait_for
 from test_adopt import REFUSED, Process, adopt, check_result, nothing_left, worker
 
 LOCKS = """
@@ -73,6 +73,33 @@ def a_move_that_is_known_to_be_refused():
         stays.end()
         os.unlink(log)
         check_result(process)
+
+
+def what_has_ended():
+    """already, and nobody took its exit code; or while it was being adopted"""
+    with Mesh(["a"]) as mesh:
+        a = mesh["a"]
+        dead = Process(mesh, a, "/bin/sleep", "600", name="dead")
+        os.kill(dead.pid, signal.SIGKILL)
+        wait_for("it to end", lambda: ") Z " in read(f"/proc/{dead.pid}/stat"))
+        for options in ((), ("--dry-run",)):
+            done = a.tern("adopt", str(dead.pid), *options, ok=False)
+            check(done.returncode == 1 and "has ended already" in done.stderr, lambda d=done: f"{d}")
+            check("runs on" not in done.stderr and "tern run" in done.stderr, lambda d=done: f"{d}")
+        killed = Process(mesh, a, "/bin/sleep", "600", name="killed")
+        program, fake = criu_of(a), mesh.dir + "/criu"
+        with open(fake, "w", encoding="ascii") as file:
+            file.write(f'#!/bin/sh\n[ "$1" = dump ] && {{ kill -9 {killed.pid}; '
+                       'echo "Error (x): planned" >&2; exit 1; }\n'
+                       f'exec {program} "$@"\n')
+        os.chmod(fake, 0o755)
+        a.stop_daemon()
+        a.options = ["--criu", fake]
+        a.start()
+        done = a.tern("adopt", str(killed.pid), ok=False)
+        check(done.returncode == REFUSED and "has ended meanwhile" in done.stderr, lambda: f"{done}")
+        check("as before" not in done.stderr and not a.ps(), lambda: f"{done}")
+        nothing_left(a)
 
 
 # As x86_64 numbers them; a relative sleep that was stopped goes on as the third.
@@ -177,5 +204,5 @@ def a_stop_before_it_answers():
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests([what_has_locked_a_file, a_move_that_is_known_to_be_refused,
+    sys.exit(run_tests([what_has_locked_a_file, a_move_that_is_known_to_be_refused, what_has_ended,
                         a_file_that_does_not_answer, a_stop_before_it_answers], sys.argv[1:], 280))

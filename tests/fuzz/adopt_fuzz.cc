@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& [inode, name] : machine::bound_unix_sockets(text)) CHECK(!name.empty());
   for (const std::string& memory : machine::nameless_shared_memory(text)) CHECK(!memory.empty());
   CHECK(machine::owners_of_ipc(text, 4).size() <= size);
-  CHECK(machine::job_group_of(text).size() <= 8);
+  CHECK(machine::tern_group_of(text).job.size() <= 8);
   const auto journal = ternd::decode_adopt_journal({data, size});
   if (!journal) return 0;
   CHECK(journal->root > 1);

@@ -168,7 +168,9 @@ TEST_F(AdoptTest, WhatCanNeverBeAJob) {
   add({77, 2, 0, 0, "kworker", 0, "/", 'I', 0x00208040});
   EXPECT_THAT(obstacles(77, 0), ElementsAre("kworker (77) is a thread of the kernel, no program"));
   add({4720, 100, 4720, 100, "gone", 1000, "/", 'Z'});
-  EXPECT_THAT(obstacles(4720), ElementsAre("gone (4720) has ended already"));
+  EXPECT_THAT(obstacles(4720),
+              ElementsAre("gone (4720) has ended already, and only waits for bash (100) to take "
+                          "its exit code; nothing is left to adopt: start it anew with tern run"));
   add({900, 4713, 4711, 100, "tern"});
   EXPECT_THAT(obstacles(900), ElementsAre("tern (900) is tern itself"));
   EXPECT_THAT(obstacles(), ElementsAre(HasSubstr("encode (4711) has tern among its descendants")));
@@ -181,6 +183,21 @@ TEST_F(AdoptTest, MembersOfJobsContainersAndOtherSessionsStay) {
               ElementsAre("sh (4712) belongs to the job 01234567 already; see: tern ps"));
   add({4712, 4711, 4711, 100, "sh", 1000, node + "/keepers"});
   EXPECT_THAT(obstacles(), ElementsAre("sh (4712) belongs to tern already; see: tern ps"));
+  // The root itself: what else a job is, in a PID namespace of its own, is not said as well.
+  add({4712, 4711, 4711, 100, "sh"});
+  for (const auto& [group, said] : std::vector<std::pair<std::string, std::string>>{
+           {"/job-0123456789abcdef-e4",
+            "encode (4711) belongs to the job 01234567 already; see: tern ps, move it: tern "
+            "migrate 01234567"},
+           {"/adopt-0123456789abcdef",
+            "encode (4711) is being adopted just now, as the job 01234567; see: tern ps"},
+           {"/keepers",
+            "encode (4711) is a part of tern itself, which runs jobs and is none; those: tern "
+            "ps"}}) {
+    add({4711, 100, 4711, 100, "encode", 1000, node + group, 'S', 0, "\t7"});
+    EXPECT_THAT(obstacles(), ElementsAre(said));
+  }
+  add({4711, 100, 4711, 100, "encode"});
   add({4712, 4711, 4711, 100, "sh", 1000, "/", 'S', 0, "\t7"});
   EXPECT_THAT(obstacles(), ElementsAre(HasSubstr("sh (4712) lives in a PID namespace")));
   add({4712, 4711, 4000, 4000, "sh"});
@@ -258,11 +275,19 @@ TEST(AdoptNumbers, CriuGetsSomeThatNobodyNeeds) {
 }
 
 TEST(AdoptGroups, AJobsGroupIsKnownUnderAnyNode) {
-  EXPECT_EQ(job_group_of("/a/tern-x/job-0123456789ab-e1"), "01234567");
-  EXPECT_EQ(job_group_of("/a/tern-x/adopt-0123456789ab"), "tern");
-  EXPECT_EQ(job_group_of("/a/other/job-0123456789ab-e1"), "");
-  EXPECT_EQ(job_group_of("/a/tern-x"), "");
-  EXPECT_EQ(job_group_of(""), "");
+  using Kind = TernGroup::Kind;
+  for (const auto& [path, kind, job] : std::vector<std::tuple<std::string, Kind, std::string>>{
+           {"/a/tern-x/job-0123456789ab-e1", Kind::kJob, "01234567"},
+           {"/a/tern-x/adopt-0123456789ab", Kind::kAdopted, "01234567"},
+           {"/a/tern-x/keepers", Kind::kTerns, ""},
+           {"/a/tern-x/criu-1", Kind::kTerns, ""},
+           {"/a/other/job-0123456789ab-e1", Kind::kNone, ""},
+           {"/a/tern-x", Kind::kNone, ""},
+           {"", Kind::kNone, ""}}) {
+    SCOPED_TRACE(path);
+    EXPECT_EQ(tern_group_of(path).kind, kind);
+    EXPECT_EQ(tern_group_of(path).job, job);
+  }
 }
 
 }  // namespace

@@ -63,14 +63,34 @@ bool link_stays_inside(std::string_view target, std::size_t folders) {
   return true;
 }
 
+namespace {
+
+// What follows "two" in "two (3)"; 1: nothing does. A year in brackets is no such number.
+unsigned number_of(std::string_view stem) {
+  const std::size_t open = stem.rfind(" (");
+  if (open == std::string_view::npos || open == 0 || stem.back() != ')') return 1;
+  const std::string_view digits = stem.substr(open + 2, stem.size() - open - 3);
+  if (digits.empty() || digits.size() > 3 || digits[0] == '0') return 1;
+  unsigned number = 0;
+  for (const char digit : digits) {
+    if (digit < '0' || digit > '9') return 1;
+    number = number * 10 + static_cast<unsigned>(digit - '0');
+  }
+  return number;
+}
+
+}  // namespace
+
 std::string numbered_name(std::string_view name, unsigned number, bool folder) {
   constexpr std::size_t kExtensionMax = 16;
-  const std::string mark = " (" + std::to_string(number) + ")";
   const std::size_t dot = folder ? std::string_view::npos : name.rfind('.');
   const bool has_extension = dot != std::string_view::npos && dot != 0 &&
                              name.size() - dot <= kExtensionMax && dot + 1 < name.size();
   const std::string_view extension = has_extension ? name.substr(dot) : std::string_view();
-  const std::string_view stem = has_extension ? name.substr(0, dot) : name;
+  std::string_view stem = has_extension ? name.substr(0, dot) : name;
+  const unsigned own = number_of(stem);
+  if (own > 1) stem = stem.substr(0, stem.rfind(" ("));
+  const std::string mark = " (" + std::to_string(own + number - 1) + ")";
   const std::size_t room = kShareNameMax - mark.size() - extension.size();
   return std::string(cut(stem, room)) + mark + std::string(extension);
 }

@@ -45,7 +45,8 @@ struct ShareEntry {
 [[nodiscard]] base::Status check_share_name(std::string_view name);
 // `folders`: how many there are between the link and its top, the top not counted.
 [[nodiscard]] bool link_stays_inside(std::string_view target, std::size_t folders);
-// The name to take when `name` is taken: "photo (2).jpg", "tree (2)". At most 255 bytes.
+// The `number`th name to try when `name`, the first, is taken: "photo (2).jpg", "tree (2)"; behind
+// a name that has such a number itself the next ones: "photo (3).jpg". At most 255 bytes.
 [[nodiscard]] std::string numbered_name(std::string_view name, unsigned number, bool folder);
 
 class ShareManifest {

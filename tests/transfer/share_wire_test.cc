@@ -135,6 +135,13 @@ TEST(ShareWire, NumberedNames) {
   EXPECT_EQ(numbered_name("photo", 3, false), "photo (3)");
   EXPECT_EQ(numbered_name(".profile", 2, false), ".profile (2)");
   EXPECT_EQ(numbered_name("v1.5", 2, true), "v1.5 (2)");
+  EXPECT_EQ(numbered_name("two (2).bin", 2, false), "two (3).bin");
+  EXPECT_EQ(numbered_name("two (2).bin", 4, false), "two (5).bin");
+  EXPECT_EQ(numbered_name("tree (9)", 2, true), "tree (10)");
+  for (const char* other :
+       {"two (1)", "two (02)", "two ()", "two (2024)", "two(2)", "two (x)", "two (2", " (2)"}) {
+    EXPECT_EQ(numbered_name(other, 2, true), std::string(other) + " (2)");
+  }
   const std::string longest = std::string(251, 'n') + ".txt";
   EXPECT_EQ(numbered_name(longest, 2, false), std::string(247, 'n') + " (2).txt");
   std::string umlauts;

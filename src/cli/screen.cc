@@ -28,7 +28,8 @@ Screen::Screen(int fd) : fd_(fd), terminal_(isatty(fd) == 1) {
   const char* term = std::getenv("TERM");
   // no-color.org: present and not empty, whatever its value.
   const bool wanted = no_colour == nullptr || *no_colour == '\0';
-  colour_ = terminal_ && wanted && term != nullptr && std::string_view(term) != "dumb";
+  redraws_ = terminal_ && term != nullptr && std::string_view(term) != "dumb";
+  colour_ = redraws_ && wanted;
 }
 
 TableStyle Screen::style() const {
@@ -63,7 +64,7 @@ void Screen::json(std::string_view json) {
 }
 
 void Screen::progress(std::string_view sentence) {
-  if (!terminal_) return notice(sentence);
+  if (!redraws_) return notice(sentence);
   const std::size_t width = style().width;
   const std::string shown = escape_line(sentence);
   write("\r\x1b[K" + (width > 1 ? clip(shown, width - 1) : shown));

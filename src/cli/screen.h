@@ -15,7 +15,8 @@ class Screen {
   explicit Screen(int fd);  // borrowed; looks at NO_COLOR and TERM once
   [[nodiscard]] int fd() const { return fd_; }
   [[nodiscard]] bool is_terminal() const { return terminal_; }
-  [[nodiscard]] TableStyle style() const;  // width as it is now
+  [[nodiscard]] bool redraws() const { return redraws_; }  // a terminal that can clear a line
+  [[nodiscard]] TableStyle style() const;                  // width as it is now
   // All of it. Where nobody reads any more, ends the process as SIGPIPE does. Other trouble (a
   // full disk) is remembered for status(), so that no command can end well after it.
   void write(std::string_view text);
@@ -23,7 +24,7 @@ class Screen {
   void notice(std::string_view sentence);
   // Data as JSON on one line: exactly as it came, but for what a terminal would act on.
   void json(std::string_view json);
-  // A sentence that the next one replaces where this is a terminal.
+  // A sentence that the next one replaces where this redraws.
   void progress(std::string_view sentence);
   void end_progress();
   [[nodiscard]] const base::Status& status() const { return status_; }
@@ -31,6 +32,7 @@ class Screen {
  private:
   int fd_;
   bool terminal_;
+  bool redraws_ = false;
   bool colour_;
   bool progress_shown_ = false;
   base::Status status_;

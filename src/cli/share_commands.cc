@@ -1,5 +1,6 @@
 // tern share, inbox, policy: files to other nodes, and what this one does for others.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <tuple>
 
 #include "base/crypto.h"
@@ -40,6 +41,11 @@ int show_trial(Context& context, const machine::ShareSource& source, const std::
 int share(Context& context, const std::vector<std::string>& paths,
           const std::optional<std::string>& to, bool dry_run) {
   if (paths.empty()) return usage(context, "what is to be shared? See: tern share --help");
+  if (std::find(paths.begin(), paths.end(), "") != paths.end()) {
+    return usage(context,
+                 "an empty word names no file (a variable that is not set?); see: tern share "
+                 "--help");
+  }
   const auto node = to ? control::check_reference(*to) : base::Status();
   if (!node) return usage(context, node.error().detail);
   if (base::Status ready = base::crypto::init(); !ready) return report(context, ready.error());

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <utility>
 
 #include "base/overloaded.h"
 #include "cli/text.h"
@@ -45,8 +46,7 @@ int ShareSession::run() {
       case Outcome::kOver:
         return request_.dry_run ? 0 : show_results();
       case Outcome::kStopped:
-        context_.err.notice(target_ ? std::string("stopped. ") + kSameAgain : "stopped");
-        return 128 + SIGINT;
+        return say_stopped();
       case Outcome::kFailed:
         context_.err.notice(trouble_);
         if (!next_.empty()) context_.err.notice(next_);
@@ -54,18 +54,36 @@ int ShareSession::run() {
       case Outcome::kBroken:
         // Until somebody took it, or was being asked, there is nothing to go on with.
         if ((!target_ && !asked_) || Clock::now() - went_on_ > kSharePatience) {
-          context_.err.notice(trouble_);
+          context_.err.notice(said_.empty() ? trouble_ : "gave up: " + trouble_);
           if (target_) context_.err.notice(kSameAgain);
           if (!target_ && !next_.empty()) context_.err.notice(next_);
           return exit_;
         }
-        context_.err.notice(trouble_ + "; trying to go on");
-        if (!try_again()) {
-          context_.err.notice(std::string("stopped. ") + kSameAgain);
-          return 128 + SIGINT;
-        }
+        say_broken();
+        if (!try_again()) return say_stopped();
     }
   }
+}
+
+int ShareSession::say_stopped() {
+  context_.err.notice(target_ ? std::string("stopped. ") + kSameAgain : "stopped");
+  return 128 + signal_;
+}
+
+// Once for each trouble, as it is tried again all the time.
+void ShareSession::say_broken() {
+  if (trouble_ == said_) return;
+  said_ = trouble_;
+  context_.err.notice(trouble_ +
+                      (target_ ? "; what has arrived is kept there, trying to go on for "
+                               : "; trying to go on for ") +
+                      std::to_string(kSharePatience.count()) + " s");
+}
+
+bool ShareSession::take_signal() {
+  const auto signal = signals_.take();
+  if (signal) signal_ = *signal;
+  return signal.has_value();
 }
 
 // False: a signal came.
@@ -73,7 +91,7 @@ bool ShareSession::try_again() {
   pollfd signal{signals_.fd(), POLLIN, 0};
   const int ready = ::poll(&signal, 1, static_cast<int>(delay_.count()));
   delay_ = std::min(delay_ * 2, kRetryDelayMax);
-  return ready <= 0 || !signals_.take();
+  return ready <= 0 || !take_signal();
 }
 
 ShareSession::Outcome ShareSession::attempt() {
@@ -110,7 +128,9 @@ std::optional<ShareSession::Outcome> ShareSession::take_lines(Connection& connec
     }
     if (const auto* final = std::get_if<control::Final>(&**response)) return take_final(*final);
     if (const auto* progress = std::get_if<control::Progress>(&**response)) {
-      context_.err.progress(progress->sentence);
+      // Asking anew is part of trying to go on, which was said.
+      if (said_.empty() || progress->sentence != told_) context_.err.progress(progress->sentence);
+      told_ = progress->sentence;
       continue;
     }
     auto event = control::parse_share_event(std::get<control::Event>(**response).json);
@@ -155,7 +175,7 @@ std::optional<ShareSession::Outcome> ShareSession::wait(Connection& connection, 
                                pollfd{signals_.fd(), POLLIN, 0}};
   const bool sending = sender_ && sender_->sending();
   (void)::poll(fds.data(), fds.size(), sending ? static_cast<int>(kShowEvery.count()) : -1);
-  if (fds[1].revents != 0 && signals_.take()) return Outcome::kStopped;
+  if (fds[1].revents != 0 && take_signal()) return Outcome::kStopped;
   if ((fds[0].revents & (POLLIN | POLLHUP | POLLERR)) == 0) return std::nullopt;
   if (const base::Status filled = connection.fill(); !filled) {
     if (auto outcome = take_lines(connection)) return outcome;
@@ -210,6 +230,9 @@ std::optional<ShareSession::Outcome> ShareSession::flush(Connection& connection)
     sender_->consume(static_cast<std::size_t>(sent));
     if (sender_->bytes_done() > furthest_) {
       furthest_ = sender_->bytes_done();
+      if (!std::exchange(said_, {}).empty()) {
+        context_.err.notice("it goes on to " + target_->to_name);
+      }
       went_on_ = Clock::now();
       delay_ = std::chrono::milliseconds(200);
     }
@@ -227,7 +250,7 @@ void ShareSession::open(const ShareSender::Open& step) {
   if (!file) return sender_->dropped(file.error().detail);
   file_.emplace(std::move(*file));
   if (!step.check) return sender_->opened();
-  if (context_.err.is_terminal()) {
+  if (context_.err.redraws()) {
     context_.err.progress("comparing " + source_.manifest.path(step.entry));
   }
   auto digest = file_->digest(step.check->bytes);
@@ -253,7 +276,7 @@ void ShareSession::close() {
 
 void ShareSession::show_progress(bool now) {
   const auto time = Clock::now();
-  const auto every = context_.err.is_terminal() ? Clock::duration(kShowEvery) : kPlainEvery;
+  const auto every = context_.err.redraws() ? Clock::duration(kShowEvery) : kPlainEvery;
   if (shown_ == Clock::time_point()) shown_ = time;
   if (!sender_->sending() || (!now && time - shown_ < every)) return;
   shown_ = time;

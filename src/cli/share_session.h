@@ -43,6 +43,9 @@ class ShareSession {
   void read(const transfer::ShareSender::Read& step);
   void close();
   [[nodiscard]] bool try_again();
+  [[nodiscard]] bool take_signal();  // one came, which stops it
+  [[nodiscard]] int say_stopped();   // the exit code
+  void say_broken();
   void show_progress(bool now);
   [[nodiscard]] int show_results();
   [[nodiscard]] std::string results_json() const;
@@ -55,7 +58,10 @@ class ShareSession {
   std::optional<transfer::ShareSender> sender_;  // of the attempt
   std::optional<machine::ShareFile> file_;
   std::string trouble_;  // why the last attempt ended
+  std::string said_;     // of that, since something last went on
+  std::string told_;     // the last progress of the daemon's
   std::string next_;
+  int signal_ = 0;      // that stopped it
   bool asked_ = false;  // a daemon went away while peers were being asked
   int exit_ = 0;
   Clock::time_point began_;  // the first attempt that somebody took; a person's yes takes its time

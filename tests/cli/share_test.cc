@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -71,6 +72,9 @@ TEST(ShareCommand, WhatCannotBeReadIsSaidBeforeAnybodyIsAsked) {
   EXPECT_EQ(none.exit, 1);
   EXPECT_THAT(none.err, HasSubstr("/none: cannot find it: No such file"));
   EXPECT_EQ(run_tern({"share", "--state", dir.path()}).exit, 2);
+  const Ran empty = run_tern({"share", "", "--state", dir.path()});
+  EXPECT_EQ(empty.exit, 2);
+  EXPECT_THAT(empty.err, HasSubstr("an empty word names no file"));
   EXPECT_EQ(run_tern({"share", file_in(dir), "--to", "a/b", "--state", dir.path()}).exit, 2);
   const Ran alone = run_tern({"share", file_in(dir), "--state", dir.path()});
   EXPECT_EQ(alone.exit, 3) << "no daemon";
@@ -97,11 +101,32 @@ TEST(ShareCommand, TriesAgainWhereItWasWhenItBreaksOff) {
                              "\n"}}});
   const Ran ran = run_tern({"share", file_in(dir), "--state", dir.path()});
   EXPECT_EQ(ran.exit, 5);
-  EXPECT_THAT(ran.err, HasSubstr("trying to go on"));
+  EXPECT_THAT(ran.err, HasSubstr("what has arrived is kept there, trying to go on for 60 s"));
   EXPECT_THAT(ran.err, HasSubstr("laptop takes nothing now"));
   const std::vector<std::string> asked = daemon.stop();
   EXPECT_THAT(asked.at(0), Not(HasSubstr("\"to\"")));
   EXPECT_THAT(asked.at(1), HasSubstr(R"("to":"00ff00ff")"));
+}
+
+TEST(ShareCommand, EachTroubleIsSaidOnceAndASignalEndsItAsItsNumberSays) {
+  const std::string away = R"({"progress":"asking laptop"})"
+                           "\n"
+                           R"({"ok":false,"exit":4,"error":"laptop is away"})"
+                           "\n";
+  for (const int signal : {SIGTERM, SIGINT}) {
+    SCOPED_TRACE(signal);
+    const TempDir dir;
+    FakeDaemon daemon(dir.path(), {Script{{kAccepted}}, Script{{away}}, Script{{away}},
+                                   Script{{away}}, Script{{"@" + std::to_string(signal)}, true}});
+    const Ran ran = run_tern({"share", file_in(dir), "--state", dir.path()});
+    EXPECT_EQ(ran.exit, 128 + signal);
+    EXPECT_THAT(ran.err, HasSubstr("stopped. The same command again goes on"));
+    for (const char* sentence : {"asking laptop\n", "laptop is away"}) {
+      const std::size_t first = ran.err.find(sentence);
+      ASSERT_NE(first, std::string::npos);
+      EXPECT_EQ(ran.err.find(sentence, first + 1), std::string::npos) << ran.err;
+    }
+  }
 }
 
 TEST(InboxCommand, ListsWhatWaitsAndWhatArrived) {

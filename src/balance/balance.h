@@ -135,6 +135,7 @@ class Balance {
   void on(Step step, const PersonMigrate& event);
   void on(Step step, const PersonWithdraw& event);
   void on(Step step, const PersonResolve& event);
+  void on(Step step, const JobFroze& event);
   void on(Step step, const Stopping& event);
   template <typename HostEvent>
   void on(Step step, const HostEvent& event) {

@@ -21,7 +21,7 @@ const char* progress_sentence(Phase phase) {
     case Phase::kPreflight:
       return "checking";
     case Phase::kFreezeAndStream:
-      return "freezing and streaming";
+      return "copying its files";
     case Phase::kRestore:
       return "restoring";
     case Phase::kDecide:
@@ -191,6 +191,14 @@ void Balance::on(Step step, const PersonWithdraw& event) {
   people_.erase(who);
   formation_.withdraw(step, person.job);
   reply(step, person, ReplyCode::kError, "it is not to be moved any more");
+}
+
+void Balance::on(Step step, const JobFroze& event) {
+  for (const Person& person : people_) {
+    if (person.job != event.job || !person.formed) continue;
+    step.out.act(PersonReply{
+        person.request, false, ReplyCode::kDone, "frozen, streaming", {}, config_.self});
+  }
 }
 
 Balance::Outlook Balance::outlook(base::Time now, const JobId& job,

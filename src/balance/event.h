@@ -167,6 +167,10 @@ struct PersonMigrate {  // given to the node that has the job
 struct PersonWithdraw {
   std::uint64_t request = 0;
 };
+// SOURCE: what could be copied before is there, and the job stands still. For whoever waits only.
+struct JobFroze {
+  JobId job;
+};
 // The daemon is to end. From the first one on this node begins nothing: no seat, no preparation, no
 // handover. With `withdraw` what has begun here is given up as far as it still may be: SOURCE that
 // has not stored the seal withdraws and thaws; SINK discards before it has the whole stream, and
@@ -249,11 +253,11 @@ struct Killed {  // SOURCE, answers KillOriginal: nothing of the original is lef
   HandoverId id;
 };
 
-using Event =
-    std::variant<Received, Persisted, Tick, ViewChanged, LocalState, JobStarted, JobEnded,
-                 PersonMigrate, PersonWithdraw, PersonResolve, Stopping, RequirementCollected,
-                 PreflightChecked, StreamProgress, StreamComplete, StreamFailed, StreamSealed, Held,
-                 RestoreFailed, CopyState, OriginalState, Released, Discarded, Thawed, Killed>;
+using Event = std::variant<Received, Persisted, Tick, ViewChanged, LocalState, JobStarted, JobEnded,
+                           PersonMigrate, PersonWithdraw, PersonResolve, JobFroze, Stopping,
+                           RequirementCollected, PreflightChecked, StreamProgress, StreamComplete,
+                           StreamFailed, StreamSealed, Held, RestoreFailed, CopyState,
+                           OriginalState, Released, Discarded, Thawed, Killed>;
 
 // ---- actions
 

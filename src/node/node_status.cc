@@ -74,6 +74,7 @@ void Node::on(const JobFrozen& event) {
   for (auto& [id, timing] : timings_) {
     if (id.job == event.job && !timing.frozen) timing.frozen = now_;
   }
+  to_balance(balance::JobFroze{event.job});
 }
 
 void Node::take_handover(const balance::HandoverEvent& event) {

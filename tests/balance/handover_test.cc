@@ -445,5 +445,19 @@ TEST(Handover, ResolveOfAJobThatIsNotInDoubtIsRefused) {
 
 // ---- §2 and §3
 
+TEST(Handover, APersonHearsWhenTheFilesAreCopiedAndTheJobIsFrozen) {
+  Rig rig(3);
+  rig.give(kSource, JobFroze{Rig::job()});
+  EXPECT_TRUE(rig.replies.empty()) << "nobody asked";
+  rig.migrate(kSink);
+  ASSERT_TRUE(rig.run_until([&] { return rig.did("0 freeze"); }));
+  EXPECT_EQ(rig.replies.back().sentence, "copying its files");
+  rig.give(kSource, JobFroze{JobId{{43}}});
+  EXPECT_EQ(rig.replies.back().sentence, "copying its files");
+  rig.give(kSource, JobFroze{Rig::job()});
+  EXPECT_EQ(rig.replies.back().sentence, "frozen, streaming");
+  EXPECT_FALSE(rig.replies.back().over);
+}
+
 }  // namespace
 }  // namespace balance::testing

@@ -394,11 +394,7 @@ std::optional<Formation::Refusal> Balance::would_refuse(const NodeId& from,
   } else if (roles.sink == config_.self) {
     if (!local_.policy.accepts_jobs) {
       if (!local_known_) return Formation::Refusal{Code::kBusy, "that node has just started"};
-      return Formation::Refusal{
-          Code::kPolicy,
-          "that node takes no jobs of others: it is being drained, or its owner "
-          "comes first just now, or it has no CRIU that works, or no control "
-          "groups (tern doctor tells, there)"};
+      return Formation::Refusal{Code::kPolicy, no_jobs_sentence(local_.policy)};
     }
     if (by_rule && (!local_known_ || local_.trit != probe::Trit::kMinus)) {
       return Formation::Refusal{Code::kRolesDoNotFit, "this node is not MINUS any more"};

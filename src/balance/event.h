@@ -99,6 +99,7 @@ struct JobFacts {
 
 struct LocalPolicy {
   bool accepts_jobs = true;  // may be a SINK
+  std::string why_no_jobs;   // else: what holds
   bool moves_jobs = true;    // sheds by rule; a person may always
   bool throttles = true;     // the process rule may: the host has a way to
   bool drains = false;       // nothing that rests here wakes here by itself

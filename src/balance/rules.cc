@@ -322,4 +322,9 @@ Thirds thirds_for(const std::vector<NodeLoad>& view, NodeId source, NodeId sink)
   return out;
 }
 
+std::string no_jobs_sentence(const LocalPolicy& policy) {
+  return "that node takes no jobs of others: " +
+         (policy.why_no_jobs.empty() ? "it has just started" : policy.why_no_jobs);
+}
+
 }  // namespace balance

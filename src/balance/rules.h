@@ -113,4 +113,7 @@ struct Thirds {
 // Jobs in the order in which they are moved: highest SCUM first, then the larger load, then the id.
 [[nodiscard]] std::vector<JobFacts> by_scum(std::vector<JobFacts> jobs);
 
+// Why this node is no SINK, to whoever would move a job here.
+[[nodiscard]] std::string no_jobs_sentence(const LocalPolicy& policy);
+
 }  // namespace balance

@@ -123,10 +123,7 @@ void Triad::preflight(Step step, const NodeId& from, const wire::Preflight& mess
   checked_ = Checked{message.id, false, false, {}};
   if (around_.stopping) return preflight_checked(step, {message.id, false, kIsStopping});
   if (!around_.local.policy.accepts_jobs) {
-    return preflight_checked(step, {message.id, false,
-                                    "that node takes no jobs of others: it has just started, or "
-                                    "has no CRIU that works, or no control groups (tern up tells, "
-                                    "there)"});
+    return preflight_checked(step, {message.id, false, no_jobs_sentence(around_.local.policy)});
   }
   if (around_.own.full()) {
     return preflight_checked(step, {message.id, false, "this node's table of jobs is full"});

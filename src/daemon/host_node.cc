@@ -328,6 +328,9 @@ Status Host::start_node() {
   config.addresses = own_addresses();
   config.load_window = std::chrono::seconds(options_.load_window_seconds);
   config.accepts_jobs = no_jobs_.empty() && !paths_.criu.empty();
+  if (!config.accepts_jobs) {
+    config.why_no_jobs = (no_jobs_.empty() ? no_criu_ : no_jobs_) + " (there: tern doctor)";
+  }
   config.no_throttle = no_jobs_;
   if (no_jobs_.empty() && paths_.limits.means == machine::LimitMeans::kNone) {
     config.no_throttle = paths_.limits.why;

@@ -335,6 +335,7 @@ void Node::on_local(bool is_sample) {
   local.memory_total_bytes = sample_.memory_total_bytes;
   local.memory_free_bytes = sample_.memory_free_bytes;
   local.policy.accepts_jobs = accepts();
+  local.policy.why_no_jobs = why_no_guests();
   local.policy.moves_jobs = config_.moves_jobs;
   local.policy.throttles = config_.no_throttle.empty();
   local.policy.drains = reach() == Reach::kAll;

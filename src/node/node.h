@@ -67,6 +67,7 @@ struct Config {
   std::vector<base::Endpoint> addresses;
   base::Duration load_window = std::chrono::seconds(60);
   bool accepts_jobs = true;
+  std::string why_no_jobs = {};  // where it does not
   bool moves_jobs = true;
   std::string no_throttle = {};  // why this machine cannot throttle; empty where it can
   std::uint64_t capabilities = 0;
@@ -323,6 +324,7 @@ class Node {
   [[nodiscard]] bool accepts() const {
     return config_.accepts_jobs && !person_drains_ && stance_.yield == Yield::kNothing;
   }
+  [[nodiscard]] std::string why_no_guests() const;  // empty: it takes them
   [[nodiscard]] Reach reach() const;
   [[nodiscard]] Reach reach_now() const;
   void heed_owner();

@@ -66,6 +66,12 @@ void Node::on(const DrainNode& event) {
   drain_waiters_.push_back({event.request, {}});
 }
 
+std::string Node::why_no_guests() const {
+  if (!config_.accepts_jobs) return config_.why_no_jobs;
+  if (person_drains_) return "it is being drained (to end that, there: tern drain --off)";
+  return stance_.yield == Yield::kNothing ? std::string() : stance_.why;
+}
+
 Reach Node::reach() const {
   if (person_drains_ || stance_.yield == Yield::kDrain) return Reach::kAll;
   return stance_.yield == Yield::kSendHome ? Reach::kGuests : Reach::kNobody;

@@ -52,14 +52,8 @@ void Node::on_needs_query(NodeId from, const NeedsQuery& query) {
   if (needs_asked_.size() >= kTrialsMax) {
     return send(from, NeedsReply{query.query, {"it answers too many such questions just now"}});
   }
-  if (person_drains_ || stance_.yield != Yield::kNothing) {
-    const std::string why = person_drains_ ? "it is being drained" : stance_.why;
-    return send(from, NeedsReply{query.query, {"takes no jobs of others: " + why}});
-  }
-  if (!config_.accepts_jobs) {
-    return send(from, NeedsReply{query.query,
-                                 {"takes no jobs of others: it has no CRIU that works, or no "
-                                  "control groups (tern up tells, there)"}});
+  if (!accepts()) {
+    return send(from, NeedsReply{query.query, {"takes no jobs of others: " + why_no_guests()}});
   }
   const std::uint64_t token = next_query_++;
   needs_asked_[token] = {from, query.query};

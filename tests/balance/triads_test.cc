@@ -261,11 +261,17 @@ TEST(Triads, APersonHearsWhyNot) {
     std::function<void(Rig&)> arrange;
     std::optional<std::size_t> target;
     ReplyCode code;
+    const char* said = "";
   };
   const Row rows[] = {
       {"target is suspect", [](Rig& r) { r.hidden = {1}; }, 1, ReplyCode::kUnreachable},
       {"nobody is MINUS", [](Rig&) {}, std::nullopt, ReplyCode::kNothingFits},
-      {"sink takes no jobs", [](Rig& r) { r.policy.accepts_jobs = false; }, 1, ReplyCode::kRefused},
+      {"sink takes no jobs",
+       [](Rig& r) {
+         r.policy.accepts_jobs = false;
+         r.policy.why_no_jobs = "it runs on its battery";
+       },
+       1, ReplyCode::kRefused, "that node takes no jobs of others: it runs on its battery"},
       {"sink does not answer",
        [](Rig& r) {
          r.cut = {{1, 0}};
@@ -281,6 +287,9 @@ TEST(Triads, APersonHearsWhyNot) {
     rig.migrate(row.target);
     ASSERT_TRUE(rig.run_until([&] { return !rig.replies.empty() && rig.replies.back().over; }));
     EXPECT_EQ(rig.replies.back().code, row.code) << rig.replies.back().sentence;
+    if (*row.said != '\0') {
+      EXPECT_EQ(rig.replies.back().sentence, row.said);
+    }
     EXPECT_FALSE(rig.did("0 freeze"));
   }
 }

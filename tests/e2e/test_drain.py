@@ -143,7 +143,7 @@ def a_low_battery_drains():
             return [e for e in beta.events() if e["kind"] == "owner" and word in e["text"]]
         wait_for("beta to heed its battery", lambda: said("runs on battery"))
         refused = alpha.tern("migrate", guest.job, "beta", ok=False, seconds=60)
-        check(refused.returncode == REFUSED and "owner" in refused.stderr,
+        check(refused.returncode == REFUSED and "it runs on battery (59 %)" in refused.stderr,
               lambda: f"to a node on battery: exit {refused.returncode}: {refused.stderr}")
         check(beta.job(own.job)[0]["node"] == "beta", "its own job left too early")
         supply(mesh.power, "BAT0", type="Battery", status="Discharging", capacity=9)

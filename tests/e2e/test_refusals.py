@@ -214,7 +214,7 @@ def there():
             mesh["a"].migrate(job.job, "home")
             job.wait_further()
             mesh["d"].tern("drain")
-            say("  drained: " + refused(mesh, job, "d", "drain"))
+            say("  drained: " + refused(mesh, job, "d", "of others: it is being drained"))
             job.end()
         finally:
             mesh["d"].kill_daemon()

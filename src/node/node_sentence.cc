@@ -35,6 +35,12 @@ Picture Node::picture() const {
   }
   picture.paused = pauses_.count();
   picture.paused_why = stance_.hold_why;
+  for (const auto& [id, throttle] : throttles_.all()) {
+    const Throttle* const now = throttle_of(id);
+    picture.slowed += now != nullptr && now->is_owners && now->limit_micros != 0 ? 1 : 0;
+  }
+  if (person_drains_) picture.no_guests_why = "it is drained, until: tern drain --off";
+  if (!person_drains_ && stance_.yield != Yield::kNothing) picture.no_guests_why = stance_.why;
   if (reach() != Reach::kNobody) {
     picture.leaving_own = reach() == Reach::kAll;
     picture.leaving_why = person_drains_ ? "it is drained" : stance_.why;

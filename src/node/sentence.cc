@@ -95,6 +95,20 @@ std::string held_guests(const Picture& picture) {
   return guests + (picture.paused_why.empty() ? "" : ": " + picture.paused_why);
 }
 
+// What the owner's policy does with guests, where no sentence about those here says it.
+std::string refused_guests(const Picture& picture) {
+  const std::string why = picture.no_guests_why.empty() ? "" : ": " + picture.no_guests_why;
+  if (picture.slowed != 0) {
+    const std::string guests = picture.slowed == 1
+                                   ? "; a guest here gets"
+                                   : "; " + std::to_string(picture.slowed) + " guests here get";
+    return guests + " half of the CPU time that " + (picture.slowed == 1 ? "it" : "they") +
+           " used, and none is taken in" + why;
+  }
+  if (why.empty() || picture.paused != 0 || picture.leaving != 0) return {};
+  return "; this node takes no guests" + why;
+}
+
 std::string leaving_jobs(const Picture& picture) {
   if (picture.leaving == 0) return {};
   const std::string kind = picture.leaving_own ? "job" : "guest";
@@ -225,7 +239,7 @@ std::string why_nothing_moves(const Picture& picture) {
 
 std::string mesh_sentence(const Picture& picture) {
   return moves_sentence(picture) + resting_jobs(picture) + held_guests(picture) +
-         leaving_jobs(picture);
+         refused_guests(picture) + leaving_jobs(picture);
 }
 
 namespace {

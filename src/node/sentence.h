@@ -47,8 +47,10 @@ struct Picture {
   std::optional<Move> move;
   std::size_t paused = 0;  // guests here
   std::string paused_why;
-  std::size_t leaving = 0;   // jobs here, by the owner's policy
-  bool leaving_own = false;  // those at home here too
+  std::size_t slowed = 0;     // guests here, by the owner's policy
+  std::string no_guests_why;  // the owner's policy, or a drain, refuses further ones
+  std::size_t leaving = 0;    // jobs here, by the owner's policy
+  bool leaving_own = false;   // those at home here too
   std::string leaving_why;
   std::map<base::NodeId, std::string> told;  // by PLUS nodes, of themselves
 };

@@ -209,6 +209,14 @@ def a_guest_is_throttled_until_the_charger_is_back():
         wait_for("it to be throttled still", lambda: state(laptop, counter.job) == "throttled")
         plug_in(laptop, counter)
         unplug(laptop, counter, "throttled")
+        said = laptop.tern("status")
+        check("a guest here gets half of the CPU time that it used" in said.stdout + said.stderr,
+              lambda: f"{said}")
+        other = Counter(mesh, desk)
+        refused = desk.tern("migrate", other.job, "laptop", ok=False, seconds=60)
+        check(refused.returncode == 5 and "battery" in refused.stderr, lambda: f"{refused}")
+        check("CRIU" not in refused.stderr, lambda: f"not the one cause: {refused.stderr}")
+        other.end()
         wait_for("it to be counted",
                  lambda: laptop.json("metrics")["counters"]["throttles_by_owner"] >= 1)
         desk.tern("throttle", counter.job, "off")

@@ -227,6 +227,30 @@ const Row kRows[] = {
             p.local.memory_total_bytes = 1000;
           }),
      "nas is short of memory, but no MINUS node can take one of its jobs now"},
+    {"guests refused by the owner's policy",
+     with(seen_by_minus,
+          [](Picture& p) {
+            p.nodes[0].load.trit = Trit::kErgodic;
+            p.no_guests_why = "its owner is at work";
+          }),
+     "no node is PLUS: nothing to move; this node takes no guests: its owner is at work"},
+    {"guests throttled by the owner's policy",
+     with(seen_by_minus,
+          [](Picture& p) {
+            p.nodes[0].load.trit = Trit::kErgodic;
+            p.no_guests_why = "its owner is at work";
+            p.slowed = 2;
+          }),
+     "no node is PLUS: nothing to move; 2 guests here get half of the CPU time that they used, and "
+     "none is taken in: its owner is at work"},
+    {"guests paused, which says why already",
+     with(seen_by_minus,
+          [](Picture& p) {
+            p.nodes[0].load.trit = Trit::kErgodic;
+            p.no_guests_why = p.paused_why = "its owner is at work";
+            p.paused = 1;
+          }),
+     "no node is PLUS: nothing to move; a guest here is paused: its owner is at work"},
     {"none PLUS", with(seen_by_minus, [](Picture& p) { p.nodes[0].load.trit = Trit::kErgodic; }),
      "no node is PLUS: nothing to move"},
     {"parked, and the mesh is balanced",

@@ -107,19 +107,38 @@ void tell_files_wait(Context& context, const control::DrainReport& drain) {
   }
 }
 
+// What is now, and what of the plan is not to be any more.
+int show_drain_off(Context& context, bool dry_run, const control::DrainReport& drain) {
+  for (const auto& job : drain.jobs) {
+    const std::string now = job.to.empty()
+                                ? "stays: " + job.why
+                                : "goes on to " + job.to + ": its move has begun already";
+    context.out.write(escape_line(job.name + " (" + job.job.substr(0, 8) + ") " + now) + "\n");
+  }
+  const bool was_on = drain.was_draining.value_or(true);
+  if (dry_run) {
+    context.err.notice(was_on ? "would end the drain; do it: tern drain --off" : "no drain is on");
+    return 0;
+  }
+  context.err.notice(std::string(was_on ? "the drain is off; " : "no drain was on; ") +
+                     (drain.no_guests.empty()
+                          ? "this node takes guests, and nothing sends away the jobs here"
+                          : "this node takes no guests all the same: " + drain.no_guests));
+  return 0;
+}
+
 int show_drain(Context& context, const control::DrainRequest& request, const std::string& data) {
   const auto drain = control::parse_drain(data);
   if (!drain) return report(context, drain.error());
+  if (request.off) return show_drain_off(context, request.dry_run, *drain);
   for (const auto& job : drain->jobs) {
     const std::string way = job.to.empty() ? "stays: " + job.why : "leaves for " + job.to;
     context.out.write(escape_line(job.name + " (" + job.job.substr(0, 8) + ") " + way) + "\n");
   }
-  if (!request.off) tell_files_wait(context, *drain);
+  tell_files_wait(context, *drain);
   if (request.dry_run) {
     const std::string how = request.park ? "do it: tern drain --park" : "do it: tern drain";
     context.err.notice(drain->jobs.empty() ? "no job is here" : how);
-  } else if (request.off) {
-    context.err.notice("this node takes jobs of others again");
   } else if (drain->jobs.empty()) {
     context.err.notice("no job is left here, and none comes until: tern drain --off" +
                        std::string(request.park ? "; what is parked here: tern ps" : ""));
@@ -175,8 +194,9 @@ void add_move_commands(CLI::App& root, Context& context, Commands& commands) {
       root, context,
       {"drain", "Take no guests and send away the jobs that are here", "tern drain --no-wait"});
   auto drained = std::make_shared<control::DrainRequest>();
-  drain_app->add_flag("--off", drained->off,
-                      "Take guests again; until then the drain lasts, also over a restart");
+  drain_app->add_flag(
+      "--off", drained->off,
+      "End the drain: take guests again; until then the drain lasts, also over a restart");
   drain_app->add_flag(
       "--wait,!--no-wait", drained->wait,
       "Until nobody is left, saying for whom (default), or not; Ctrl-C ends the waiting alone");

@@ -148,7 +148,9 @@ struct KillReport {  // {"node","said"}
 
 // Of `tern drain`: {"draining","jobs":[{"job","name","to","why"}],"files_wait":[{"job","name",
 // "home","why"}]}: who is still here, where each would go (a name), or why it stays; and jobs that
-// ended here whose files wait here for their home, which no drain waits for.
+// ended here whose files wait here for their home, which no drain waits for. Of --off: whose move
+// is withdrawn, or goes on, and also "was_draining", and "no_guests": why it takes none all the
+// same.
 struct DrainReport {
   struct Job {
     std::string job;
@@ -165,6 +167,8 @@ struct DrainReport {
   bool draining = false;
   std::vector<Job> jobs;
   std::vector<FilesWait> files_wait;
+  std::optional<bool> was_draining{};
+  std::string no_guests{};
 };
 
 struct DownReport {  // {"jobs_left_running","files_wait"}

@@ -160,8 +160,11 @@ base::Result<DrainReport> parse_drain(std::string_view json) {
   JsonReader in(json);
   DrainReport drain;
   drain.draining = in.boolean_or("draining", false);
+  if (in.has("was_draining")) drain.was_draining = in.boolean_or("was_draining", false);
+  drain.no_guests = in.text_or("no_guests", kSentenceBytesMax);
   for (JsonReader& one : in.objects("jobs", kJobsMax)) {
-    drain.jobs.push_back({word(one, "job"), word(one, "name"), word(one, "to"), word(one, "why")});
+    drain.jobs.push_back({word(one, "job"), word(one, "name"), word(one, "to"),
+                          one.text_or("why", kSentenceBytesMax)});
   }
   for (JsonReader& one : in.objects("files_wait", kJobsMax)) {
     drain.files_wait.push_back({word(one, "job"), word(one, "name"), word(one, "home"),

@@ -137,6 +137,8 @@ std::string to_json(const DrainReport& drain) {
     list.push_back(one.finish());
   }
   if (!list.empty()) out.raw_list("files_wait", list);
+  if (drain.was_draining) out.boolean("was_draining", *drain.was_draining);
+  if (!drain.no_guests.empty()) out.text("no_guests", drain.no_guests);
   return out.finish();
 }
 

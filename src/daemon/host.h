@@ -190,6 +190,7 @@ class Host {
   void answer_inbox(const std::shared_ptr<Client>& client);
   void answer(const control::InboxAnswerRequest& request, const std::shared_ptr<Client>& client);
   void answer_policy(const std::shared_ptr<Client>& client);
+  [[nodiscard]] std::string why_no_guests() const;  // empty: it takes them
   void answer_config(const std::shared_ptr<Client>& client);
   void answer_metrics(const std::shared_ptr<Client>& client);
   void add_throttles(const std::function<void(std::string, std::uint64_t)>& add) const;

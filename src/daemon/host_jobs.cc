@@ -371,10 +371,13 @@ std::uint64_t Host::ask_and_pass_on(const std::shared_ptr<Client>& client) {
 
 void Host::answer(const control::DrainRequest& request, const std::shared_ptr<Client>& client) {
   if (!needs_member(client)) return;
-  const auto tell = [this, client, parks = request.park] {
+  const auto tell = [this, client, off = request.off,
+                     was_on = node_->draining()](const std::vector<node::DrainStep>& steps) {
     control::DrainReport report;
     report.draining = node_->draining();
-    for (const node::DrainStep& step : node_->drain_plan(parks)) {
+    if (off) report.was_draining = was_on;
+    if (off) report.no_guests = why_no_guests();
+    for (const node::DrainStep& step : steps) {
       report.jobs.push_back({step.job.hex(), step.name, step.to, step.why});
     }
     if (files_home_) {
@@ -385,11 +388,13 @@ void Host::answer(const control::DrainRequest& request, const std::shared_ptr<Cl
     }
     client->done(control::to_json(report));
   };
-  if (request.dry_run) return tell();
-  const std::uint64_t asked = ask([client, tell](const node::Reply& reply) {
+  if (request.dry_run) {
+    return tell(request.off ? std::vector<node::DrainStep>() : node_->drain_plan(request.park));
+  }
+  const std::uint64_t asked = ask([this, client, tell, request](const node::Reply& reply) {
     if (!reply.over) return client->line(control::progress_line(reply.sentence));
     if (reply.exit_code != 0) return client->fail(exit_of(reply.exit_code), reply.sentence);
-    tell();
+    tell(request.off ? reply.withdrawn : node_->drain_plan(request.park));
   });
   post(node::DrainNode{asked, request.off, request.wait, request.park});
 }

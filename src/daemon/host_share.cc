@@ -105,14 +105,18 @@ void Host::answer(const control::InboxAnswerRequest& request,
   });
 }
 
+std::string Host::why_no_guests() const {
+  if (!no_jobs_.empty()) return no_jobs_;
+  if (!no_criu_.empty()) return no_criu_;
+  if (node_->draining()) return "drained, until: tern drain --off";
+  return node_->stance().why;
+}
+
 void Host::answer_policy(const std::shared_ptr<Client>& client) {
   control::PolicyReport policy;
   policy.share = control::share_policy_text(options_.share);
   policy.inbox = options_.inbox_path();
-  policy.no_jobs = no_jobs_.empty() ? no_criu_ : no_jobs_;
-  if (policy.no_jobs.empty() && node_->draining())
-    policy.no_jobs = "drained, until: tern drain --off";
-  if (policy.no_jobs.empty()) policy.no_jobs = node_->stance().why;
+  policy.no_jobs = why_no_guests();
   policy.jobs = policy.no_jobs.empty();
   policy.root_jobs = options_.allow_root_jobs;
   for (const std::uint32_t uid : trusted_uids_) policy.uids.push_back(uid);

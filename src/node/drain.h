@@ -67,6 +67,10 @@ class Drain {
                                          const std::vector<DrainJob>& jobs,
                                          const std::vector<balance::NodeLoad>& seen);
   void moving(const Move& move) { moving_[move.job] = move.target; }
+  // Of those that are moving; none: it is parked.
+  [[nodiscard]] const std::map<base::JobId, std::optional<base::NodeId>>& targets() const {
+    return moving_;
+  }
   // So many are under way that another one would have to wait.
   [[nodiscard]] bool busy() const { return moving_.size() >= at_once_; }
   // That move, or park, is over; `why` empty: the job left.

@@ -334,6 +334,12 @@ struct JobsAnswer {
   std::vector<JobInfo> jobs;
   std::vector<base::NodeId> unreachable;
 };
+struct DrainStep {  // of `tern drain --dry-run` and `--off`
+  base::JobId job;
+  std::string name;
+  std::string to;   // a node's name; empty: it stays
+  std::string why;  // it stays
+};
 struct Reply {
   std::uint64_t request = 0;
   bool over = true;
@@ -343,6 +349,7 @@ struct Reply {
   std::optional<std::string> handover_json;
   std::optional<JobsAnswer> jobs;
   std::optional<LogReply> log;
+  std::vector<DrainStep> withdrawn;  // of a drain's end: what of it was, or goes on as it has begun
 };
 struct Happened {  // for `tern events`
   // join, suspect, dead, left, seat, handover, park, wake, job, trit, throttle, pause, owner, sleep

@@ -92,12 +92,6 @@ struct Status {
   probe::Trit trit = probe::Trit::kErgodic;
 };
 
-struct DrainStep {  // of `tern drain --dry-run`
-  base::JobId job;
-  std::string name;
-  std::string to;   // a node's name; empty: it stays
-  std::string why;  // it stays
-};
 struct ThrottleCounts {  // since this daemon started
   std::uint64_t by_rule = 0;
   std::uint64_t by_person = 0;
@@ -317,6 +311,7 @@ class Node {
   [[nodiscard]] std::vector<balance::NodeLoad> loads() const;
   void tend_drain();
   void withdraw_drain();
+  [[nodiscard]] std::vector<DrainStep> end_drain();
   void tell_drain(const std::vector<DrainJob>& jobs);
   [[nodiscard]] bool take_drain_answer(std::uint64_t token, int exit_code,
                                        const std::string& sentence);

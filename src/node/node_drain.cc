@@ -59,7 +59,13 @@ void Node::on(const DrainNode& event) {
   drain_.reach(reach_now());
   drain_.parks(person_parks_);
   on_local();
-  if (event.off || !event.wait) return reply(event.request, 0, "");
+  if (event.off) {
+    Reply done;
+    done.request = event.request;
+    done.withdrawn = end_drain();
+    return out(std::move(done));
+  }
+  if (!event.wait) return reply(event.request, 0, "");
   if (drain_waiters_.size() >= kQueriesMax) {
     return reply(event.request, 1, "too many wait for this drain already");
   }
@@ -135,6 +141,31 @@ void Node::on(const FilesGoHome& event) {
 void Node::withdraw_drain() {
   const auto moves = drain_moves_;  // each is answered here
   for (const auto& [token, job] : moves) to_balance(balance::PersonWithdraw{token});
+}
+
+// For the person: the owner's policy may drain it all the same.
+std::vector<DrainStep> Node::end_drain() {
+  if (drain_.on()) return {};
+  std::vector<DrainStep> steps;
+  const auto moves = drain_moves_;
+  const auto targets = drain_.targets();
+  withdraw_drain();
+  for (const auto& [token, id] : moves) {
+    const jobs::Job* const job = jobs_->find(id);
+    const auto target = targets.find(id);
+    if (job == nullptr || target == targets.end()) continue;
+    DrainStep step{id, job->spec.name, {}, {}};
+    const bool goes_on = drain_moves_.contains(token);
+    if (!target->second) {
+      step.why = "it is being parked already; then: tern wake " + id.brief();
+    } else if (goes_on) {
+      step.to = name_of(*target->second);
+    } else {
+      step.why = "its move to " + name_of(*target->second) + " is withdrawn";
+    }
+    steps.push_back(std::move(step));
+  }
+  return steps;
 }
 
 // A job in doubt is moving already, by a rule or a person: it is seen again afterwards.

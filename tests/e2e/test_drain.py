@@ -69,7 +69,10 @@ def who_waits_may_go():
         waiting.stderr.close()
         check(json.loads(drain(alpha, "--dry-run", "--json").stdout)["draining"],
               "Ctrl-C ended the drain")
-        drain(alpha, "--off")
+        for was in ("the drain is off", "no drain was on"):
+            off = drain(alpha, "--off")
+            check(f"{was}; this node takes guests" in off.stderr and not off.stdout,
+                  lambda o=off: f"it says {o.stdout}{o.stderr}")
         job.wait_further()
         job.check_output()
         job.end()

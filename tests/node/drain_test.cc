@@ -338,6 +338,30 @@ TEST(Node, ADrainThatParksDoesSoAfterARestartToo) {
   f.settle();
 }
 
+// What no triad has formed for is withdrawn; what has begun is finished.
+TEST(Node, ADrainThatIsCalledOffSaysWhatBecomesOfItsMoves) {
+  for (const bool begun : {false, true}) {
+    SCOPED_TRACE(begun);
+    Fixture f(36, nodes(3));
+    const auto asked = drain(f.world, 0);
+    ASSERT_TRUE(f.world.run_until(
+        [&] {
+          return begun ? f.world.node(0)->seat().has_value() : !f.world.replies(asked).empty();
+        },
+        60s));
+    const auto off = drain(f.world, 0, true);
+    ASSERT_TRUE(f.world.run_until([&] { return f.world.answered(off); }, 5s));
+    const auto steps = f.world.replies(off).back().withdrawn;
+    ASSERT_EQ(steps.size(), 1U);
+    EXPECT_EQ(steps[0].job, f.job);
+    EXPECT_EQ(!steps[0].to.empty(), begun) << steps[0].why;
+    EXPECT_EQ(steps[0].why.find("is withdrawn") != std::string::npos, !begun) << steps[0].why;
+    f.world.run(30s);
+    EXPECT_EQ(f.world.where(f.job) != 0, begun);
+    f.settle();
+  }
+}
+
 TEST(Node, ADrainThatIsCalledOffIsAnswered) {
   Fixture f(33, nodes(1));
   const auto asked = drain(f.world, 0);

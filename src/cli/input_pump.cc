@@ -111,6 +111,7 @@ void InputPump::take_news(const control::InputNews& news) {
   }
   session_ = news.session;
   feeding_ = true;
+  refused_since_.reset();
   const std::uint64_t gone = news.taken > taken_ ? news.taken - taken_ : 0;
   kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(
                                                  std::min<std::uint64_t>(gone, kept_.size())));
@@ -125,7 +126,15 @@ void InputPump::take_news(const control::InputNews& news) {
   send_more();
 }
 
+// A daemon that is back does not know yet whose input it took before (cli/session.h).
+bool InputPump::is_learning(const control::Final& final) {
+  if (final.ok || feeding_ || session_ == 0 || final.exit != control::Exit::kError) return false;
+  if (!refused_since_) refused_since_ = Clock::now();
+  return Clock::now() - *refused_since_ < kDaemonLearns;
+}
+
 void InputPump::take_final(const control::Final& final) {
+  if (is_learning(final)) return disconnect();
   over_ = true;
   connection_.reset();
   feeding_ = false;

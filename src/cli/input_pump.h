@@ -22,6 +22,7 @@
 #include "base/bytes.h"
 #include "cli/context.h"
 #include "cli/own_terminal.h"
+#include "cli/waiting.h"
 
 namespace cli {
 
@@ -40,6 +41,7 @@ class InputPump {
   // Tries once; called when the daemon is there (again). Failing is no error.
   void connect();
   void disconnect();
+  void meant(const std::string& id) { job_ = id; }  // the daemon is asked by it from now on
   // Fills two; returns after how many milliseconds to call turn() anyway, -1: never.
   [[nodiscard]] int set_up(pollfd out[kPolled]);
   [[nodiscard]] Wish turn(const pollfd polled[kPolled]);
@@ -57,6 +59,7 @@ class InputPump {
   void hear();
   void take_news(const control::InputNews& news);
   void take_final(const control::Final& final);
+  [[nodiscard]] bool is_learning(const control::Final& final);
   [[nodiscard]] Wish read_input();
   [[nodiscard]] Wish filter_keys(base::Bytes& keys);
   void send_more();
@@ -65,6 +68,7 @@ class InputPump {
 
   Context& context_;
   std::string job_;
+  std::optional<std::chrono::steady_clock::time_point> refused_since_;
   int fd_;
   bool is_terminal_;
   OwnTerminal terminal_;

@@ -20,7 +20,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kKillPatience{5};
 // A daemon that took the question and says nothing for so long knows the job, which is silent.
 constexpr std::chrono::seconds kSilentYes{1};
-constexpr std::chrono::minutes kDaemonLearns{1};
 // Linux takes this much of a pipe that polls as writable without blocking (pipe(7), PIPE_BUF).
 constexpr std::size_t kWriteBytesMax = 4096;
 
@@ -137,7 +136,10 @@ class Session {
   }
 
   void take_output(const control::Output& output, const std::string& json) {
-    if (!output.job.empty()) job_ = output.job;
+    if (!output.job.empty()) {
+      job_ = output.job;
+      if (plan_.input != nullptr) plan_.input->meant(job_);
+    }
     std::uint64_t& expected = offsets_[static_cast<std::size_t>(output.stream - 1)];
     base::ByteView data(output.data);
     if (output.offset > expected) {

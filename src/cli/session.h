@@ -13,9 +13,9 @@
 // SIGTERM and SIGHUP detach. While the daemon is away Ctrl-C detaches too, since nothing else can
 // be done. The job goes on in all these cases.
 //
-// With a pump our standard input goes to the job meanwhile (cli/input_pump.h). When nobody reads
-// our standard output any more, a job of `tern run` is told so, by the SIGPIPE that it would have
-// got itself (ends_with_reader).
+// With a pump our standard input goes to the job meanwhile (cli/input_pump.h): it is told the id,
+// too, and waits as long. When nobody reads our standard output any more, a job of `tern run` is
+// told so, by the SIGPIPE that it would have got itself (ends_with_reader).
 #pragma once
 
 #include <functional>

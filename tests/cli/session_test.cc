@@ -348,6 +348,24 @@ TEST(Session, WhatTheJobHasNotTakenIsSaidAgainAfterABreak) {
   EXPECT_EQ(requests[7], R"({"offset":5,"end":true})");
 }
 
+TEST(Session, InputGoesOnOnceADaemonThatCameBackKnowsTheJob) {
+  const std::string first = R"({"event":{"stream":1,"offset":0,"data":"YWI=","job":"3fa9"}})";
+  const std::string unknown = control::error_line(control::Exit::kError, "no job is called 3fa9");
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{first + "\n", "!next", "!next", "!next", ended(0)}},
+                                 Script{{taken(0), "!line", "!line"}}, Script{{unknown}},
+                                 Script{{taken(2), "!line", "!line"}}});
+  How how;
+  how.input = "hello";
+  const Ran ran = run_in(dir, {"attach", "--stdin", "cnt"}, how);
+  EXPECT_EQ(ran.exit, 0);
+  EXPECT_EQ(ran.err, "");
+  const auto requests = daemon.stop();
+  ASSERT_EQ(requests.size(), 8U);
+  EXPECT_EQ(requests[5], R"({"v":1,"command":"input","job":"3fa9","session":4294967301})");
+  EXPECT_EQ(requests[6], R"({"offset":2,"data":"bGxv"})");
+}
+
 TEST(Session, WhoFeedsNoMoreIsTold) {
   const TempDir dir;
   FakeDaemon daemon(

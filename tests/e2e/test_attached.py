@@ -278,6 +278,29 @@ def followed_through_ones_own_daemons_death():
         job.end()
 
 
+def fed_through_ones_own_daemons_death():
+    """attach --stdin by name on a third node, whose own daemon is killed and comes back"""
+    with Mesh(["a", "b", "c"]) as mesh:
+        home, third = mesh["a"], mesh["c"]
+        run = subprocess.Popen(command(home, "run", "--name", "echo", "--", "cat"),
+                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        wait_for("the job", lambda: [j for j in third.ps() if j["name"] == "echo"])
+        feeder = subprocess.Popen(command(third, "attach", "--stdin", "echo"),
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        for line in (b"one\n", b"two\n", b"three\n"):
+            feeder.stdin.write(line)
+            feeder.stdin.flush()
+            check(feeder.stdout.readline() == line, f"{line} did not come back")
+            third.kill_daemon()
+            third.start()
+        shown, said = feeder.communicate(timeout=WAIT)
+        check((shown, feeder.returncode) == (b"", 0), lambda: f"{feeder.returncode} {shown} {said}")
+        run.stdin.close()
+        check(run.wait(WAIT) == 0, lambda: f"the job's own exit: {run.returncode}")
+
+
 def who_feeds_a_job():
     """attach --stdin takes over, from another node too; a job without input says so"""
     with Mesh(["a", "b"]) as mesh:
@@ -381,7 +404,8 @@ def output_at_its_limit():
 
 TESTS = (pipes_of_a_shell, a_job_that_does_not_read, sort_moved_twice, echo_through_moves,
          echo_through_kills, echo_through_a_broken_line, followed_through_a_broken_line,
-         followed_through_ones_own_daemons_death, who_feeds_a_job, output_at_its_limit)
+         followed_through_ones_own_daemons_death, fed_through_ones_own_daemons_death,
+         who_feeds_a_job, output_at_its_limit)
 
 if __name__ == "__main__":
     sys.exit(run_tests(TESTS, sys.argv[1:], 900))

@@ -17,8 +17,9 @@ void HandoverIn::on_file_record(const Handle& attempt, const transfer::Buffer& r
 // The stream stays until discard(): were it cut now, all that the source could say is that it
 // ended, and that could be the first reason that the coordinator hears.
 void HandoverIn::tell_source(const Handle& attempt, const std::string& reason) {
-  const bool told = attempt->stream && !attempt->sealed &&
-                    attempt->stream->send({transfer::encode_job_refuse(reason)});
+  const bool told =
+      attempt->stream && !attempt->sealed &&
+      attempt->stream->send({transfer::encode_job_refuse(transfer::JobFilesType::kRefuse, reason)});
   if (!told) attempt->stream.reset();
 }
 

@@ -107,11 +107,8 @@ void HandoverOut::on_file_record(const Handle& attempt, const transfer::Buffer& 
   if (!attempt->files || !transfer::is_job_files_record(record.view())) {
     return fail(attempt, "the sink speaks out of turn");
   }
-  const bool refuses = transfer::JobFilesType{record.view()[0]} == transfer::JobFilesType::kRefuse;
-  if (refuses && !attempt->files->busy()) {  // the checkpoint
-    auto why = transfer::decode_job_refuse(record.view().subspan(1));
-    return fail(attempt, why ? *why : why.error().detail);
-  }
+  const auto refusal = transfer::refusal_in(record.view());
+  if (refusal && !attempt->files->busy()) return fail(attempt, refusal->detail);  // the checkpoint
   attempt->files->on_record(record.view());
 }
 

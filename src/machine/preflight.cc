@@ -112,8 +112,8 @@ void Inspection::process(pid_t pid) {
     }
     return;
   }
-  for (const std::string& why :
-       {shared_with_parent(pid_, status->ppid, patience_), timer_obstacle(pid_)}) {
+  for (const std::string& why : {shared_with_parent(pid_, status->ppid, patience_),
+                                 options_.stays ? "" : timer_obstacle(pid_)}) {
     if (!why.empty()) object(who() + " " + why);
   }
   memory_ += static_cast<std::uint64_t>(std::max<std::int64_t>(status->rss_bytes, 0));

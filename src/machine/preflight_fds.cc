@@ -39,14 +39,18 @@ int number_of(std::string_view details, std::string_view key, int base) {
   return value;
 }
 
-// A zombie is in no cgroup's list, but in its parent's care.
+// Or a descendant: a zombie is in no cgroup's list, and who was born since is in no older one.
 bool among(pid_t pid, const std::vector<pid_t>& pids) {
-  if (std::find(pids.begin(), pids.end(), pid) != pids.end()) return true;
-  auto text = read_small_file("/proc/" + std::to_string(pid) + "/status", kStatusSizeMax);
-  if (!text) return false;
-  const auto status = probe::parse_process_status(*text);
-  return status && status->state == 'Z' &&
-         std::find(pids.begin(), pids.end(), status->ppid) != pids.end();
+  constexpr int kDepthMax = 64;
+  for (int depth = 0; pid > 1 && depth < kDepthMax; ++depth) {
+    if (std::find(pids.begin(), pids.end(), pid) != pids.end()) return true;
+    auto text = read_small_file("/proc/" + std::to_string(pid) + "/status", kStatusSizeMax);
+    if (!text) return depth == 0;  // reaped meanwhile
+    const auto status = probe::parse_process_status(*text);
+    if (!status) return false;
+    pid = status->ppid;
+  }
+  return false;
 }
 
 std::string process_obstacle(std::string_view details, const std::vector<pid_t>& pids) {

@@ -23,7 +23,7 @@ namespace machine {
 [[nodiscard]] int open_flags(std::string_view details);
 
 // Why one of no file (its link is "anon_inode:" and `kind`) cannot move, after its owner's name;
-// empty: it can. `pids`: of the job, whose processes it may be about (pidfd_open(2)).
+// empty: it can. `pids`: of the job; it may be about them and their descendants (pidfd_open(2)).
 [[nodiscard]] std::string anonymous_obstacle(std::string_view kind, std::string_view details,
                                              const std::vector<pid_t>& pids);
 // The same of a pipe; `flags`: open_flags().

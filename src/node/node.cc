@@ -235,19 +235,14 @@ void Node::on(const Handover& event) {
 }
 
 void Node::on(const JobNews& event) {
+  const auto answer_run = [this](const base::JobId& job, int exit_code, const std::string& why) {
+    if (const auto who = running_.extract(job)) reply(who.mapped(), exit_code, why);
+  };
   if (const auto* failed = std::get_if<jobs::LaunchFailed>(&event.event)) {
-    const auto it = running_.find(failed->job);
-    if (it != running_.end()) {
-      reply(it->second, 1, failed->reason);
-      running_.erase(it);
-    }
+    answer_run(failed->job, 1, failed->reason);
   }
   if (const auto* launched = std::get_if<jobs::Launched>(&event.event)) {
-    const auto it = running_.find(launched->job);
-    if (it != running_.end()) {
-      reply(it->second, 0, "");
-      running_.erase(it);
-    }
+    answer_run(launched->job, 0, "");
   }
   // While a handover is undecided the end of the copy here may not be the job's: the other copy may
   // run. Told when it is known whose the job is.

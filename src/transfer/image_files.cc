@@ -187,8 +187,6 @@ class FileChecker {
     return {};
   }
 
-  // By its path, which the job's user must be able to open. Without one CRIU would take whatever
-  // has that number here.
   // CRIU makes and ends a process for each that is about one that has ended.
   Status check_pidfd(ByteView pidfd) {
     const auto pid = static_cast<std::int32_t>(number_of(pidfd, 4));
@@ -199,6 +197,8 @@ class FileChecker {
     return {};
   }
 
+  // By its path, which the job's user must be able to open. Without one CRIU would take whatever
+  // has that number here.
   Status check_watches(ByteView inotify) {
     protobuf::Reader reader(inotify);
     while (const auto field = reader.next()) {

@@ -80,18 +80,20 @@ TEST_F(PreflightFds, APidfdMayBeOfAProcessOfTheJob) {
   if (child == 0) {
     for (;;) ::pause();
   }
-  Fd of_child = open(child, 0);
-  EXPECT_THAT(obstacles(), of_another) << "the child is none of the job here";
+  Fd another = open(child, 0);
+  EXPECT_THAT(obstacles(), Not(of_another)) << "born after the job's processes were listed";
   ::kill(child, SIGKILL);
   siginfo_t ended{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
   EXPECT_THAT(obstacles(), Not(of_another)) << "a zombie is its parent's";
+  const std::string details = "pos:\t0\nflags:\t02000002\nPid:\t" + std::to_string(child) + "\n";
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(anonymous_obstacle("[pidfd]", details, {::getpid()}), "") << "reaped meanwhile";
   EXPECT_THAT(obstacles(), Not(of_another)) << "it ended, and nobody will be it again";
-  of_child = open(::getppid(), 0);
+  another = open(::getppid(), 0);
   EXPECT_THAT(obstacles(), of_another);
-  of_child = open(static_cast<pid_t>(::syscall(SYS_gettid)), O_EXCL);
-  if (!of_child.valid()) return;  // PIDFD_THREAD is Linux 6.9's
+  another = open(static_cast<pid_t>(::syscall(SYS_gettid)), O_EXCL);
+  if (!another.valid()) return;  // PIDFD_THREAD is Linux 6.9's
   EXPECT_THAT(obstacles(), Contains(HasSubstr("a pidfd of a thread")));
 }
 

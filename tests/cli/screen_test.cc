@@ -5,7 +5,6 @@
 #include <pty.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -28,11 +27,14 @@ std::string shown(const char* term) {
   screen.progress("one");
   screen.progress("two");
   screen.notice("done");
-  std::array<char, 4096> buffer{};
-  const ssize_t got = ::read(master, buffer.data(), buffer.size());
-  ::close(master);
   ::close(slave);
-  return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+  std::string all;
+  std::array<char, 4096> buffer{};
+  for (ssize_t got = 0; (got = ::read(master, buffer.data(), buffer.size())) > 0;) {
+    all.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  ::close(master);
+  return all;
 }
 
 TEST(Screen, ProgressIsOneLineThatIsDrawnAnew) {

@@ -230,7 +230,7 @@ def refusals():
         files = os.path.join(mesh.dir, "files")
         cases = [
             ("a file differs there", f"{files}/differs", "b", "differs"),
-            ("no CRIU there", "/etc/hostname", "c", "CRIU"),
+            ("no CRIU there", "/etc/hostname", "c", "install-criu"),
             ("a file of /proc/PID is open", "/proc/self/status", "b", "/proc"),
         ]
         for name, path, to, word in cases:
@@ -240,7 +240,7 @@ def refusals():
                 tried = mesh[asked].tern("migrate", job.job, to, "--dry-run", "--json", ok=False)
                 obstacles = json.loads(tried.stdout)["obstacles"] if tried.stdout else []
                 check(tried.returncode == 5 and any(word in text for text in obstacles),
-                      lambda: f"{name}: dry run: exit {tried.returncode}, {tried.stderr.strip()}")
+                      lambda: f"{name}: dry run: exit {tried.returncode}, {obstacles}")
             done = mesh["a"].migrate(job.job, to, ok=False)
             check(not isinstance(done, dict), f"{name}: the job was moved")
             sentence = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""

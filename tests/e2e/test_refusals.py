@@ -78,8 +78,8 @@ def refused(mesh, job, to, *words):
 
 
 def made_by_the_job():
-    """io_uring, fanotify, System V memory and semaphores, a lease, a unix socket to somebody else,
-    a tracer: each is said, and goes with its cause where it can"""
+    """io_uring, fanotify, System V memory and semaphores, eventfd as a semaphore, a pipe of packets, a
+    lease, a unix socket to somebody else, a tracer: each is said, and goes with its cause where it can"""
     with Mesh(["a", "b", "c"]) as mesh:
         with open(os.path.join(mesh.dir, "leased"), "w", encoding="ascii") as file:
             file.write("leased")
@@ -89,7 +89,9 @@ def made_by_the_job():
             cases = [("io_uring", IO_URING, "io_uring"), ("fanotify", FANOTIFY, "fanotify"),
                      ("System V memory", SHARED_MEMORY, "System V shared memory"),
                      ("System V semaphores", SEMAPHORES, "System V semaphores"),
-                     ("a pidfd", "child = os.pidfd_open(os.getpid())\n", "pidfd"),
+                     ("a semaphore of eventfd", "e = os.eventfd(1, os.EFD_SEMAPHORE)\n",
+                      "EFD_SEMAPHORE"),
+                     ("a pipe in packet mode", "ends = os.pipe2(os.O_DIRECT)\n", "packet mode"),
                      ("a unix socket on a path", LISTENS, "the unix socket",
                       os.path.join(mesh.dir, "own.sock")),
                      ("a lease", LEASE, "lease", os.path.join(mesh.dir, "leased")),

@@ -221,7 +221,8 @@ void Copies::ended_unseen(const std::shared_ptr<Copy>& copy, const Found& found)
     return end(copy, found.exit->wait_status, {found.exit->stdout_end, found.exit->stderr_end});
   }
   if (copy->missing.empty()) return end(copy, SIGKILL, found.ends);
-  leave(copy, [this, copy] { callbacks_.vanished(copy->job, copy->missing); });
+  leave(copy,
+        [this, copy, ends = found.ends] { callbacks_.vanished(copy->job, copy->missing, ends); });
 }
 
 void Copies::settle(const JobId& job, Epoch epoch, Done done) {

@@ -70,8 +70,9 @@ class Copies {
     std::function<void(base::JobId, node::StreamEnds bases, node::StreamEnds ends)> grew;
     // The copy is gone for good and its output complete.
     std::function<void(base::JobId, std::int32_t wait_status, node::StreamEnds)> ended;
-    // Nothing of it runs, nobody knows how it ended, and that file or folder of it is not there.
-    std::function<void(base::JobId, const std::string& missing)> vanished;
+    // Nothing of it runs, nobody knows how it ended, and that file of it is not there. Its output
+    // is complete.
+    std::function<void(base::JobId, const std::string& missing, node::StreamEnds)> vanished;
     std::function<void(base::JobId, const std::string& trouble)> trouble;  // the spool's disk
   };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 
@@ -404,9 +405,12 @@ void Host::start_jobs() {
     if (inputs_) inputs_->close(job);
     job_ended(job, wait_status, ends);
   };
-  callbacks.vanished = [this](base::JobId job, const std::string& missing) {
+  callbacks.vanished = [this](base::JobId job, const std::string& missing, node::StreamEnds ends) {
     log_.error("job_lost", {{"job", job.hex()}, {"missing", missing}});
-    post(node::JobNews{node::jobs::Vanished{job, missing}});
+    if (home_is_here(job)) return post(node::JobNews{node::jobs::Vanished{job, missing, ends}});
+    // Home gets all of the output, and what it changed of its files, as of any that ended here.
+    job_said(job, "lost: " + missing + " is not there any more");
+    job_ended(job, SIGKILL, ends);
   };
   callbacks.trouble = [this](base::JobId job, const std::string& trouble) {
     log_.error("job_output", {{"job", job.hex()}, {"why", trouble}});

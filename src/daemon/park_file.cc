@@ -35,7 +35,6 @@ struct Found {
   std::vector<Epoch> rests;
   std::vector<Epoch> woken;
   std::vector<std::string> parts;
-  bool no_folder = false;
 };
 
 bool number_of(std::string_view text, Epoch& epoch) {
@@ -47,8 +46,7 @@ Result<Found> list(const std::string& dir, Epoch newest) {
   Found found;
   std::error_code error;
   std::filesystem::directory_iterator entry(dir, error);
-  found.no_folder = error == std::errc::no_such_file_or_directory;
-  if (found.no_folder) return found;
+  if (error == std::errc::no_such_file_or_directory) return found;
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     Epoch epoch;
@@ -171,7 +169,6 @@ Result<State> look(const std::string& dir, Epoch newest) {
   if (!found) return found.error();
   State state;
   state.parking = !found->parts.empty();
-  if (found->no_folder) state.missing = dir;
   const auto rests = std::max_element(found->rests.begin(), found->rests.end());
   if (rests != found->rests.end() && !has(found->woken, *rests) && !state.parking) {
     state.missing = path(dir, *rests);
@@ -243,13 +240,19 @@ Status Writer::settle() { return job_folder::sync_folder(dir_); }
 Status remove_parts(const std::string& dir) {
   auto found = list(dir, Epoch{UINT64_MAX});
   if (!found) return found.error();
+  if (found->parts.empty()) return {};
+  // First the marks of those that did not come to their names: without its part a mark would say
+  // that somebody took the file away.
+  for (const Epoch epoch : found->rests) {
+    const std::string mark = mark_path(dir, kRests, epoch);
+    if (has(found->parked, epoch)) continue;
+    if (::unlink(mark.c_str()) != 0 && errno != ENOENT) return io_error("remove " + mark);
+  }
+  if (Status synced = job_folder::sync_folder(dir); !synced) return synced;
   for (const std::string& part : found->parts) {
     if (::unlink(part.c_str()) != 0 && errno != ENOENT) return io_error("remove " + part);
   }
-  for (const Epoch epoch : found->rests) {  // of one that did not come to its name
-    if (!has(found->parked, epoch)) (void)::unlink(mark_path(dir, kRests, epoch).c_str());
-  }
-  return found->parts.empty() ? Status() : job_folder::sync_folder(dir);
+  return job_folder::sync_folder(dir);
 }
 
 // ---- reading

@@ -33,7 +33,7 @@ struct State {
   std::optional<base::Epoch> parked;  // the newest file
   bool woken = false;                 // and its mark
   bool parking = false;               // a .part of any epoch
-  std::string missing;                // what somebody took away; empty: nothing
+  std::string missing;                // its file, which somebody took away; empty: nobody did
 };
 // What the folder says of epochs up to `newest`. An error is not "none".
 [[nodiscard]] base::Result<State> look(const std::string& dir, base::Epoch newest);

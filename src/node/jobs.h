@@ -8,7 +8,7 @@
 //   Arriving(spec) -> [stored] -> Stored -> Owner(here) -> running here   (DropArrival: forgotten)
 //   running here --Owner(not here)--> elsewhere (its home keeps it, anybody else forgets it once
 //                                     home knows where it went: Moved)
-//   running here --Vanished--> at home lost; elsewhere told to home (Moved to nobody), forgotten
+//   running here, at home --Vanished--> lost
 //   known after a restart, and to balance not --Unowned--> at home lost; elsewhere forgotten
 //   known to balance after a restart, and here not, or ended here at home --OverHere--> balance
 //                                     forgets it too
@@ -119,9 +119,10 @@ struct Ended {  // the copy that ran here is gone; its spool is complete
   std::int32_t wait_status = 0;
   StreamEnds ends{};
 };
-struct Vanished {  // in answer to Attend: nothing of it runs, and that file or folder is not there
+struct Vanished {  // in answer to Attend, at home: nothing of it runs, that file of it is not there
   base::JobId job;
   std::string missing;
+  StreamEnds ends{};  // its spool is complete
 };
 struct ParkAsked {  // legal for a job that runs here and is in no handover
   base::JobId job;

@@ -1,4 +1,6 @@
 // A job that rests on this node's disk.
+#include <csignal>
+
 #include "balance/limits.h"
 #include "node/jobs.h"
 
@@ -13,25 +15,21 @@ void Jobs::tell_rest(Time now, Job& job) {
   tell_here(now, job);
 }
 
-// Somebody took away what it rested in, or all of its folder. It is given up here for good: what
-// turned up again later would be a second copy of what was maybe started anew.
+// Somebody took away what it rested in. It is given up here for good: what turned up again later
+// would be a second copy of what was maybe started anew. Elsewhere it ends, as home has its output
+// and files to come.
 void Jobs::on(Time now, const Vanished& event) {
   Job* job = get(event.job);
   if (job == nullptr || !job->here || job->wait_status) return;
+  if (job->spec.home != self_) return on(now, Ended{event.job, SIGKILL, event.ends});
   job->here = false;
   job->launched = false;
   job->rest = Rest::kNone;
   job->parked.reset();
   job->missing = event.missing;
-  const std::string why = event.missing + " is not there any more";
-  if (job->spec.home == self_) {
-    on_lost(now, *job, why);
-    const JobId id = event.job;
-    return keep(*job, [this, id] { out(OverHere{id}); });
-  }
-  out(Changed{event.job, "lost: " + why});
-  job->at = {};
-  on_lost(now, *job, why);
+  on_lost(now, *job, event.missing + " is not there any more");
+  const JobId id = event.job;
+  keep(*job, [this, id] { out(OverHere{id}); });
 }
 
 void Jobs::on(Time /*now*/, const ParkAsked& event) {

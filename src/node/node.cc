@@ -255,7 +255,7 @@ void Node::on(const JobNews& event) {
   // An undecided handover asks for the original itself.
   const auto* vanished = std::get_if<jobs::Vanished>(&event.event);
   if (vanished != nullptr && balance_->in_doubt(vanished->job)) {
-    ended_in_doubt_[vanished->job] = jobs::Ended{vanished->job, SIGKILL, {}};
+    ended_in_doubt_[vanished->job] = jobs::Ended{vanished->job, SIGKILL, vanished->ends};
     return;
   }
   const jobs::Job* job = ended == nullptr ? nullptr : jobs_->find(ended->job);

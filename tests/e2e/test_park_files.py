@@ -5,7 +5,6 @@
 """
 
 import os
-import shutil
 import sys
 
 from harness import Counter, Counting, Mesh, check, python, run_tests, wait_for
@@ -54,45 +53,41 @@ def damaged_file():
 
 
 def taken_away():
-    """a parked job whose file, or folder, somebody removed is lost: said with what is missing, and
-    what is left of it stays until it is given up"""
+    """a parked job whose file somebody removed is lost at its home: said with what is missing, and what
+    is left of it stays until it is given up; a guest has ended, and home gets all of its output"""
     with Mesh(["a", "b"]) as mesh:
         a, b = mesh.hosts
-        counters = [Counter(mesh, a), Counter(mesh, a), Counter(mesh, a)]
+        own, guest = Counter(mesh, a), Counter(mesh, a)
+        a.migrate(guest.job, "b")
         gone = {}
-        for counter in counters:
-            if counter is counters[2]:
-                a.migrate(counter.job, "b")
-            host = b if counter is counters[2] else a
+        for counter, host in ((own, a), (guest, b)):
             counter.wait_further()
             host.tern("park", counter.job)
             wait_parked(host, counter.job)
             gone[counter.job] = parked_file(host, counter.job)[0]
-        gone[counters[1].job] = os.path.dirname(gone[counters[1].job])
         for host in (a, b):
             host.stop_daemon()
         for path in gone.values():
-            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+            os.remove(path)
         for host in (a, b):
             host.start()
+        wait_for("the guest to have ended", lambda: state_of(a, guest.job) == "exited", SETTLE)
+        check(a.job(guest.job)[0]["exit_code"] == 137, lambda: f"{a.job(guest.job)}")
+        guest.check_output()
+        check([e for e in b.events() if e.get("job") == guest.job and gone[guest.job] in e["text"]],
+              "b does not say what is missing")
         for _ in range(2):
-            for counter in counters:
-                wait_for("it to be lost", lambda c=counter: state_of(a, c.job) == "lost", SETTLE)
+            wait_for("it to be lost", lambda: state_of(a, own.job) == "lost", SETTLE)
             shown = a.tern("ps").stderr
-            for counter in counters[:2]:
-                check(f"{gone[counter.job]} is not there any more" in shown, lambda: f"ps: {shown}")
-            check(not any(mesh.copies(counter.job) for counter in counters), "one of them runs")
+            check(f"{gone[own.job]} is not there any more" in shown, lambda: f"ps: {shown}")
+            check(not mesh.copies(own.job), "it runs")
             a.restart()
-        done = a.tern("attach", counters[0].job, ok=False)
+        done = a.tern("attach", own.job, ok=False)
         check(done.returncode == 1 and "the job is lost" in done.stderr, lambda: f"attach: {done}")
-        said = b.events() + a.events()
-        check([e for e in said if e.get("job") == counters[2].job and gone[counters[2].job] in
-               e["text"]], "b does not say what is missing")
-        log = a.job_file(counters[0].job, "stdout.log")
+        log = a.job_file(own.job, "stdout.log")
         check(os.path.getsize(log) > 0, "its output is gone")
-        for counter in counters:
-            a.tern("kill", counter.job)
-            check(not a.job(counter.job), "it was given up, and is shown")
+        a.tern("kill", own.job)
+        check(not a.job(own.job), "it was given up, and is shown")
         wait_for("its folder to go", lambda: not os.path.exists(log))
 
 

@@ -1,12 +1,14 @@
 // Jobs of which nothing is left (node/jobs.h).
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "jobs_rig.h"
 
 namespace node::jobs {
 namespace {
 
-// Its file, or its folder, was taken away while nobody looked.
+// Its file was taken away while nobody looked.
 TEST(Jobs, AParkedJobThatVanishedIsLostAndSaysWhatIsMissing) {
   Rig rig(kHome);
   (void)rig.give(Begin{spec()});
@@ -27,24 +29,18 @@ TEST(Jobs, AParkedJobThatVanishedIsLostAndSaysWhatIsMissing) {
   EXPECT_EQ(all_of<Forget>(rig.give(Drop{kJob})).size(), 1U);
 }
 
-TEST(Jobs, HomeHearsOfAGuestThatVanished) {
+// Its home has output and files of it to come.
+TEST(Jobs, AGuestThatVanishedEndsAsAnyOther) {
   Rig guest(kFirst);
   (void)guest.give(Arriving{spec(), Epoch{2}});
   (void)guest.give(Owner{kJob, Epoch{2}, true, kFirst});
   guest.restart();
   (void)guest.give(Owner{kJob, Epoch{2}, true, kFirst, true});
-  const auto told = all_of<Tell>(guest.give(Vanished{kJob, "/state"}));
-  ASSERT_EQ(told.size(), 1U);
-  EXPECT_EQ(told[0].to, kHome);
-  Rig home = home_of_a_guest_elsewhere();
-  (void)home.give(Peer{kFirst, told[0].message});
-  EXPECT_TRUE(home.job().lost);
-  home.restart();
-  const Owner before{kJob, Epoch{2}, false, kFirst, true};
-  EXPECT_EQ(all_of<OverHere>(home.give(before)).size(), 1U);
-  EXPECT_TRUE(home.job().lost);
-  (void)guest.give(Peer{kHome, HereAck{kJob, Epoch{2}}});
-  EXPECT_FALSE(guest.knows());
+  (void)guest.give(Vanished{kJob, "/state/park-e2", {7, 9}});
+  EXPECT_FALSE(guest.job().lost);
+  EXPECT_TRUE(guest.job().here) << "its output is relayed until home has all of it";
+  EXPECT_EQ(guest.job().wait_status, SIGKILL);
+  EXPECT_EQ(guest.job().spool, (StreamEnds{7, 9}));
 }
 
 }  // namespace

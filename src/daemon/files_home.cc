@@ -1,16 +1,11 @@
 #include "daemon/files_home.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
-#include "base/wire.h"
+#include "daemon/files_owed.h"
 #include "daemon/files_stream.h"
 #include "daemon/files_user.h"
-#include "daemon/job_folder.h"
-#include "machine/fd.h"
 #include "machine/ledger_files.h"
 
 namespace ternd {
@@ -19,37 +14,6 @@ namespace {
 using base::Code;
 using base::Result;
 using base::Status;
-
-struct Owed {
-  node::JobSpec spec;
-  base::Epoch epoch;
-};
-
-constexpr std::size_t kOwedMax = 2 << 20;
-
-Status write_owed(const std::string& folder, const Owed& owed) {
-  if (Status made = job_folder::make(folder); !made) return made;
-  if (Status s = job_folder::sync_folder(folder.substr(0, folder.rfind('/'))); !s) return s;
-  base::Writer w;
-  w.array(3).u64(1).bin(node::encode(owed.spec)).counter(owed.epoch);
-  return job_folder::write_file(folder, owed.spec.id.hex(), w.take());
-}
-
-Result<Owed> read_owed(const std::string& path) {
-  auto text = machine::read_small_file(path, kOwedMax);
-  if (!text) return text.error();
-  base::Reader r(base::as_bytes(*text));
-  Owed owed;
-  r.array_of(3);
-  if (r.u64() != 1) r.reject("made by a newer tern");
-  const base::ByteView spec = r.bin(kOwedMax);
-  owed.epoch = r.counter<base::Epoch>();
-  if (Status finished = r.finish(); !finished) return finished.error();
-  auto decoded = node::decode_spec(spec);
-  if (!decoded) return decoded.error();
-  owed.spec = std::move(*decoded);
-  return owed;
-}
 
 }  // namespace
 
@@ -63,6 +27,7 @@ struct FilesHome::Going {
   std::function<void()> then;  // until it was told
   std::unique_ptr<loop::Timer> tells;
   bool noted = false;
+  bool over = false;  // home has it, or refuses it: what becomes of the connection is nothing to us
   bool said_no_room = false;
   base::Time began{};                      // the attempt
   std::string why;                         // it will be made again
@@ -136,20 +101,23 @@ void FilesHome::tell_now() {
   }
 }
 
-// Most jobs came with nothing.
+// Most jobs came with nothing. Or home has it since before the daemon started.
 void FilesHome::note(const GoingHandle& going) {
   struct Outcome {
     Result<bool> placed = false;
+    bool home_has_it = false;
     Status written;
   };
   auto outcome = std::make_shared<Outcome>();
   loop::run_blocking(
       loop_,
       [folder = paths_.files(), owed_folder = paths_.files_owed(),
-       owed = Owed{going->spec, going->epoch}, outcome] {
+       owed = FilesOwed{going->spec, going->epoch}, outcome] {
+        outcome->home_has_it = files_owed::is_home(owed_folder, owed);
+        if (outcome->home_has_it) return;
         outcome->placed = machine::has_arrivals(folder, owed.spec.id);
         if (outcome->placed && !*outcome->placed) return;
-        outcome->written = write_owed(owed_folder, owed);
+        outcome->written = files_owed::note(owed_folder, owed);
       },
       [this, going, outcome, alive = alive_] {
         if (!*alive) return;
@@ -157,6 +125,7 @@ void FilesHome::note(const GoingHandle& going) {
           log_.warn("files_home_not_noted",
                     {{"job", going->spec.id.hex()}, {"why", outcome->written.error().detail}});
         }
+        if (outcome->home_has_it) return drop(going);
         if (outcome->placed && !*outcome->placed) return finish(going);
         going->noted = true;
         if (tells_at_once_) tell_before_home(going);
@@ -171,22 +140,21 @@ void FilesHome::note(const GoingHandle& going) {
 
 std::vector<base::JobId> FilesHome::resume() {
   std::vector<base::JobId> jobs;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(paths_.files_owed(), error)) {
-    const std::string name = entry.path().filename().string();
-    auto owed = read_owed(entry.path().string());
-    if (!owed || owed->spec.id.hex() != name) {
-      if (name.ends_with(".new")) continue;
-      const std::string why = owed ? "it is another job's" : owed.error().detail;
-      log_.warn("files_home_unreadable", {{"name", name}, {"why", why}});
-      continue;
-    }
-    jobs.push_back(owed->spec.id);
+  files_owed::All all = files_owed::read_all(paths_.files_owed());
+  for (const auto& [name, why] : all.unreadable) {
+    log_.warn("files_home_unreadable", {{"name", name}, {"why", why}});
+  }
+  for (files_owed::Found& found : all.found) {
     auto going = std::make_shared<Going>();
-    going->spec = std::move(owed->spec);
-    going->epoch = owed->epoch;
+    going->spec = std::move(found.owed.spec);
+    going->epoch = found.owed.epoch;
+    jobs.push_back(going->spec.id);
     going_[going->spec.id] = going;
-    again(going, "the daemon has started anew");
+    if (found.home_has_it) {
+      drop(going);
+    } else {
+      again(going, "the daemon has started anew");
+    }
   }
   return jobs;
 }
@@ -194,7 +162,7 @@ std::vector<base::JobId> FilesHome::resume() {
 std::vector<FilesHome::Waiting> FilesHome::waiting() const {
   std::vector<Waiting> out;
   for (const auto& [job, going] : going_) {
-    if (going->then) continue;
+    if (going->then || going->over) continue;
     out.push_back({job, going->spec.name, going->spec.home, going->why});
   }
   return out;
@@ -251,7 +219,7 @@ void FilesHome::on_connected(const GoingHandle& going, Result<BulkStream> bulk) 
 }
 
 void FilesHome::on_sent(const GoingHandle& going, const Status& status) {
-  if (!going->stream) return;
+  if (!going->stream || going->over) return;
   if (status) {
     log_.info("files_home", {{"job", going->spec.id.hex()}, {"bytes", going->files->bytes()}});
     return drop(going);
@@ -266,15 +234,22 @@ void FilesHome::on_sent(const GoingHandle& going, const Status& status) {
   finish(going);
 }
 
-// Home has it on its disk: here it goes, also what the job made beside what it came with.
+// Home has it on its disk: here it goes, also what the job made beside what it came with. From its
+// first file on no list may go home any more, whatever happens to this daemon.
 void FilesHome::drop(const GoingHandle& going) {
+  going->over = true;
   auto status = std::make_shared<Status>();
   loop::run_blocking(
       loop_,
-      [folder = paths_.files(), job = going->spec.id, tree = going->files->tree(), status] {
-        *status = machine::note_guest_leaves(folder, job, left_of(*tree));
-        if (!*status) return;
-        *status = machine::forget_arrivals(folder, job, base::Epoch{UINT64_MAX}, false);
+      [folder = paths_.files(), owed_folder = paths_.files_owed(),
+       owed = FilesOwed{going->spec, going->epoch},
+       tree = going->files ? going->files->tree() : nullptr, status] {
+        if (tree) {
+          *status = machine::note_guest_leaves(folder, owed.spec.id, left_of(*tree));
+          if (*status) *status = files_owed::home_has_it(owed_folder, owed);
+          if (!*status) return;
+        }
+        *status = machine::forget_arrivals(folder, owed.spec.id, base::Epoch{UINT64_MAX}, false);
       },
       [this, going, status, alive = alive_] {
         if (!*alive) return;
@@ -319,6 +294,7 @@ void FilesHome::again(const GoingHandle& going, const std::string& why) {
 }
 
 void FilesHome::finish(const GoingHandle& going) {
+  going->over = true;
   const base::JobId job = going->spec.id;
   tell(going);
   // Not at once: as above.
@@ -328,11 +304,17 @@ void FilesHome::finish(const GoingHandle& going) {
     last->files.reset();
     last->stream.reset();
     last->tells.reset();
-    // Were it still noted after a crash, home would be asked once more, and refuse or have it.
+    // Before anything else of it goes: while it is noted what is here may be sent home.
+    auto removed = std::make_shared<Status>();
     loop::run_blocking(
-        loop_, [path = paths_.files_owed() + "/" + job.hex()] { (void)::unlink(path.c_str()); },
-        [this, job, alive = alive_] {
-          if (*alive) callbacks_.over(job);
+        loop_,
+        [folder = paths_.files_owed(), job, removed] {
+          *removed = files_owed::remove(folder, job);
+        },
+        [this, job, removed, alive = alive_] {
+          if (!*alive) return;
+          if (*removed) return callbacks_.over(job);
+          log_.warn("files_home_noted", {{"job", job.hex()}, {"why", removed->error().detail}});
         });
     last->timer.reset();
   });

@@ -16,7 +16,8 @@
 // The guest's drain, sleep and stop wait for no files whose end was told.
 //
 // What is owed is on the guest's disk before anybody hears that the job ended, and until it is
-// over: FOLDER/<job>, [version = 1, spec bytes, epoch]. A daemon that starts goes on with it.
+// over; so it is that home has it, before anything goes here (files_owed.h). A daemon that starts
+// goes on with either.
 //
 // Home takes files of a job only from the node where it knows the job to be, for the user whom it
 // started the job for.

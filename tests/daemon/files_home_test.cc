@@ -1,10 +1,12 @@
 // The files of a job that ended as a guest, between two nodes (daemon/files_home.h).
 #include "daemon/files_home.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
 
+#include "daemon/files_owed.h"
 #include "links_rig.h"
 #include "machine/ledger_files.h"
 
@@ -70,6 +72,21 @@ class FilesOfAnEndedJob : public ::testing::Test {
     hello.job = spec_.id;
     hello.epoch = base::Epoch{2};
     home_.files->take(std::move(bulk), hello);
+  }
+  // Tern put it there for the job.
+  void came(const std::string& path, const std::string& words) {
+    std::ofstream(path) << words;
+    struct stat info {};
+    ASSERT_EQ(::stat(path.c_str(), &info), 0);
+    auto ledger = machine::LedgerFile::open(guest_.paths.files(),
+                                            machine::arrival_ledger(spec_.id, base::Epoch{2}));
+    ASSERT_TRUE(ledger.ok());
+    ASSERT_TRUE(
+        (*ledger)->append({transfer::LedgerKind::kUser, {}, {}, spec_.uid, spec_.gid, {}}).ok());
+    ASSERT_TRUE(
+        (*ledger)
+            ->append({transfer::LedgerKind::kPlaced, path, {}, info.st_dev, info.st_ino, {}})
+            .ok());
   }
   [[nodiscard]] bool owed() const {
     return fs::exists(guest_.paths.files_owed() + "/" + spec_.id.hex());
@@ -137,6 +154,53 @@ TEST_F(FilesOfAnEndedJob, KeepNoConnectionWhileTheyWaitForRoom) {
             "what the job changed of its files waits here for room at home: 1 MiB is free");
   ASSERT_TRUE(run_until(loop_, [&] { return !home_.bulks.empty(); })) << "it does not try again";
   EXPECT_GE(loop::Loop::now() - began, kFilesHomeAgain / 2);
+}
+
+// The daemon was killed when home had them and the half of them was gone here.
+TEST_F(FilesOfAnEndedJob, AreNotSentOnceMoreByWhoWasKilledWhenHomeHadThem) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  const FilesOwed owes{spec_, base::Epoch{2}};
+  ASSERT_TRUE(files_owed::note(guest_.paths.files_owed(), owes).ok());
+  ASSERT_TRUE(files_owed::home_has_it(guest_.paths.files_owed(), owes).ok());
+  guest_.open(loop_);
+  home_.open(loop_);
+  EXPECT_EQ(guest_.files->resume(), std::vector<base::JobId>{spec_.id});
+  EXPECT_TRUE(guest_.files->waiting().empty());
+  ASSERT_TRUE(run_until(loop_, [&] { return guest_.over; }));
+  EXPECT_TRUE(home_.bulks.empty());
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::is_empty(guest_.paths.files_owed()));
+}
+
+// Its end is found once more then.
+TEST_F(FilesOfAnEndedJob, AreNotBroughtOnceMoreWhereHomeHasThem) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  const FilesOwed owes{spec_, base::Epoch{2}};
+  ASSERT_TRUE(files_owed::home_has_it(guest_.paths.files_owed(), owes).ok());
+  guest_.open(loop_);
+  home_.open(loop_);
+  guest_.files->bring(spec_, base::Epoch{2}, [this] { told_ = true; });
+  ASSERT_TRUE(run_until(loop_, [&] { return guest_.over; }));
+  EXPECT_TRUE(told_);
+  EXPECT_TRUE(home_.bulks.empty());
+  EXPECT_FALSE(fs::exists(left));
+}
+
+// Nothing of them goes here before it is noted that home has them, and nothing of the connection
+// counts from then on.
+TEST_F(FilesOfAnEndedJob, AreNotedAsHomesBeforeTheyGo) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  home_.callbacks.expected = [this](const auto&, const auto&) { return spec_; };
+  home_.callbacks.beside = [](const auto&, const machine::LaidBeside&) {};
+  // What is at the place of the note that home has them: it cannot be written.
+  ASSERT_TRUE(fs::create_directories(guest_.paths.files_owed() + "/" + spec_.id.hex() + ".home/x"));
+  end();
+  ASSERT_TRUE(run_until(loop_, [&] { return told_; }));
+  ASSERT_TRUE(run_until(loop_, [&] { return !guest_.files->pending(spec_.id); }));
+  EXPECT_TRUE(fs::exists(left));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/files_home_internal.h"
 #include "daemon/files_owed.h"
 #include "daemon/files_stream.h"
 #include "daemon/files_user.h"
@@ -15,33 +16,24 @@ using base::Code;
 using base::Result;
 using base::Status;
 
+Result<std::set<std::string>> missing_at_end(const std::string& folder, const node::JobSpec& spec) {
+  machine::JobTreeSpec tree = tree_of(spec);
+  auto placed = machine::placed_files(folder, spec.id);
+  if (!placed) return placed.error();
+  tree.placed = std::move(*placed);
+  return machine::missing_files(tree);
+}
+
+// This machine's own about its files: another attempt would end the same way.
+bool is_for_good(Code code) {
+  return code == Code::kRefused || code == Code::kTooLarge || code == Code::kInvalid;
+}
+
 }  // namespace
 
-struct FilesHome::Going {
-  node::JobSpec spec;
-  base::Epoch epoch;
-  std::unique_ptr<PeerStream> stream;
-  std::unique_ptr<FilesOut> files;
-  std::unique_ptr<loop::Timer> timer;
-  base::Duration wait = kFilesHomeAgain;
-  std::function<void()> then;  // until it was told
-  std::unique_ptr<loop::Timer> tells;
-  bool noted = false;
-  bool over = false;  // home has it, or refuses it: what becomes of the connection is nothing to us
-  bool said_no_room = false;
-  base::Time began{};                      // the attempt
-  std::string why;                         // it will be made again
-  std::shared_ptr<machine::JobTree> tree;  // of the last one
-};
-
-struct FilesHome::Coming {
-  base::JobId job;
-  std::unique_ptr<PeerStream> stream;
-  std::unique_ptr<FilesIn> files;
-  std::unique_ptr<loop::Timer> refused;  // then it is closed
-  bool working = false;                  // off the loop
-  bool closed = false;
-};
+base::Duration files_home_wait(base::Duration took, base::Duration wait) {
+  return std::clamp(3 * took, std::min(wait, kFilesHomeNoRoomMax), kFilesHomeLongMax);
+}
 
 FilesHome::FilesHome(loop::Loop& loop, const Paths& paths, Links& links, base::Log& log,
                      Callbacks callbacks)
@@ -59,10 +51,9 @@ FilesHome::~FilesHome() {
     coming->files.reset();
     coming->stream.reset();
     coming->refused.reset();
+    coming->closes.reset();
   }
 }
-
-// ---- guest
 
 void FilesHome::bring(const node::JobSpec& spec, base::Epoch epoch, std::function<void()> then) {
   if (going_.contains(spec.id)) return then();
@@ -106,21 +97,34 @@ void FilesHome::note(const GoingHandle& going) {
   struct Outcome {
     Result<bool> placed = false;
     bool home_has_it = false;
+    FilesOwed owed;
+    Status looked;
     Status written;
   };
   auto outcome = std::make_shared<Outcome>();
+  outcome->owed = {going->spec, going->epoch};
   loop::run_blocking(
       loop_,
-      [folder = paths_.files(), owed_folder = paths_.files_owed(),
-       owed = FilesOwed{going->spec, going->epoch}, outcome] {
+      [folder = paths_.files(), owed_folder = paths_.files_owed(), outcome] {
+        FilesOwed& owed = outcome->owed;
         outcome->home_has_it = files_owed::is_home(owed_folder, owed);
         if (outcome->home_has_it) return;
         outcome->placed = machine::has_arrivals(folder, owed.spec.id);
         if (outcome->placed && !*outcome->placed) return;
+        // What is missing from now on the job did not remove.
+        owed.removed.emplace();
+        auto missing = missing_at_end(folder, owed.spec);
+        if (missing) owed.removed = std::move(*missing);
+        if (!missing) outcome->looked = missing.error();
         outcome->written = files_owed::note(owed_folder, owed);
       },
       [this, going, outcome, alive = alive_] {
         if (!*alive) return;
+        if (!outcome->looked) {
+          log_.warn("files_home_not_looked_at",
+                    {{"job", going->spec.id.hex()}, {"why", outcome->looked.error().detail}});
+        }
+        going->removed = std::move(outcome->owed.removed);
         if (!outcome->written) {
           log_.warn("files_home_not_noted",
                     {{"job", going->spec.id.hex()}, {"why", outcome->written.error().detail}});
@@ -148,6 +152,7 @@ std::vector<base::JobId> FilesHome::resume() {
     auto going = std::make_shared<Going>();
     going->spec = std::move(found.owed.spec);
     going->epoch = found.owed.epoch;
+    going->removed = std::move(found.owed.removed);
     jobs.push_back(going->spec.id);
     going_[going->spec.id] = going;
     if (found.home_has_it) {
@@ -184,11 +189,17 @@ void FilesHome::on_connected(const GoingHandle& going, Result<BulkStream> bulk) 
   on.on_room = [weak] {
     if (auto strong = weak.lock(); strong && strong->files) strong->files->on_room();
   };
-  on.on_data = [weak](const transfer::Buffer& record) {
-    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_record(record.view());
+  on.on_data = [this, weak](const transfer::Buffer& record) {
+    auto strong = weak.lock();
+    if (!strong) return;
+    if (strong->gave_up) return gave_up(strong);
+    if (strong->files) strong->files->on_record(record.view());
   };
   on.on_failed = [this, weak](const base::Error& error) {
-    if (auto strong = weak.lock()) on_sent(strong, error);
+    auto strong = weak.lock();
+    if (!strong) return;
+    if (strong->gave_up) return gave_up(strong);
+    on_sent(strong, error);
   };
   going->stream->take_over(std::move(on));
   transfer::ImageSender greeting(bulk->handshake_hash);
@@ -207,31 +218,56 @@ void FilesHome::on_connected(const GoingHandle& going, Result<BulkStream> bulk) 
     if (auto strong = weak.lock()) on_sent(strong, status);
   };
   going->files = std::make_unique<FilesOut>(loop_, std::move(out), going->tree);
-  going->files->start(
-      true, node::encode(going->spec),
-      [spec = going->spec, folder = paths_.files()]() -> Result<machine::JobTreeSpec> {
-        machine::JobTreeSpec tree = tree_of(spec);
-        auto placed = machine::placed_files(folder, spec.id);
-        if (!placed) return placed.error();
-        tree.placed = std::move(*placed);
-        return tree;
-      });
+  going->files->start(true, node::encode(going->spec),
+                      [spec = going->spec, removed = going->removed,
+                       folder = paths_.files()]() -> Result<machine::JobTreeSpec> {
+                        machine::JobTreeSpec tree = tree_of(spec);
+                        auto placed = machine::placed_files(folder, spec.id);
+                        if (!placed) return placed.error();
+                        tree.placed = std::move(*placed);
+                        tree.removed = removed;
+                        return tree;
+                      });
 }
 
 void FilesHome::on_sent(const GoingHandle& going, const Status& status) {
-  if (!going->stream || going->over) return;
+  if (!going->stream || going->over || going->gave_up) return;
   if (status) {
     log_.info("files_home", {{"job", going->spec.id.hex()}, {"bytes", going->files->bytes()}});
     return drop(going);
   }
-  if (status.error().code == Code::kFull) return wait_for_room(going, status.error().detail);
-  if (status.error().code != Code::kRefused) return again(going, status.error().detail);
+  const base::Error& error = status.error();
+  const FilesOut::Said by = going->files ? going->files->said() : FilesOut::Said::kNobody;
+  if (by == FilesOut::Said::kHere && is_for_good(error.code)) return give_up(going, error.detail);
+  const bool by_home = by == FilesOut::Said::kSink;
+  if (by_home && error.code == Code::kFull) return wait_for_room(going, error.detail);
+  if (!by_home || error.code != Code::kRefused) return again(going, error.detail);
   // Its owner has to look: what the job changed stays here.
   callbacks_.said(going->spec.id,
                   "what the job changed of its files stays on this node, as home "
                   "does not take it: " +
-                      status.error().detail);
+                      error.detail);
   finish(going);
+}
+
+// What this machine itself says of its files. Home is told, so that it is said there, too.
+void FilesHome::give_up(const GoingHandle& going, const std::string& why) {
+  going->gave_up = true;
+  callbacks_.said(going->spec.id, "what the job changed of its files stays on this node: " + why);
+  const Status sent = going->stream->send(
+      {transfer::encode_job_refuse(transfer::JobFilesType::kRefuse, "that node says: " + why)});
+  if (!sent) return finish(going);
+  going->timer = std::make_unique<loop::Timer>(loop_, [this, weak = std::weak_ptr<Going>(going)] {
+    if (auto strong = weak.lock()) gave_up(strong);
+  });
+  going->timer->start(kFilesHomeRefuseFor);
+  going->stream->flush();
+}
+
+// Home has heard it, or could not.
+void FilesHome::gave_up(const GoingHandle& going) {
+  const GoingHandle kept = going;
+  if (!kept->over) finish(kept);
 }
 
 // Home has it on its disk: here it goes, also what the job made beside what it came with. From its
@@ -266,8 +302,7 @@ void FilesHome::wait_for_room(const GoingHandle& going, const std::string& why) 
     callbacks_.said(going->spec.id,
                     "what the job changed of its files waits here for room at home: " + why);
   }
-  going->wait = std::clamp(loop::Loop::now() - going->began,
-                           std::min(going->wait, kFilesHomeNoRoomMax), kFilesHomeAgainMax);
+  going->wait = files_home_wait(loop::Loop::now() - going->began, going->wait);
   again(going, "there is no room: " + why);
 }
 
@@ -319,131 +354,6 @@ void FilesHome::finish(const GoingHandle& going) {
     last->timer.reset();
   });
   going->timer->start(base::Duration{0});
-}
-
-// ---- home
-
-void FilesHome::take(BulkStream bulk, const transfer::ImageHello& hello) {
-  const auto spec = callbacks_.expected(hello.job, bulk.peer);
-  const std::string never = callbacks_.never(hello.job, hello.epoch);
-  const bool twice = std::any_of(coming_.begin(), coming_.end(), [&](const ComingHandle& other) {
-    return other->job == hello.job;
-  });
-  const auto like_it = std::count_if(coming_.begin(), coming_.end(), [&](const auto& other) {
-    return (other->refused != nullptr) == !never.empty();
-  });
-  const bool full = static_cast<std::size_t>(like_it) >= kFilesHomeMax;
-  if (twice || full) return;  // closed; it tries again
-  if (!never.empty()) return refuse(std::move(bulk), hello.job, never);
-  if (!spec) return;  // likewise
-  auto coming = std::make_shared<Coming>();
-  coming->job = hello.job;
-  coming->stream = std::move(bulk.stream);
-  coming_.push_back(coming);
-  start(coming, *spec, hello.epoch);
-}
-
-void FilesHome::start(const ComingHandle& coming, const node::JobSpec& spec, base::Epoch epoch) {
-  std::weak_ptr<Coming> weak = coming;
-  FilesIn::Callbacks in;
-  through_stream(in, weak);
-  in.failed = [this, job = coming->job](const Status& status) {
-    log_.warn("files_refused", {{"job", job.hex()}, {"why", status.error().detail}});
-    callbacks_.refused(job, status.error());
-  };
-  in.taken_back = [this, job = coming->job](const Result<machine::Undone>& undone) {
-    if (!undone) {
-      log_.warn("files_left", {{"job", job.hex()}, {"why", undone.error().detail}});
-      callbacks_.said(job,
-                      "what came of the job's files before that could not all be taken back: " +
-                          undone.error().detail);
-      return;
-    }
-    for (const std::string& path : undone->before) {
-      callbacks_.said(job,
-                      "something else has the name of what was here before; that lies at " + path);
-    }
-    for (const std::string& path : undone->kept) {
-      callbacks_.said(job, "it came with the job, and stays here: " + path);
-    }
-  };
-  // The next attempt waits until the disk is left alone.
-  in.work = [this, weak](std::function<Status()> work, FilesIn::Done done) {
-    const ComingHandle busy = weak.lock();
-    if (!busy || busy->closed) return;
-    busy->working = true;
-    loop::run_blocking(loop_, std::move(work),
-                       [this, busy, done = std::move(done), alive = alive_](const Status& status) {
-                         if (!*alive) return;
-                         busy->working = false;
-                         done(status);
-                         if (busy->closed && !busy->working) forget(busy);
-                       });
-  };
-  // Whoever sends: they are placed as the user whose job it is here.
-  in.refusal = [spec](const node::JobSpec& told) -> std::string {
-    const bool same = told.id == spec.id && same_user(told, spec);
-    return same ? std::string() : "the files are of somebody else's job";
-  };
-  in.settled = [this, job = coming->job](const machine::LaidBeside& laid) {
-    callbacks_.beside(job, laid);
-  };
-  machine::PlacerSpec placer;
-  placer.ledgers = paths_.files();
-  placer.job = coming->job;
-  placer.epoch = epoch;
-  placer.at_home = true;
-  placer.groups_known = true;
-  placer.ended = true;
-  coming->files = std::make_unique<FilesIn>(loop_, std::move(placer), std::move(in));
-  PeerStream::Callbacks on;
-  on.on_data = [weak](const transfer::Buffer& record) {
-    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_record(record.view());
-  };
-  on.on_room = [weak] {
-    if (auto strong = weak.lock(); strong && strong->files) strong->files->on_room();
-  };
-  on.on_failed = [this, weak](const base::Error&) {
-    if (auto strong = weak.lock()) close(strong);
-  };
-  coming->stream->take_over(std::move(on));
-  coming->stream->resume();
-}
-
-// Before anything of them is sent. The other end closes then, or the time is up.
-void FilesHome::refuse(BulkStream bulk, const base::JobId& job, const std::string& why) {
-  log_.debug("files_refused", {{"job", job.hex()}, {"why", why}});
-  auto coming = std::make_shared<Coming>();
-  coming->job = job;
-  coming->stream = std::move(bulk.stream);
-  coming_.push_back(coming);
-  std::weak_ptr<Coming> weak = coming;
-  const auto close_it = [this, weak] {
-    if (auto strong = weak.lock()) close(strong);
-  };
-  PeerStream::Callbacks on;
-  on.on_end = close_it;
-  on.on_failed = [close_it](const base::Error&) { close_it(); };
-  coming->stream->take_over(std::move(on));
-  coming->refused = std::make_unique<loop::Timer>(loop_, close_it);
-  coming->refused->start(kFilesHomeRefuseFor);
-  (void)coming->stream->send({transfer::encode_job_refuse(transfer::JobFilesType::kRefuse, why)});
-  coming->stream->flush();
-  if (coming->stream) coming->stream->resume();
-}
-
-// What came of an attempt that broke off is gone on with by the next: the guest has it all still.
-void FilesHome::close(const ComingHandle& coming) {
-  const ComingHandle kept = coming;
-  kept->closed = true;
-  kept->stream.reset();
-  if (!kept->working) forget(kept);
-}
-
-void FilesHome::forget(const ComingHandle& coming) {
-  const ComingHandle kept = coming;
-  coming_.remove(kept);
-  kept->files.reset();
 }
 
 }  // namespace ternd

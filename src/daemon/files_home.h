@@ -11,9 +11,10 @@
 //                          |-> taken back -> refused: for good, or for want of room, so that the
 //                              guest tries again for as long as that takes
 //
-// What is refused for good stays with the guest, where the job left it. So it is where home knows
-// the job no more, or has it under a later epoch (resolved by a person): nobody waits for it then.
-// The guest's drain, sleep and stop wait for no files whose end was told.
+// What is refused for good, by home or by the guest's own machine (what came with the job is not
+// there any more, or cannot be read), stays with the guest, where the job left it. So it is where
+// home knows the job no more, or has it under a later epoch (resolved by a person): nobody waits
+// for it then. The guest's drain, sleep and stop wait for no files whose end was told.
 //
 // What is owed is on the guest's disk before anybody hears that the job ended, and until it is
 // over; so it is that home has it, before anything goes here (files_owed.h). A daemon that starts
@@ -44,8 +45,10 @@ namespace ternd {
 inline constexpr std::size_t kFilesHomeMax = 8;
 inline constexpr base::Duration kFilesHomeAgain = std::chrono::seconds(5);
 inline constexpr base::Duration kFilesHomeAgainMax = std::chrono::minutes(5);
-// Where home has no room; longer, as long as an attempt took.
+// Where home has no room; longer, three times as long as an attempt took.
 inline constexpr base::Duration kFilesHomeNoRoomMax = std::chrono::seconds(30);
+inline constexpr base::Duration kFilesHomeLongMax = std::chrono::hours(1);
+[[nodiscard]] base::Duration files_home_wait(base::Duration took, base::Duration wait);
 inline constexpr base::Duration kFilesHomeRefuseFor = std::chrono::seconds(30);  // then closed
 inline constexpr base::Duration kFilesHomeTellAfter = std::chrono::seconds(30);
 
@@ -100,11 +103,14 @@ class FilesHome {
   void on_connected(const GoingHandle& going, base::Result<BulkStream> bulk);
   void on_sent(const GoingHandle& going, const base::Status& status);
   void wait_for_room(const GoingHandle& going, const std::string& why);
+  void give_up(const GoingHandle& going, const std::string& why);
+  void gave_up(const GoingHandle& going);
   void again(const GoingHandle& going, const std::string& why);
   void drop(const GoingHandle& going);
   void finish(const GoingHandle& going);
   void start(const ComingHandle& coming, const node::JobSpec& spec, base::Epoch epoch);
   void refuse(BulkStream bulk, const base::JobId& job, const std::string& why);
+  void close_soon(const std::weak_ptr<Coming>& coming, const std::string& why);
   void close(const ComingHandle& coming);
   void forget(const ComingHandle& coming);
 

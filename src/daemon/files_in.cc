@@ -80,6 +80,10 @@ machine::LaidBeside FilesIn::laid() const {
 
 void FilesIn::on_record(base::ByteView record) {
   if (failed_) return;
+  // What it cannot send for good; where a handover follows the checkpoint says that.
+  if (auto given_up = callbacks_.settled ? transfer::refusal_in(record) : std::nullopt) {
+    return fail(base::fail(Code::kRefused, given_up->detail));
+  }
   const std::size_t rounds = receiver_.rounds();
   auto orders = receiver_.feed(record);
   if (!orders) return fail(orders.error());
@@ -224,6 +228,8 @@ void FilesIn::take_back() {
 // tries again when there may be room.
 void FilesIn::refuse() {
   timer_.stop();
+  // Nothing is said then: whoever holds the connection closes it.
+  if (callbacks_.settled && why_.error().code == Code::kStale) return callbacks_.failed(why_);
   const bool again = callbacks_.settled && why_.error().code == Code::kFull;
   const JobFilesType type = again ? JobFilesType::kFull : JobFilesType::kRefuse;
   replies_.push_back(transfer::encode_job_refuse(type, why_.error().detail));

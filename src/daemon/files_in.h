@@ -30,8 +30,10 @@ class FilesIn {
   struct Callbacks {
     std::function<base::Status(base::ByteView)> send;  // kFull: on_room() follows
     std::function<void()> flush;
-    std::function<void(bool)> pause;                  // reading
-    std::function<void(const base::Status&)> failed;  // kFull: for want of room
+    std::function<void(bool)> pause;  // reading
+    // kFull: for want of room. kStale: it changed meanwhile; where no handover follows the source
+    // hears nothing, and tries again when the connection is closed.
+    std::function<void(const base::Status&)> failed;
     // Off the loop; `done` unless all this is discarded meanwhile.
     std::function<void(std::function<base::Status()>, Done)> work;
     std::function<std::string(const node::JobSpec&)> refusal;  // policy; empty: welcome

@@ -26,6 +26,7 @@ FilesOut::~FilesOut() {
 void FilesOut::start(bool final, base::Bytes who, List list) {
   CHECK(!busy_);
   busy_ = true;
+  said_ = Said::kNobody;
   asked_ = loop::Loop::now();
   timer_.start(kFilesAliveEvery);
   struct Outcome {
@@ -55,7 +56,10 @@ void FilesOut::start(bool final, base::Bytes who, List list) {
 }
 
 void FilesOut::listed(const Status& status, bool final, base::Bytes who) {
-  if (!status) return end(status);
+  if (!status) {
+    said_ = Said::kHere;
+    return end(status);
+  }
   // Nothing to say to a sink that was told of nothing.
   if (tree_->content()->list.size() == 0 && !sent_any_) return end({});
   sent_any_ = true;
@@ -94,14 +98,18 @@ void FilesOut::read(const JobFilesSender::Read& what) {
         if (!*alive) return;
         working_ = false;
         if (!busy_ || !sender_) return;
-        if (!*bytes) return end(bytes->error());
+        if (!*bytes) {
+          said_ = Said::kHere;
+          return end(bytes->error());
+        }
         if (Status got = sender_->got(std::move(**bytes)); !got) return end(got);
         pump();
       });
 }
 
 void FilesOut::on_record(base::ByteView record) {
-  if (auto refusal = busy_ && !sender_ ? transfer::refusal_in(record) : std::nullopt) {
+  if (auto refusal = busy_ ? transfer::refusal_in(record) : std::nullopt) {
+    said_ = Said::kSink;
     return end(*refusal);
   }
   if (!busy_ || !sender_) {

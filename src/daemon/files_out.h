@@ -47,6 +47,9 @@ class FilesOut {
   // Of the last round.
   [[nodiscard]] const std::shared_ptr<machine::JobTree>& tree() const { return tree_; }
   [[nodiscard]] bool busy() const { return busy_; }
+  // Whose word it is that the last round failed: the sink's own, or this machine's about its files.
+  enum class Said : std::uint8_t { kNobody, kSink, kHere };
+  [[nodiscard]] Said said() const { return said_; }
 
  private:
   void listed(const base::Status& status, bool final, base::Bytes who);
@@ -60,6 +63,7 @@ class FilesOut {
   bool busy_ = false;
   bool working_ = false;  // off the loop
   bool sent_any_ = false;
+  Said said_ = Said::kNobody;
   std::shared_ptr<machine::JobTree> tree_;
   std::optional<transfer::JobFilesSender> sender_;
   std::optional<base::Bytes> waiting_;  // a record that found no room

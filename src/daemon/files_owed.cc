@@ -10,6 +10,7 @@
 #include "base/wire.h"
 #include "daemon/job_folder.h"
 #include "machine/fd.h"
+#include "transfer/job_files.h"
 
 namespace ternd::files_owed {
 namespace {
@@ -17,14 +18,28 @@ namespace {
 using base::Result;
 using base::Status;
 
-constexpr std::size_t kNoteMax = 2 << 20;
+constexpr std::size_t kSpecMax = 2 << 20;
+constexpr std::size_t kRemovedMax = transfer::kJobFilesMax;
+constexpr std::size_t kNoteMax = kSpecMax + transfer::kJobNamesMax + 8 * kRemovedMax;
 constexpr const char* kHome = ".home";
 
 Status write(const std::string& folder, const std::string& name, const FilesOwed& owed) {
   if (Status made = job_folder::make(folder); !made) return made;
   if (Status s = job_folder::sync_folder(folder.substr(0, folder.rfind('/'))); !s) return s;
+  // What finds no place counts as not removed by the job: nothing is sent then.
+  std::vector<std::string_view> removed;
+  std::size_t names = 0;
+  static const std::set<std::string> kNone;
+  for (const std::string& path : owed.removed ? *owed.removed : kNone) {
+    names += path.size();
+    if (names > transfer::kJobNamesMax || removed.size() == kRemovedMax) break;
+    removed.push_back(path);
+  }
   base::Writer w;
-  w.array(3).u64(1).bin(node::encode(owed.spec)).counter(owed.epoch);
+  w.array(owed.removed ? 4 : 3).u64(owed.removed ? 2 : 1);
+  w.bin(node::encode(owed.spec)).counter(owed.epoch);
+  if (owed.removed) w.array(removed.size());
+  for (const std::string_view path : removed) w.text(path);
   return job_folder::write_file(folder, name, w.take());
 }
 
@@ -33,10 +48,20 @@ Result<FilesOwed> read(const std::string& path) {
   if (!text) return text.error();
   base::Reader r(base::as_bytes(*text));
   FilesOwed owed;
-  r.array_of(3);
-  if (r.u64() != 1) r.reject("made by a newer tern");
-  const base::ByteView spec = r.bin(kNoteMax);
+  const std::size_t fields = r.array(4);
+  if (const std::uint64_t version = r.u64(); version != 1 && version != 2) {
+    r.reject("made by a newer tern");
+  } else if (fields != version + 2) {
+    r.reject("of another length than its version");
+  }
+  const base::ByteView spec = r.bin(kSpecMax);
   owed.epoch = r.counter<base::Epoch>();
+  if (fields == 4) {
+    owed.removed.emplace();
+    for (std::size_t left = r.array(kRemovedMax); left > 0; --left) {
+      owed.removed->insert(r.text(transfer::kJobPathMax));
+    }
+  }
   if (Status finished = r.finish(); !finished) return finished.error();
   auto decoded = node::decode_spec(spec);
   if (!decoded) return decoded.error();

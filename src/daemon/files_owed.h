@@ -1,9 +1,12 @@
 // On a guest's disk: which jobs' files it owes to their homes (files_home.h). FOLDER/<job> until
-// home has them, [version = 1, spec bytes, epoch]; then FOLDER/<job>.home until what came with the
-// job is gone from here: of a list of what is left home would take the rest for removed by the job.
-// Blocking; stateless. All is on the disk before a call returns.
+// home has them, [version = 2, spec bytes, epoch, [path...]] (1: without the paths); then
+// FOLDER/<job>.home until what came with the job is gone from here: of a list of what is left home
+// would take the rest for removed by the job. Blocking; stateless. All is on the disk before a call
+// returns.
 #pragma once
 
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +18,8 @@ namespace ternd {
 struct FilesOwed {
   node::JobSpec spec;
   base::Epoch epoch;
+  // Of what came with the job what it had removed when it ended; none: not known.
+  std::optional<std::set<std::string>> removed = {};
 };
 
 namespace files_owed {

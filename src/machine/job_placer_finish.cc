@@ -125,7 +125,7 @@ Status JobPlacer::name(std::uint32_t entry, const Coming& coming) {
       break;  // mended in place
   }
   if (!named && named.error().code == Code::kExists) {
-    return fail(Code::kRefused, file.path + " was made there by somebody else meanwhile");
+    return fail(Code::kStale, file.path + " was made there by somebody else meanwhile");
   }
   if (!named) return about(file.path, named.error());
   placed_[file.path] = {coming.device, coming.inode};
@@ -146,7 +146,7 @@ Status JobPlacer::replace(const std::string& path, int parent, const Coming& com
   const bool there = ::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
   const Inode inode{info.st_dev, info.st_ino};
   if (there && inode != ours && !for_this_job_.contains({path, inode})) {
-    return fail(Code::kRefused, path + " was made there by somebody else meanwhile");
+    return fail(Code::kStale, path + " was made there by somebody else meanwhile");
   }
   if (::renameat(parent, coming.fresh.c_str(), parent, name.c_str()) != 0) {
     return about(path, write_error("give it its name"));

@@ -27,6 +27,13 @@ using transfer::kJobChunk;
 
 constexpr std::string_view kOwnNames = ".tern-";  // of files that are not whole yet
 
+// Or a folder on its way became something else.
+bool is_gone(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP; }
+
+bool comes_with(const std::string& placed) {
+  return transfer::valid_job_path(placed) && !transfer::in_system_folder(placed);
+}
+
 // Whether nothing is stored there, so that it need not be read.
 bool is_hole(int fd, std::uint64_t offset, std::size_t size) {
   const off_t data = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
@@ -88,6 +95,23 @@ bool was_changed(const transfer::LedgerRecord& record) {
   return !hashed || transfer::digest_of(hashed->chunks, hashed->size) != record.digest;
 }
 
+Result<std::set<std::string>> missing_files(const JobTreeSpec& spec) {
+  const FileUser user(spec.uid, spec.gids);
+  if (!user.good()) {
+    return fail(Code::kRefused, "this node cannot look at files as the job's user");
+  }
+  std::set<std::string> missing;
+  for (const std::string& path : spec.placed) {
+    if (!comes_with(path)) continue;
+    const Fd parent = open_plainly(parent_of(path), O_PATH | O_DIRECTORY);
+    struct stat info {};
+    const bool there = parent.valid() && ::fstatat(parent.get(), name_of(path).c_str(), &info,
+                                                   AT_SYMLINK_NOFOLLOW) == 0;
+    if (!there && is_gone(errno)) missing.insert(path);
+  }
+  return missing;
+}
+
 class JobTree::Collector {
  public:
   Collector(JobTree& tree, const JobTree* before, const std::atomic<bool>& cancelled)
@@ -108,7 +132,7 @@ class JobTree::Collector {
       }
     }
     for (const std::string& path : tree_.spec_.placed) {
-      if (!transfer::valid_job_path(path) || transfer::in_system_folder(path)) continue;
+      if (!comes_with(path)) continue;
       if (Status added = add(path, transfer::kJobFileWritten); !added) return added;
     }
     if (!tree_.spec_.dir.empty()) {
@@ -138,7 +162,11 @@ class JobTree::Collector {
       folders.pop_back();
       const Fd folder = open_plainly(path, O_RDONLY | O_DIRECTORY);
       if (!folder.valid()) {
+        const bool gone = is_gone(errno);
         if (errno == ENOENT && path != tree_.spec_.dir) continue;  // went since it was listed
+        if (gone && path == tree_.spec_.dir) {
+          return fail(Code::kRefused, path + ", which was named with --dir, is no folder any more");
+        }
         return about(path, io_error("read it"));
       }
       auto names = names_in(folder.get());
@@ -160,6 +188,12 @@ class JobTree::Collector {
     return {};
   }
 
+  [[nodiscard]] bool must_be_there(const std::string& path) const {
+    const auto& spec = tree_.spec_;
+    return spec.removed && !spec.removed->contains(path) &&
+           std::find(spec.placed.begin(), spec.placed.end(), path) != spec.placed.end();
+  }
+
   void add_ancestors() {
     std::vector<std::string> all;
     for (const auto& [path, flags] : found_) {
@@ -178,6 +212,9 @@ class JobTree::Collector {
     struct stat info {};
     if (!parent.valid() || ::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
       const int error = errno;
+      if (is_gone(error) && must_be_there(path)) {
+        return fail(Code::kRefused, path + " was removed here since the job ended");
+      }
       if (error == ENOENT) return {};  // it went; an open one travels in the image then
       // A folder on its way became something else, which is on the list by itself.
       const bool needed = (flags & transfer::kJobFileNeeded) != 0;

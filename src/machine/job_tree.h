@@ -12,6 +12,8 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -32,6 +34,9 @@ struct JobTreeSpec {
   // That came with it to this node, whether or not it has them open now: what it wrote into them
   // goes on with it.
   std::vector<std::string> placed;
+  // The job is over, and these of them it removed itself: where another one is missing nothing may
+  // be sent any more, as whoever gets the list takes that for the job's doing. kRefused.
+  std::optional<std::set<std::string>> removed;
   // Only what there is, without what is in it: no digests, `stored` is what the disk says. But what
   // the job has open is read where it has at most so many bytes.
   bool names_only = false;
@@ -41,6 +46,9 @@ struct JobTreeSpec {
 // Whether the file of a ledger's record has another content than it came with. What cannot be read
 // counts as changed, what is no file as unchanged.
 [[nodiscard]] bool was_changed(const transfer::LedgerRecord& record);
+
+// Of `placed` what is missing; what cannot be looked at is not.
+[[nodiscard]] base::Result<std::set<std::string>> missing_files(const JobTreeSpec& spec);
 
 class JobTree {
  public:

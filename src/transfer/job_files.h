@@ -28,7 +28,8 @@
 //                                                   only where no handover follows. Since 1, later
 //                                                   than the rest: to who does not know it an
 //                                                   attempt has failed, which is made again
-// A refusal may come before the source has said anything.
+// A refusal may come before the source has said anything. Where no handover follows `refuse` may
+// come from the source, too: it cannot send them, for good. Since 1, later than the rest.
 //
 // A file is hashed in chunks of kJobChunk; its digest covers their hashes and its size, so that
 // what one end has of an older version need not travel, and no file is read twice to be checked.

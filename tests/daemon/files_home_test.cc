@@ -24,7 +24,11 @@ class Node : public Member {
     callbacks.expected = [](const auto&, const auto&) { return std::nullopt; };
     callbacks.never = [](const auto&, base::Epoch) { return std::string(); };
     callbacks.said = [this](const base::JobId&, const std::string& what) { said.push_back(what); };
-    callbacks.refused = [this](const auto&, const base::Error&) { ++refused; };
+    callbacks.beside = [](const auto&, const machine::LaidBeside&) {};
+    callbacks.refused = [this](const auto&, const base::Error& why) {
+      EXPECT_EQ(why.code, base::Code::kRefused);
+      refused.push_back(why.detail);
+    };
   }
   void open(loop::Loop& loop) {
     files = std::make_unique<FilesHome>(loop, paths, *links, base::null_log(), callbacks);
@@ -36,7 +40,7 @@ class Node : public Member {
   std::unique_ptr<FilesHome> files;
   std::vector<std::string> said;
   bool over = false;
-  int refused = 0;
+  std::vector<std::string> refused;
 };
 
 class FilesOfAnEndedJob : public ::testing::Test {
@@ -67,11 +71,14 @@ class FilesOfAnEndedJob : public ::testing::Test {
   void end() {
     BulkStream bulk = call();
     ASSERT_NE(bulk.stream, nullptr);
+    home_.files->take(std::move(bulk), hello());
+  }
+  [[nodiscard]] transfer::ImageHello hello() const {
     transfer::ImageHello hello;
     hello.kind = transfer::ImageHello::Kind::kFilesHome;
     hello.job = spec_.id;
     hello.epoch = base::Epoch{2};
-    home_.files->take(std::move(bulk), hello);
+    return hello;
   }
   // Tern put it there for the job.
   void came(const std::string& path, const std::string& words) {
@@ -87,6 +94,24 @@ class FilesOfAnEndedJob : public ::testing::Test {
         (*ledger)
             ->append({transfer::LedgerKind::kPlaced, path, {}, info.st_dev, info.st_ino, {}})
             .ok());
+  }
+  // It does so just before they would be sent.
+  void end_but(const std::function<void()>& meanwhile) {
+    home_.callbacks.expected = [this](const auto&, const auto&) { return spec_; };
+    guest_.callbacks.addresses = [this, meanwhile](const auto&) {
+      meanwhile();
+      return std::vector{home_.at()};
+    };
+    end();
+    ASSERT_TRUE(run_until(loop_, [&] { return guest_.over; }));
+    EXPECT_TRUE(told_);
+    EXPECT_FALSE(owed());
+  }
+  void expect_given_up(const std::string& why) {
+    ASSERT_EQ(guest_.said.size(), 1U);
+    EXPECT_EQ(guest_.said[0], "what the job changed of its files stays on this node: " + why);
+    ASSERT_EQ(home_.refused.size(), 1U);
+    EXPECT_EQ(home_.refused[0], "that node says: " + why);
   }
   [[nodiscard]] bool owed() const {
     return fs::exists(guest_.paths.files_owed() + "/" + spec_.id.hex());
@@ -114,7 +139,7 @@ TEST_F(FilesOfAnEndedJob, AreOverWhereHomeKnowsItNoMore) {
   ASSERT_EQ(guest_.said.size(), 1U);
   EXPECT_NE(guest_.said[0].find("stays on this node"), std::string::npos);
   EXPECT_NE(guest_.said[0].find("not known there any more"), std::string::npos);
-  EXPECT_EQ(home_.refused, 0) << "said to the people of a job that there is not";
+  EXPECT_TRUE(home_.refused.empty()) << "said to the people of a job that there is not";
 }
 
 // It does not know yet where the job is.
@@ -188,13 +213,97 @@ TEST_F(FilesOfAnEndedJob, AreNotBroughtOnceMoreWhereHomeHasThem) {
   EXPECT_FALSE(fs::exists(left));
 }
 
+// Home would remove its own of what is missing on the list.
+TEST_F(FilesOfAnEndedJob, AreNotSentWhereOneWasRemovedSince) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  end_but([&] { fs::remove(left); });
+  expect_given_up(left + " was removed here since the job ended");
+}
+
+// Over the daemon's end, too.
+TEST_F(FilesOfAnEndedJob, AreNotSentByTheNextDaemonWhereOneWasRemovedSince) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  const FilesOwed owes{spec_, base::Epoch{2}, std::set<std::string>()};
+  ASSERT_TRUE(files_owed::note(guest_.paths.files_owed(), owes).ok());
+  fs::remove(left);
+  home_.callbacks.expected = [this](const auto&, const auto&) { return spec_; };
+  guest_.open(loop_);
+  home_.open(loop_);
+  EXPECT_EQ(guest_.files->resume().size(), 1U);
+  ASSERT_TRUE(run_until(loop_, [&] { return !home_.bulks.empty(); }));
+  home_.files->take(std::move(home_.bulks.front()), hello());
+  ASSERT_TRUE(run_until(loop_, [&] { return guest_.over; }));
+  expect_given_up(left + " was removed here since the job ended");
+}
+
+TEST_F(FilesOfAnEndedJob, ComeWithoutWhatTheJobRemoved) {
+  const std::string left = guest_.dir.path() + "/left";
+  const std::string removed = guest_.dir.path() + "/removed";
+  came(left, "what it changed");
+  came(removed, "what it had no need of");
+  fs::remove(removed);
+  end_but([] {});
+  EXPECT_TRUE(guest_.said.empty()) << guest_.said[0];
+  EXPECT_TRUE(home_.refused.empty());
+}
+
+TEST_F(FilesOfAnEndedJob, AreGivenUpWhereTheirFolderIsGone) {
+  spec_.dir = guest_.dir.path() + "/data";
+  ASSERT_TRUE(fs::create_directory(spec_.dir));
+  end_but([&] { fs::remove(spec_.dir); });
+  expect_given_up(spec_.dir + ", which was named with --dir, is no folder any more");
+}
+
+// Not "as home does not take it", nor tried for ever.
+TEST_F(FilesOfAnEndedJob, AreGivenUpWhereTheGuestCannotReadThem) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  end_but([&] {
+    fs::remove(left);
+    ASSERT_EQ(::mkfifo(left.c_str(), 0600), 0);
+  });
+  expect_given_up(left + " is of no kind that moves");
+}
+
+TEST(FilesHomeWait, IsThreeTimesAsLongAsAnAttemptTook) {
+  using std::chrono::minutes;
+  using std::chrono::seconds;
+  EXPECT_EQ(files_home_wait(seconds(0), kFilesHomeAgain), kFilesHomeAgain);
+  EXPECT_EQ(files_home_wait(seconds(1), minutes(5)), kFilesHomeNoRoomMax);
+  EXPECT_EQ(files_home_wait(minutes(4), kFilesHomeAgain), minutes(12));
+  EXPECT_EQ(files_home_wait(minutes(40), kFilesHomeAgain), minutes(60));
+}
+
+TEST(FilesOwedNote, IsReadAsItWasWrittenAndByOlderTern) {
+  TempDir dir;
+  const std::string folder = dir.path() + "/files-owed";
+  FilesOwed owes;
+  owes.spec.id.bytes[0] = 7;
+  owes.spec.argv = {"job"};
+  owes.epoch = base::Epoch{2};
+  for (const bool known : {false, true}) {
+    if (known) owes.removed = {"/data/a", "/data/b"};
+    ASSERT_TRUE(files_owed::note(folder, owes).ok());
+    auto all = files_owed::read_all(folder);
+    ASSERT_EQ(all.found.size(), 1U);
+    EXPECT_TRUE(all.unreadable.empty());
+    EXPECT_EQ(all.found[0].owed.removed, owes.removed);
+    EXPECT_EQ(all.found[0].owed.epoch, owes.epoch);
+    EXPECT_FALSE(all.found[0].home_has_it);
+    std::ifstream in(folder + "/" + owes.spec.id.hex(), std::ios::binary);
+    EXPECT_EQ(in.get(), known ? 0x94 : 0x93);
+    EXPECT_EQ(in.get(), known ? 2 : 1);
+  }
+}
+
 // Nothing of them goes here before it is noted that home has them, and nothing of the connection
 // counts from then on.
 TEST_F(FilesOfAnEndedJob, AreNotedAsHomesBeforeTheyGo) {
   const std::string left = guest_.dir.path() + "/left";
   came(left, "what it changed");
   home_.callbacks.expected = [this](const auto&, const auto&) { return spec_; };
-  home_.callbacks.beside = [](const auto&, const machine::LaidBeside&) {};
   // What is at the place of the note that home has them: it cannot be written.
   ASSERT_TRUE(fs::create_directories(guest_.paths.files_owed() + "/" + spec_.id.hex() + ".home/x"));
   end();

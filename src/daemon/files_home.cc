@@ -257,6 +257,7 @@ void FilesHome::give_up(const GoingHandle& going, const std::string& why) {
   const Status sent = going->stream->send(
       {transfer::encode_job_refuse(transfer::JobFilesType::kRefuse, "that node says: " + why)});
   if (!sent) return finish(going);
+  if (going->tells) going->tells->stop();
   going->timer = std::make_unique<loop::Timer>(loop_, [this, weak = std::weak_ptr<Going>(going)] {
     if (auto strong = weak.lock()) gave_up(strong);
   });
@@ -274,24 +275,32 @@ void FilesHome::gave_up(const GoingHandle& going) {
 // first file on no list may go home any more, whatever happens to this daemon.
 void FilesHome::drop(const GoingHandle& going) {
   going->over = true;
-  auto status = std::make_shared<Status>();
+  struct Outcome {
+    Status status;
+    bool noted = false;
+  };
+  auto outcome = std::make_shared<Outcome>();
   loop::run_blocking(
       loop_,
       [folder = paths_.files(), owed_folder = paths_.files_owed(),
        owed = FilesOwed{going->spec, going->epoch},
-       tree = going->files ? going->files->tree() : nullptr, status] {
+       tree = going->files ? going->files->tree() : nullptr, outcome] {
+        Status& status = outcome->status;
         if (tree) {
-          *status = machine::note_guest_leaves(folder, owed.spec.id, left_of(*tree));
-          if (*status) *status = files_owed::home_has_it(owed_folder, owed);
-          if (!*status) return;
+          status = machine::note_guest_leaves(folder, owed.spec.id, left_of(*tree));
+          if (status) status = files_owed::home_has_it(owed_folder, owed);
+          if (!status) return;
         }
-        *status = machine::forget_arrivals(folder, owed.spec.id, base::Epoch{UINT64_MAX}, false);
+        outcome->noted = true;
+        status = machine::forget_arrivals(folder, owed.spec.id, base::Epoch{UINT64_MAX}, false);
       },
-      [this, going, status, alive = alive_] {
+      [this, going, outcome, alive = alive_] {
         if (!*alive) return;
-        if (!*status) {
-          log_.warn("files_left", {{"job", going->spec.id.hex()}, {"why", status->error().detail}});
+        const Status& status = outcome->status;
+        if (!status) {
+          log_.warn("files_left", {{"job", going->spec.id.hex()}, {"why", status.error().detail}});
         }
+        going->stays_noted = !status && outcome->noted;
         finish(going);
       });
 }
@@ -343,8 +352,8 @@ void FilesHome::finish(const GoingHandle& going) {
     auto removed = std::make_shared<Status>();
     loop::run_blocking(
         loop_,
-        [folder = paths_.files_owed(), job, removed] {
-          *removed = files_owed::remove(folder, job);
+        [folder = paths_.files_owed(), job, removed, stays = last->stays_noted] {
+          if (!stays) *removed = files_owed::remove(folder, job);
         },
         [this, job, removed, alive = alive_] {
           if (!*alive) return;

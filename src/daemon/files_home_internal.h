@@ -22,7 +22,8 @@ struct FilesHome::Going {
   std::unique_ptr<loop::Timer> tells;
   bool noted = false;
   bool over = false;  // home has it, or refuses it: what becomes of the connection is nothing to us
-  bool gave_up = false;  // and home is being told
+  bool stays_noted = false;  // that home has it, as not all of it could go here: the next daemon's
+  bool gave_up = false;      // and home is being told
   bool said_no_room = false;
   base::Time began{};                      // the attempt
   std::string why;                         // it will be made again

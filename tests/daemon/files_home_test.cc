@@ -83,6 +83,9 @@ class FilesOfAnEndedJob : public ::testing::Test {
   // Tern put it there for the job.
   void came(const std::string& path, const std::string& words) {
     std::ofstream(path) << words;
+    note_as_placed(path);
+  }
+  void note_as_placed(const std::string& path) {
     struct stat info {};
     ASSERT_EQ(::stat(path.c_str(), &info), 0);
     auto ledger = machine::LedgerFile::open(guest_.paths.files(),
@@ -196,6 +199,24 @@ TEST_F(FilesOfAnEndedJob, AreNotSentOnceMoreByWhoWasKilledWhenHomeHadThem) {
   EXPECT_TRUE(home_.bulks.empty());
   EXPECT_FALSE(fs::exists(left));
   EXPECT_TRUE(fs::is_empty(guest_.paths.files_owed()));
+}
+
+// What is still here would be a list of its own otherwise.
+TEST_F(FilesOfAnEndedJob, StayNotedAsHomesWhereNotAllCouldGo) {
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  const std::string odd = guest_.dir.path() + "/odd";
+  ASSERT_TRUE(fs::create_directory(odd));
+  note_as_placed(odd);  // no file: it cannot be removed as one
+  const FilesOwed owes{spec_, base::Epoch{2}};
+  ASSERT_TRUE(files_owed::home_has_it(guest_.paths.files_owed(), owes).ok());
+  guest_.open(loop_);
+  home_.open(loop_);
+  EXPECT_EQ(guest_.files->resume().size(), 1U);
+  ASSERT_TRUE(run_until(loop_, [&] { return guest_.over; }));
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(files_owed::is_home(guest_.paths.files_owed(), owes));
+  EXPECT_TRUE(home_.bulks.empty());
 }
 
 // Its end is found once more then.

@@ -288,6 +288,16 @@ TEST_F(FilesOfAnEndedJob, AreGivenUpWhereTheGuestCannotReadThem) {
   expect_given_up(left + " is of no kind that moves");
 }
 
+TEST_F(FilesOfAnEndedJob, AreGivenUpWhereItsUserMayNotReadThem) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root works as another user";
+  const std::string left = guest_.dir.path() + "/left";
+  came(left, "what it changed");
+  fs::permissions(guest_.dir.path(), fs::perms::owner_all);
+  spec_.uid = spec_.gid = 65534;
+  end_but([] {});
+  expect_given_up(left + ": cannot look at it as the job's user: Permission denied");
+}
+
 TEST(FilesHomeWait, IsThreeTimesAsLongAsAnAttemptTook) {
   using std::chrono::minutes;
   using std::chrono::seconds;

@@ -114,7 +114,8 @@ void SourceEnd::decide_sealed(Step step) {
     if (heard_->state == EndState::kSinkReleased) {
       enter(step, EndState::kSourceGoneAway, own_.moved(id_.job, id_.epoch, peer_));
     } else if (heard_->state == EndState::kSinkVoid) {
-      enter(step, EndState::kSourceResumed);
+      // SINK may have owned it for a moment, and said so: home believes no lower epoch any more.
+      enter(step, EndState::kSourceResumed, own_.moved(id_.job, id_.epoch, self_));
     }
     return;
   }

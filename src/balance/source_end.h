@@ -21,6 +21,8 @@
 // - Begun and Sealed exclude each other with Withdrawn, on disk, so a SINK that is ready proves
 // that
 //   SOURCE will wait for the outcome.
+// - After *void* the original has the handover's epoch, stored with Resumed: SINK owned the job
+//   under it for a moment, and whoever heard so believes no lower one any more.
 // - A commit can only follow a seal; one that reaches Begun is a lie of another member: withdrawn.
 #pragma once
 

@@ -243,6 +243,7 @@ class Node {
   void take(balance::Action& action);
   void take(const jobs::Action& action);
   void take_owner(const balance::OwnerChanged& change);
+  [[nodiscard]] bool stood_before(const base::JobId& job) const;
   void look_for_unowned();
   void after_doubt();
   void take_handover(const balance::HandoverEvent& event);
@@ -266,7 +267,7 @@ class Node {
   void limit_attended();
   void keep_throttle(const jobs::Job& job, std::uint64_t token, bool is_news);
   void limit_now(const Limiting& limiting);
-  void keep_throttle_resolved(const base::JobId& job, base::Epoch epoch);
+  void throttle_stays(const base::JobId& job, base::Epoch epoch);
   void forget_throttles();
   [[nodiscard]] bool is_limiting(const base::JobId& job) const;
   [[nodiscard]] std::int64_t load_without_throttles() const;

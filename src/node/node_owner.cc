@@ -1,4 +1,5 @@
 // Whose a job is, as balance says it, and what has to wait until that is decided.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,16 @@ namespace node {
 void Node::on(const MoveArrived& event) {
   arriving_[event.spec.id] = event.id;
   to_jobs(jobs::Arriving{event.spec, event.id.epoch});
+}
+
+// After a crash between the new epoch's record and the throttle's: whether that epoch was given to
+// what stood here, by a person's word or a move that came to nothing.
+bool Node::stood_before(const base::JobId& job) const {
+  const balance::OwnRecord* const own = balance_->owner(job);
+  if (own != nullptr && own->resolved) return true;
+  const auto ends = balance_->unsettled();
+  return std::any_of(ends.begin(), ends.end(),
+                     [&](const auto& end) { return end.source && end.job == job; });
 }
 
 void Node::take_owner(const balance::OwnerChanged& change) {
@@ -33,11 +44,8 @@ void Node::take_owner(const balance::OwnerChanged& change) {
   if (change.here) {
     arriving_.erase(change.job);
     to_balance(balance::JobStarted{change.job});  // takes back the JobEnded of an earlier stay
-    const balance::OwnRecord* const own = balance_->owner(change.job);
-    const bool stands = starting_ || (job != nullptr && job->here);
-    if (stands && own != nullptr && own->resolved) {
-      keep_throttle_resolved(change.job, change.epoch);
-    }
+    const bool stands = job != nullptr && job->here;
+    if (stands || (starting_ && stood_before(change.job))) throttle_stays(change.job, change.epoch);
   }
   to_jobs(jobs::Owner{change.job, change.epoch, change.here, change.at, starting_});
   if (left || came) on_local();

@@ -167,8 +167,8 @@ void Node::on(const CpuLimited& event) {
   answer_person(event.token, event.ok ? 0 : 1, event.ok ? "" : event.text, "");
 }
 
-// After a crash between the two writes the ownership record still says that a person resolved it.
-void Node::keep_throttle_resolved(const base::JobId& job, base::Epoch epoch) {
+// The job has not moved: it stands where it was, under that epoch.
+void Node::throttle_stays(const base::JobId& job, base::Epoch epoch) {
   for (auto* orders : {&limits_stored_, &limiting_}) {
     for (auto& [token, order] : *orders) {
       if (order.job == job) order.epoch = epoch;

@@ -79,8 +79,8 @@ class Throttles {
 
   // It is paused (node/pauses.h): what it uses now says nothing of what it would. Before sampled().
   void stood(base::Time now, const base::JobId& job);
-  // A person resolved it where it stands: the same stay, under another epoch. True: the record is
-  // to be stored anew.
+  // A person resolved it where it stands, or it runs on after *void*: the same stay, under another
+  // epoch. True: the record is to be stored anew.
   [[nodiscard]] bool stays_on(const base::JobId& job, base::Epoch epoch);
 
   // It stood still for a move that came to nothing, and runs on: what was seen of it meanwhile says

@@ -125,6 +125,7 @@ class World {
   [[nodiscard]] std::size_t can_run(const JobId& job) const;
   void check_calm_disk(std::size_t node);
   void check_calm_jobs();
+  void check_newest(const JobId& job, std::size_t host);
   [[nodiscard]] bool waits_for_away(std::size_t node, const TriadId& triad) const;
   void violation(std::string what);
   [[nodiscard]] std::size_t index(const NodeId& id) const;

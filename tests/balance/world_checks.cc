@@ -230,15 +230,34 @@ void World::check_calm_jobs() {
   for (const auto& [job, state] : jobs_) {
     std::size_t running = 0;
     bool waits = false;
+    std::optional<std::size_t> host;
     for (std::size_t i = 0; i < machines_.size(); ++i) {
       const auto local = machines_[i].local.find(job);
-      if (local != machines_[i].local.end() && local->second == Copy::kRunning) ++running;
+      if (local != machines_[i].local.end() && local->second == Copy::kRunning) {
+        ++running;
+        host = i;
+      }
       waits = waits || (away_ && away_ != i && machines_[i].core->in_doubt(job));
     }
     if (state.lost) ++counts_.lost;
     if (waits) ++counts_.waiting;
     if (!state.lost && running != 1 && !(waits && running == 0)) {
       violation("a job does not run in the end");
+    }
+    if (host && running == 1) check_newest(job, *host);
+  }
+}
+
+// A home that knows of a higher epoch than the host's believes nothing of what the host tells.
+void World::check_newest(const JobId& job, std::size_t host) {
+  if (away_ == host) return;
+  const OwnRecord* const runs = machines_[host].core->owner(job);
+  for (std::size_t i = 0; i < machines_.size() && runs != nullptr; ++i) {
+    if (away_ == i) continue;
+    const OwnRecord* const known = machines_[i].core->owner(job);
+    if (known != nullptr && known->epoch > runs->epoch) {
+      violation("a job runs under epoch " + std::to_string(runs->epoch.value) + ", and node " +
+                std::to_string(i) + " knows of " + std::to_string(known->epoch.value));
     }
   }
 }

@@ -247,6 +247,7 @@ void World::release(std::size_t node, const balance::HandoverId& id) {
   Machine& m = machines_[node];
   Arrival& arrival = m.incoming[id];
   if (arrival.state == Incoming::kReleased) return done(node, balance::Released{id, true});
+  if (die_when_let_go.erase(id.job) != 0) arrival.state = Incoming::kDiscarded;
   if (arrival.state != Incoming::kHeld) return done(node, balance::Released{id, false});
   arrival.state = Incoming::kReleased;
   ++releases_[id.job];

@@ -83,6 +83,7 @@ class World {
   std::map<std::size_t, bool> sleep_waits;    // by node: as it asked last
   std::map<std::size_t, OwnerSample> owners;  // by node: what its samples say of its owner
   std::set<base::JobId> immovable;            // as samples say
+  std::set<base::JobId> die_when_let_go;      // the next copy of each that is let go
   base::Duration operation_delay{};           // added to each restore
   std::uint64_t loss_permille = 0;
 

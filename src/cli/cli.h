@@ -1,6 +1,7 @@
 // The program `tern` without its daemon: commands, what they print, and exit codes.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <vector>
 
@@ -14,6 +15,8 @@ struct Hooks {
   std::function<int(const control::DaemonOptions&)> run_daemon;
   // What such a node would find here (tern doctor).
   std::function<std::vector<control::Check>(const control::DaemonOptions&)> examine;
+  // How long a daemon that is back may say that it knows no such job, as it has to hear of it anew.
+  std::chrono::milliseconds daemon_learns = std::chrono::minutes(1);
 };
 
 // What main() does. Data on standard output, all else on standard error.

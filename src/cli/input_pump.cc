@@ -130,7 +130,7 @@ void InputPump::take_news(const control::InputNews& news) {
 bool InputPump::is_learning(const control::Final& final) {
   if (final.ok || feeding_ || session_ == 0 || final.exit != control::Exit::kError) return false;
   if (!refused_since_) refused_since_ = Clock::now();
-  return Clock::now() - *refused_since_ < kDaemonLearns;
+  return Clock::now() - *refused_since_ < context_.hooks.daemon_learns;
 }
 
 void InputPump::take_final(const control::Final& final) {

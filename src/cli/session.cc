@@ -93,8 +93,8 @@ class Session {
     if (filled.error().code != Code::kUnreachable || !plan_.reconnects) {
       return fail_with(report(context_, filled.error()));
     }
+    if (Clock::now() - connected_at_ >= kSilentYes) known_there();
     hang_up();
-    was_connected_ = was_connected_ || Clock::now() - connected_at_ >= kSilentYes;
     came_back_ = was_connected_;
     if (!notice_given_) {
       context_.err.notice("the daemon went away; waiting for it, " + plan_.job + " goes on");
@@ -107,6 +107,14 @@ class Session {
     if (plan_.input != nullptr) plan_.input->disconnect();
     // Wait before every try, so that a daemon that hangs up at once is not asked without pause.
     if (!retry_) retry_.emplace(context_.paths.socket);
+  }
+
+  // The daemon has the job: what is said of a break, and how long it may learn, begins anew.
+  void known_there() {
+    was_connected_ = true;
+    retry_.reset();
+    notice_given_ = false;
+    refused_since_.reset();
   }
 
   void take_responses() {
@@ -152,10 +160,8 @@ class Session {
     }
     if (data.empty()) return;
     expected = output.offset + output.data.size();
-    retry_.reset();
-    notice_given_ = false;
+    known_there();
     came_back_ = false;
-    refused_since_.reset();
     if (context_.json) {
       context_.out.json(json);
     } else {
@@ -168,7 +174,7 @@ class Session {
     if (final.ok || !came_back_ || plan_.known_to_run) return false;
     if (final.exit != control::Exit::kError) return false;
     if (!refused_since_) refused_since_ = Clock::now();
-    return Clock::now() - *refused_since_ < kDaemonLearns;
+    return Clock::now() - *refused_since_ < context_.hooks.daemon_learns;
   }
 
   void take_final(const control::Final& final) {

@@ -11,9 +11,6 @@
 
 namespace cli {
 
-// How long a daemon that is back may say that it knows no such job, as it has to hear of it anew.
-inline constexpr std::chrono::minutes kDaemonLearns{1};
-
 // SIGINT, SIGTERM and SIGHUP as readable events instead of interruptions, while this lives. Those
 // that our parent had us ignore (nohup) stay ignored. One at a time per process.
 class SignalWatch {

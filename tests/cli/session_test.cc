@@ -206,6 +206,20 @@ TEST(Session, ADaemonThatCameBackIsAskedAgainForASilentJobToo) {
   EXPECT_EQ(ran.err, "tern: the daemon went away; waiting for it, cnt goes on\n");
 }
 
+// It may take its time to learn of the job after each of its deaths.
+TEST(Session, ASilentJobSurvivesItsDaemonsSecondDeathToo) {
+  const std::string unknown = control::error_line(control::Exit::kError, "no job is called cnt");
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(), {Script{{"+1200"}}, Script{{unknown}}, Script{{"+1200"}},
+                                 Script{{unknown}}, Script{{ended(0)}}});
+  How how;
+  how.environment = {"TERN_TEST_LEARNS=500"};
+  const Ran ran = run_in(dir, {"attach", "cnt"}, how);
+  EXPECT_EQ(ran.exit, 0) << ran.err;
+  const std::string notice = "tern: the daemon went away; waiting for it, cnt goes on\n";
+  EXPECT_EQ(ran.err, notice + notice);
+}
+
 TEST(Session, ARefusalOfTheOwnersAfterABreakIsTheLastWord) {
   const TempDir dir;
   FakeDaemon daemon(dir.path(), {Script{{output(1, 0, "a")}},

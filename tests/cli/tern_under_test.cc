@@ -1,10 +1,11 @@
 // The program with a daemon that answers ping and up, then ends; named "stays", it
-// waits for down.
+// waits for down. TERN_TEST_LEARNS is cli::Hooks::daemon_learns in milliseconds.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -54,5 +55,9 @@ std::vector<control::Check> examine(const control::DaemonOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return cli::run_cli(argc, argv, cli::Hooks{run_daemon, examine});
+  cli::Hooks hooks{run_daemon, examine};
+  if (const char* learns = std::getenv("TERN_TEST_LEARNS"); learns != nullptr) {
+    hooks.daemon_learns = std::chrono::milliseconds(std::stoi(learns));
+  }
+  return cli::run_cli(argc, argv, hooks);
 }

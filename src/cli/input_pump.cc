@@ -128,7 +128,7 @@ void InputPump::take_news(const control::InputNews& news) {
 
 // A daemon that is back does not know yet whose input it took before (cli/session.h).
 bool InputPump::is_learning(const control::Final& final) {
-  if (final.ok || feeding_ || session_ == 0 || final.exit != control::Exit::kError) return false;
+  if (!final.unknown_job || feeding_ || session_ == 0) return false;
   if (!refused_since_) refused_since_ = Clock::now();
   return Clock::now() - *refused_since_ < context_.hooks.daemon_learns;
 }

@@ -171,8 +171,7 @@ class Session {
 
   // What it told before it went away it does not know yet, unless the job is its own.
   bool is_learning(const control::Final& final) {
-    if (final.ok || !came_back_ || plan_.known_to_run) return false;
-    if (final.exit != control::Exit::kError) return false;
+    if (!final.unknown_job || !came_back_ || plan_.known_to_run) return false;
     if (!refused_since_) refused_since_ = Clock::now();
     return Clock::now() - *refused_since_ < context_.hooks.daemon_learns;
   }

@@ -12,6 +12,9 @@ namespace {
 using base::Code;
 using base::fail;
 
+// A daemon that does not mark such an answer says this and the reference.
+constexpr std::string_view kUnknownJob = "no job is called ";
+
 // At a boundary of UTF-8 sequences, so that the rest stays text.
 std::string_view shortened(std::string_view sentence) {
   if (sentence.size() <= kSentenceBytesMax / 4) return sentence;
@@ -48,6 +51,8 @@ base::Result<Response> parse_final(JsonReader& in, std::string_view line) {
     final.exit = static_cast<Exit>(exit);
     final.error = in.text("error", kSentenceBytesMax);
     final.next = in.text_or("next", kSentenceBytesMax);
+    final.unknown_job =
+        in.boolean_or("unknown_job", exit == 1 && final.error.starts_with(kUnknownJob));
   }
   if (final.ok || in.has("data")) final.data = exact_object(in, line, "data", "the answer's data");
   if (!in.ok()) return in.status().error();
@@ -119,6 +124,14 @@ std::string error_line(Exit exit, std::string_view error, std::string_view next,
 
 std::string error_line(const base::Error& error, std::string_view next) {
   return error_line(exit_of(error.code), error.detail, next);
+}
+
+std::string unknown_job_line(std::string_view reference) {
+  JsonWriter out;
+  out.boolean("ok", false).integer("exit", static_cast<int>(Exit::kError));
+  out.text("error", shortened(std::string(kUnknownJob) + std::string(reference)));
+  out.text("next", "see: tern ps").boolean("unknown_job", true);
+  return out.finish() + "\n";
 }
 
 std::string output_line(const Output& output) {

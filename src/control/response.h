@@ -2,7 +2,7 @@
 //
 //   {"progress":"sentence"}*   {"event":{...}}*   then exactly one of
 //   {"ok":true,"data":{...}}
-//   {"ok":false,"exit":1,"error":"plain sentence","next":"what to do next"}
+//   {"ok":false,"exit":1,"error":"plain sentence","next":"what to do next","unknown_job":true}
 //
 // A connection that ends without a final line was broken off: nothing is known about the outcome.
 // Builders return the line with its newline. Sentences are shortened to kSentenceBytesMax.
@@ -44,7 +44,8 @@ struct Final {
   std::string data;  // the object's exact text; of a failure, which few have any of, maybe empty
   Exit exit = Exit::kError;
   std::string error;
-  std::string next;  // may be empty
+  std::string next;          // may be empty
+  bool unknown_job = false;  // a failure because no such job is known
 };
 using Response = std::variant<Progress, Event, Final>;
 
@@ -58,6 +59,7 @@ using Response = std::variant<Progress, Event, Final>;
 [[nodiscard]] std::string error_line(Exit exit, std::string_view error, std::string_view next = {},
                                      std::string_view data = {});
 [[nodiscard]] std::string error_line(const base::Error& error, std::string_view next = {});
+[[nodiscard]] std::string unknown_job_line(std::string_view reference);
 
 // ---- job output, as an event of attach and logs
 struct Output {

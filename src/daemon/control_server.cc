@@ -62,6 +62,12 @@ void Client::fail(const base::Error& error, std::string_view next) {
   flush();
 }
 
+void Client::fail_unknown_job(std::string_view reference) {
+  line(control::unknown_job_line(reference));
+  final_ = true;
+  flush();
+}
+
 void Client::flush() {
   while (!closed_ && !waiting_.empty()) {
     auto n = stream_->try_write(base::as_bytes(waiting_));

@@ -35,6 +35,7 @@ class Client {
   void fail(control::Exit exit, std::string_view error, std::string_view next = {},
             std::string_view data = {});
   void fail(const base::Error& error, std::string_view next = {});
+  void fail_unknown_job(std::string_view reference);
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] bool has_room() const { return !closed_ && waiting_.size() < 256 * 1024; }
   void on_room(std::function<void()> callback) { on_room_ = std::move(callback); }

@@ -136,9 +136,7 @@ void Host::find_job(const std::string& reference, const std::shared_ptr<Client>&
       if (running.size() == 1) found = running;
     }
     if (found.size() == 1) return then(found.front());
-    if (found.empty()) {
-      return client->fail(Exit::kError, "no job is called " + reference, "see: tern ps");
-    }
+    if (found.empty()) return client->fail_unknown_job(reference);
     std::string ids;
     for (std::size_t i = 0; i < found.size() && i < kIdsShownMax; ++i) {
       ids += (ids.empty() ? "" : ", ") + found[i].id.brief() +

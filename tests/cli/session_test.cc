@@ -157,7 +157,7 @@ TEST(Session, ADaemonThatComesBackLaterIsFoundAgain) {
 // It hears from the others which jobs there are; another job may have the name by then.
 TEST(Session, ADaemonThatCameBackIsAskedByTheIdUntilItKnowsTheJob) {
   const std::string first = R"({"event":{"stream":1,"offset":0,"data":"YWI=","job":"3fa9"}})";
-  const std::string unknown = control::error_line(control::Exit::kError, "no job is called 3fa9");
+  const std::string unknown = control::unknown_job_line("3fa9");
   for (const char* command : {"attach", "logs"}) {
     SCOPED_TRACE(command);
     const TempDir dir;
@@ -181,7 +181,7 @@ TEST(Session, ADaemonThatCameBackIsAskedByTheIdUntilItKnowsTheJob) {
 
 TEST(Session, AnInterruptWaitsForADaemonThatDoesNotKnowTheJobYet) {
   const std::string first = R"({"event":{"stream":1,"offset":0,"data":"YWI=","job":"3fa9"}})";
-  const std::string unknown = control::error_line(control::Exit::kError, "no job is called 3fa9");
+  const std::string unknown = control::unknown_job_line("3fa9");
   const TempDir dir;
   FakeDaemon daemon(dir.path(),
                     {Script{{first + "\n"}}, Script{{"@2", "!next"}}, Script{{unknown}},
@@ -194,6 +194,33 @@ TEST(Session, AnInterruptWaitsForADaemonThatDoesNotKnowTheJobYet) {
   for (const std::size_t kill : {2U, 4U}) {
     EXPECT_EQ(requests[kill], R"({"v":1,"command":"kill","job":"3fa9","signal":"INT"})");
   }
+}
+
+// Only that it knows no such job may a daemon that came back take back.
+TEST(Session, AnyOtherFailureAfterABreakIsTheLastWord) {
+  for (const char* why : {"the job is lost: /d is not there any more", "several jobs are called x",
+                          "that job has ended already"}) {
+    SCOPED_TRACE(why);
+    const TempDir dir;
+    FakeDaemon daemon(dir.path(), {Script{{output(1, 0, "a")}},
+                                   Script{{control::error_line(control::Exit::kError, why)}},
+                                   Script{{ended(0)}}});
+    const Ran ran = run_in(dir, {"attach", "n"});
+    EXPECT_EQ(ran.exit, 1);
+    EXPECT_THAT(ran.err, HasSubstr(why));
+    EXPECT_EQ(daemon.stop().size(), 2U);
+  }
+}
+
+TEST(Session, AnInterruptThatIsRefusedAfterABreakIsSentOnce) {
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(),
+                    {Script{{output(1, 0, "a")}}, Script{{"@2", "!next", ended(0)}},
+                     Script{{control::error_line(control::Exit::kError, "it is parked")}}});
+  const Ran ran = run_in(dir, {"attach", "n"});
+  EXPECT_EQ(ran.exit, 0);
+  EXPECT_THAT(ran.err, HasSubstr("it is parked\ntern: n was not interrupted"));
+  EXPECT_EQ(daemon.stop().size(), 3U);
 }
 
 // Nothing names its id then; that it was known shows in that nothing was said against it.
@@ -364,7 +391,7 @@ TEST(Session, WhatTheJobHasNotTakenIsSaidAgainAfterABreak) {
 
 TEST(Session, InputGoesOnOnceADaemonThatCameBackKnowsTheJob) {
   const std::string first = R"({"event":{"stream":1,"offset":0,"data":"YWI=","job":"3fa9"}})";
-  const std::string unknown = control::error_line(control::Exit::kError, "no job is called 3fa9");
+  const std::string unknown = control::unknown_job_line("3fa9");
   const TempDir dir;
   FakeDaemon daemon(dir.path(), {Script{{first + "\n", "!next", "!next", "!next", ended(0)}},
                                  Script{{taken(0), "!line", "!line"}}, Script{{unknown}},
@@ -378,6 +405,19 @@ TEST(Session, InputGoesOnOnceADaemonThatCameBackKnowsTheJob) {
   ASSERT_EQ(requests.size(), 8U);
   EXPECT_EQ(requests[5], R"({"v":1,"command":"input","job":"3fa9","session":4294967301})");
   EXPECT_EQ(requests[6], R"({"offset":2,"data":"bGxv"})");
+}
+
+TEST(Session, InputThatIsRefusedAfterABreakIsNotSaidAgain) {
+  const TempDir dir;
+  FakeDaemon daemon(dir.path(),
+                    {Script{{kStarted}}, Script{{"!next", "!next", ended(0)}},
+                     Script{{taken(0), "!line", "!line"}},
+                     Script{{control::error_line(control::Exit::kError, "it is over")}}});
+  How how;
+  how.input = "hello";
+  const Ran ran = run_in(dir, kRun, how);
+  EXPECT_EQ(ran.exit, 0);
+  EXPECT_THAT(ran.err, HasSubstr("standard input is not passed on: it is over"));
 }
 
 TEST(Session, WhoFeedsNoMoreIsTold) {

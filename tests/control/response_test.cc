@@ -40,6 +40,23 @@ TEST(Response, EachKindReadsBack) {
   EXPECT_EQ(std::get<Final>(*aborted).data, R"({"outcome":"abort","n":1.50})") << "the exact text";
 }
 
+TEST(Response, ThatNoSuchJobIsKnownIsMarked) {
+  const auto marked = [](std::string_view line) {
+    auto answer = parse_response(line);
+    EXPECT_TRUE(answer.ok()) << line;
+    return answer.ok() && std::get<Final>(*answer).unknown_job;
+  };
+  const std::string line = unknown_job_line("3fa9");
+  EXPECT_TRUE(marked(without_newline(line)));
+  EXPECT_EQ(std::get<Final>(*parse_response(without_newline(line))).error, "no job is called 3fa9");
+  EXPECT_TRUE(parse_response(without_newline(unknown_job_line(std::string(100'000, 'x')))).ok());
+  EXPECT_TRUE(marked(R"({"ok":false,"exit":1,"error":"other words","unknown_job":true})"));
+  EXPECT_TRUE(marked(R"({"ok":false,"exit":1,"error":"no job is called x"})")) << "an old daemon";
+  EXPECT_FALSE(marked(R"({"ok":false,"exit":1,"error":"the job is lost"})"));
+  EXPECT_FALSE(marked(R"({"ok":false,"exit":5,"error":"no job is called x"})"));
+  EXPECT_FALSE(marked(R"({"ok":true,"data":{}})"));
+}
+
 TEST(Response, RefusesWhatIsNoAnswer) {
   for (const char* bad :
        {"", "{}", "[]", R"({"ok":true})", R"({"ok":true,"data":1})", R"({"ok":false,"error":"x"})",

@@ -61,12 +61,7 @@ void ShareOut::start(Order order, const std::shared_ptr<Client>& client) {
   relay->order = std::move(order);
   relay->client = client;
   relay->may_wait = relay->order.named;
-  const auto before = unfinished_.find({relay->order.offer.uid, relay->order.offer.id});
-  if (before != unfinished_.end()) {
-    auto& peers = relay->order.peers;
-    std::stable_partition(peers.begin(), peers.end(),
-                          [&](const Peer& peer) { return peer.id == before->second; });
-  }
+  put_unfinished_first(relay->order);
   relays_.push_back(relay);
   if (relays_.size() == 1) timer_.start(kShareAliveEvery);
   std::weak_ptr<Relay> weak = relay;
@@ -80,6 +75,14 @@ void ShareOut::start(Order order, const std::shared_ptr<Client>& client) {
     return client->line(control::progress_line("the same is being shared already; waiting for it"));
   }
   ask(relay, relay->peer());
+}
+
+// The peer that has a part of it goes on with that.
+void ShareOut::put_unfinished_first(Order& order) const {
+  const auto before = unfinished_.find({order.offer.uid, order.offer.id});
+  if (before == unfinished_.end()) return;
+  std::stable_partition(order.peers.begin(), order.peers.end(),
+                        [&](const Peer& peer) { return peer.id == before->second; });
 }
 
 // Whether no earlier program is at the same share with one of its peers. Two at once would take the
@@ -101,6 +104,7 @@ void ShareOut::start_next() {
   for (const Handle& relay : std::list(relays_)) {
     if (relay->ended || !relay->behind || !goes_elsewhere(relay)) continue;
     relay->behind = false;
+    put_unfinished_first(relay->order);
     ask(relay, relay->peer());
   }
 }

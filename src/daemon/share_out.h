@@ -72,6 +72,7 @@ class ShareOut {
   void fail(const Handle& relay, control::Exit exit, const std::string& why,
             const std::string& next = {});
   void end(const Handle& relay);
+  void put_unfinished_first(Order& order) const;
   [[nodiscard]] bool goes_elsewhere(const Handle& relay) const;
   void start_next();
   void look();

@@ -17,6 +17,16 @@ def share(host, path):
                             stderr=subprocess.PIPE, text=True)
 
 
+def until_it_waits(program):
+    """what it said, up to that the same is being shared already"""
+    said = ""
+    for line in program.stderr:
+        said += line
+        if "being shared already" in line:
+            return said
+    raise AssertionError(f"it did not wait: {said}")
+
+
 def both_at_once():
     """one after the other: both end well, and each says where it is"""
     with Mesh(["a", "b"]) as mesh:
@@ -44,9 +54,10 @@ def the_first_is_killed():
         first = share(a, path)
         until_under_way(b)
         second = share(a, path)
+        said = until_it_waits(second)
         first.kill()
         first.communicate()
-        said = second.communicate(timeout=120)[1]
+        said += second.communicate(timeout=120)[1]
         check(second.returncode == 0, lambda: f"exit {second.returncode}: {said}")
         check(arrived(b) == ["report.pdf"], lambda: f"arrived: {arrived(b)}")
         check_same(path, b, "report.pdf")

@@ -185,7 +185,10 @@ Result<machine::ProcessTree> take(const std::string& group_path, const AdoptJour
   return tree;
 }
 
-bool original_lives(const AdoptJournal& journal) { return tree_of(journal).ok(); }
+bool original_lives(const AdoptJournal& journal) {
+  const auto tree = tree_of(journal);
+  return tree || tree.error().code != Code::kNotFound;
+}
 
 std::string what_became(const AdoptJournal& journal, std::string_view reason) {
   if (original_lives(journal)) return "; it runs on as before";

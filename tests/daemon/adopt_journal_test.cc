@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <vector>
+
 #include "base/wire.h"
 
 namespace ternd {
@@ -49,6 +51,25 @@ TEST(AdoptJournal, WhatBecameOfWhatIsNotAdopted) {
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(adoption::what_became(journal, "no room"), "; it has ended meanwhile");
   EXPECT_EQ(adoption::what_became(journal, "process 7 has ended"), "");
+}
+
+// As one that has too many descendants to be adopted.
+TEST(AdoptJournal, WhatCannotBeReadHasNotEnded) {
+  AdoptJournal journal = usual();
+  journal.root = ::getpid();
+  const auto own = machine::read_tree("/proc", journal.root);
+  ASSERT_TRUE(own.ok());
+  journal.start_ticks = own->root().relatives.start_ticks;
+  std::vector<pid_t> children;
+  for (std::size_t i = 0; i < machine::kAdoptedMax; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    ASSERT_GT(child, 0);
+    children.push_back(child);  // not reaped yet, so it is one
+  }
+  EXPECT_FALSE(machine::read_tree("/proc", journal.root).ok());
+  EXPECT_EQ(adoption::what_became(journal, "no room"), "; it runs on as before");
+  for (const pid_t child : children) ::waitpid(child, nullptr, 0);
 }
 
 // What is damaged must never read as committed, or an original would be killed for a copy that is

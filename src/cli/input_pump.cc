@@ -198,7 +198,7 @@ InputPump::Wish InputPump::filter_keys(base::Bytes& keys) {
 }
 
 void InputPump::send_more() {
-  while (connection_ && sent_ < taken_ + kept_.size()) {
+  while (connection_ && feeding_ && sent_ < taken_ + kept_.size()) {
     const auto from = static_cast<std::ptrdiff_t>(sent_ - taken_);
     const auto size = std::min<std::size_t>(kept_.size() - (sent_ - taken_), kReadMax);
     control::InputBytes bytes;
@@ -209,13 +209,14 @@ void InputPump::send_more() {
     send(bytes);
   }
   // A terminal's end is a key, which the job's terminal sees itself.
-  if (!connection_ || !ended_ || end_sent_ || raw_) return;
+  if (!connection_ || !feeding_ || !ended_ || end_sent_ || raw_) return;
   end_sent_ = true;
   send(control::InputEnd{taken_ + kept_.size()});
 }
 
+// Who hung up may have said why: hear() reads that, and then the end.
 void InputPump::send(const control::InputLine& line) {
-  if (connection_ && !connection_->send_line(control::encode(line))) disconnect();
+  if (connection_ && !connection_->send_line(control::encode(line))) feeding_ = false;
 }
 
 void InputPump::window_changed() {

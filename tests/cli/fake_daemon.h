@@ -19,8 +19,9 @@ namespace cli {
 
 // What one connection gets: pieces written one after another, then the end. A piece "@N" is no
 // text but signal N to the program that is tested; "!next" serves the next connection
-// in between, "!line" hears one more line from the client, "!close" listens no more, "+N" is
-// N milliseconds in which nothing is said.
+// in between, "!deaf" hears no more from the client, "!closed" waits for its end, "!line" hears one
+// more line from the client, "!close" listens no more, "+N" is N milliseconds in which nothing is
+// said.
 struct Script {
   std::vector<std::string> pieces;
   bool stay_open = false;  // keep the connection until the client closes it
@@ -111,6 +112,11 @@ class FakeDaemon {
     for (const std::string& piece : script.pieces) {
       if (piece == "!close") {
         (void)::shutdown(listener_, SHUT_RDWR);
+      } else if (piece == "!deaf") {
+        (void)::shutdown(client, SHUT_RD);
+      } else if (piece == "!closed") {
+        pollfd hung_up = {client, 0, 0};
+        (void)::poll(&hung_up, 1, -1);
       } else if (piece == "!line") {
         std::string line;
         while (::read(client, &byte, 1) == 1 && byte != '\n') line += byte;

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "control/input.h"
+#include "control/limits.h"
 #include "control/response.h"
 #include "fake_daemon.h"
 #include "run_tern.h"
@@ -426,6 +427,22 @@ TEST(Session, WhoFeedsNoMoreIsTold) {
       dir.path(),
       {Script{{kStarted}}, Script{{"!next", ended(0)}},
        Script{{taken(0), control::error_line(control::Exit::kRefused, "somebody else", "do so")}}});
+  How how;
+  how.input = "hello";
+  const Ran ran = run_in(dir, kRun, how);
+  EXPECT_EQ(ran.exit, 0);
+  EXPECT_THAT(ran.err, HasSubstr("standard input is not passed on: somebody else; do so"));
+}
+
+// It is stopped meanwhile, so that it sends to a daemon that has hung up.
+TEST(Session, WhyOurInputIsRefusedIsHeardThoughMoreIsBeingSent) {
+  const TempDir dir;
+  std::string last;
+  while (last.size() < 2 * control::kReadBytesMax) last += taken(0);
+  last += control::error_line(control::Exit::kRefused, "somebody else", "do so");
+  FakeDaemon daemon(dir.path(), {Script{{kStarted}}, Script{{"!next", "!next", ended(0)}},
+                                 Script{{taken(0), "!line", "!line"}},
+                                 Script{{"@19", "!deaf", last, "@18", "!closed"}}});
   How how;
   how.input = "hello";
   const Ran ran = run_in(dir, kRun, how);

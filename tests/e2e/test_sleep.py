@@ -129,7 +129,7 @@ def guests_are_at_home_when_the_lid_has_closed():
         check(any("it may sleep" in text for text in said(laptop, "sleep")),
               lambda: f"events say: {said(laptop, 'sleep')}")
         refused = desk.tern("migrate", counter.job, "laptop", ok=False)
-        check(refused.returncode == 5 and "owner" in refused.stderr,
+        check(refused.returncode == 5 and "no jobs of others: it is about to sleep" in refused.stderr,
               lambda: f"to a laptop that falls asleep: {refused.returncode}: {refused.stderr}")
         services.order("wake")
         wait_for("laptop to be awake", lambda: "awake again" in said(laptop, "sleep"))
@@ -228,7 +228,7 @@ def guests_are_paused_while_the_network_is_metered():
         check("a guest here is paused: its network is metered" in laptop.tern("status").stdout,
               lambda: laptop.tern("status").stdout)
         refused = desk.tern("migrate", Counter(mesh, desk).job, "laptop", ok=False)
-        check(refused.returncode == 5 and "owner" in refused.stderr,
+        check(refused.returncode == 5 and "of others: its network is metered" in refused.stderr,
               lambda: f"to a metered laptop: exit {refused.returncode}: {refused.stderr}")
         services.order("metered 4")
         wait_for("it to go on", lambda: state(laptop, counter.job) == "running")

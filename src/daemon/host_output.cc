@@ -200,11 +200,14 @@ void Host::on_log(const std::shared_ptr<Follow>& follow, const node::Reply& repl
   }
   const node::jobs::Job* known = node_->jobs().find(follow->job.id);
   const bool waits = follow->wait_for_more && !log.exited;
-  if (waits && known != nullptr && known->lost && !known->missing.empty()) {  // nothing will come
+  // Nothing will come. Who was attached before it was lost elsewhere waits: it may turn up again.
+  const bool vanished = known != nullptr && known->lost && !known->missing.empty();
+  if (waits && (vanished || follow->job.state == node::JobState::kLost)) {
+    const std::string why = vanished ? known->missing + " is not there any more"
+                                     : "nothing of it is left where it was last";
     return finish([&] {
-      follow->client->fail(Exit::kError,
-                           "the job is lost: " + known->missing + " is not there any more",
-                           "give it up: tern kill " + known->spec.id.brief());
+      follow->client->fail(Exit::kError, "the job is lost: " + why,
+                           "give it up: tern kill " + follow->job.id.brief());
     });
   }
   if (!follow->wait_for_more || log.exited) {

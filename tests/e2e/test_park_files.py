@@ -82,8 +82,12 @@ def taken_away():
             check(f"{gone[own.job]} is not there any more" in shown, lambda: f"ps: {shown}")
             check(not mesh.copies(own.job), "it runs")
             a.restart()
-        done = a.tern("attach", own.job, ok=False)
-        check(done.returncode == 1 and "the job is lost" in done.stderr, lambda: f"attach: {done}")
+        mesh.wait_alive()
+        for host in (a, b):
+            for words in (("attach", own.job), ("logs", "-f", own.job)):
+                done = host.tern(*words, ok=False)
+                check(done.returncode == 1 and "the job is lost" in done.stderr,
+                      lambda d=done: f"{d.args}: {d}")
         log = a.job_file(own.job, "stdout.log")
         check(os.path.getsize(log) > 0, "its output is gone")
         a.tern("kill", own.job)
